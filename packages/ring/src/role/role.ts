@@ -1,0 +1,110 @@
+import { IsthmusError, type PeerDescription, type PeerId, type Region, slotOf } from '@isthmus/sync'
+import {
+  CLOSED,
+  DIED,
+  epochOfRole,
+  HELD,
+  nextEpoch,
+  type RoleState,
+  roleWord,
+  slotOfRole,
+  stateOfRole,
+} from './layout.js'
+
+/** A role of which one agent at a time is the holder, and which survives the holder's death. See layout.ts. */
+export class Role {
+  readonly #region: Region
+  readonly #index: number
+  readonly #name: string
+
+  /** @param name what error messages call it, such as `producer` */
+  constructor(region: Region, byteOffset: number, name: string) {
+    this.#region = region
+    this.#index = byteOffset >>> 2
+    this.#name = name
+  }
+
+  /** The word as it stands; see stateOfRole, epochOfRole. */
+  get word(): number {
+    return Atomics.load(this.#region.words, this.#index)
+  }
+
+  /**
+   * Takes the role where nobody has it, or where its holder is proven dead.
+   * @returns what the word was before, and what it is now
+   * @throws IsthmusError `ERR_ISTHMUS_ROLE_TAKEN` where a live agent has it
+   */
+  acquire(): { previous: number; word: number } {
+    for (;;) {
+      const previous = this.word
+      if (stateOfRole(previous) === HELD && !this.#isHolderDead(previous)) {
+        if (this.word === previous) throw this.#takenError(previous)
+        continue
+      }
+      const word = roleWord(nextEpoch(epochOfRole(previous)), HELD, slotOf(this.#region.peers.self))
+      if (this.#replace(previous, word)) return { previous, word }
+    }
+  }
+
+  /** Gives the role back; `word` is what acquire returned. */
+  close(word: number): void {
+    this.#replace(word, roleWord(epochOfRole(word), CLOSED, slotOfRole(word)))
+  }
+
+  /** For a sweep: the dead peer no longer has the role. */
+  sweep(deadPeer: PeerId): void {
+    const word = this.word
+    if (stateOfRole(word) === HELD && slotOfRole(word) === slotOf(deadPeer)) this.#replaceByDied(word)
+  }
+
+  /**
+   * The state of the role, with the proof: HELD by a dead peer becomes DIED here. What the holder published, it published
+   * before this returned CLOSED or DIED.
+   */
+  settle(): { state: RoleState; epoch: number } {
+    for (;;) {
+      const word = this.word
+      const state = stateOfRole(word)
+      if (state === HELD && this.#isHolderDead(word)) this.#replaceByDied(word)
+      else return { state, epoch: epochOfRole(word) }
+    }
+  }
+
+  /** Whether this attachment, and so this thread, has the role. */
+  isHeldBySelf(): boolean {
+    const word = this.word
+    return stateOfRole(word) === HELD && slotOfRole(word) === slotOf(this.#region.peers.self)
+  }
+
+  /** Who has, or had, the role: for messages. */
+  describeHolder(): PeerDescription | undefined {
+    const holder = this.#region.peers.at(slotOfRole(this.word))
+    return holder === undefined ? undefined : this.#region.peers.describe(holder)
+  }
+
+  /** A slot that is no longer LIVE had its holder proven dead, and is being swept or has been. */
+  #isHolderDead(word: number): boolean {
+    const { peers } = this.#region
+    const holder = peers.at(slotOfRole(word))
+    return holder === undefined || peers.isDead(holder)
+  }
+
+  #replaceByDied(word: number): void {
+    this.#replace(word, roleWord(epochOfRole(word), DIED, slotOfRole(word)))
+  }
+
+  #replace(word: number, replacement: number): boolean {
+    return Atomics.compareExchange(this.#region.words, this.#index, word, replacement) === word
+  }
+
+  #takenError(word: number): IsthmusError {
+    const holder = this.#region.peers.at(slotOfRole(word))
+    const { pid, threadId } = holder === undefined ? { pid: 0, threadId: 0 } : this.#region.peers.describe(holder)
+    const who =
+      slotOfRole(word) === slotOf(this.#region.peers.self) ? 'this attachment' : `process ${pid}, thread ${threadId}`
+    return new IsthmusError(
+      'ERR_ISTHMUS_ROLE_TAKEN',
+      `Becoming the ${this.#name} of a ring: ${who} has this role and is alive. Close that handle first, or use a ring for each.`,
+    )
+  }
+}

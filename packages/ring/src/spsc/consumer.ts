@@ -1,0 +1,444 @@
+import { closedError, deadlineAfter, EventCount, IsthmusError, nowMs, PeerDiedError } from '@isthmus/sync'
+import type { Decoder } from '../codec.js'
+import { corruptError, IncompleteMessageError } from '../errors.js'
+import { CLOSED, HELD, stateOfRole, VACANT } from '../role/layout.js'
+import { PollingProbe } from '../role/polling-probe.js'
+import { Role } from '../role/role.js'
+import {
+  arePositionsValid,
+  CONSUMER_EVENTS_OFFSET,
+  CONSUMER_ROLE_OFFSET,
+  DATA,
+  FIRST,
+  kindOf,
+  PRODUCER_EVENTS_OFFSET,
+  PRODUCER_ROLE_OFFSET,
+  READ_POSITION_OFFSET,
+  RECORD_HEADER_BYTES,
+  RECORDS_OFFSET,
+  REPORTED_EPOCH_OFFSET,
+  recordBytesOf,
+  TOTAL_LENGTH_BYTES,
+  WRITE_POSITION_OFFSET,
+} from './layout.js'
+import { MessageAssembly, type Piece } from './message-assembly.js'
+import type { SpscRingPlace } from './spsc-ring.js'
+
+export interface ConsumerOptions<T> {
+  /** Turns the bytes of a message into what receive returns: `utf8`, `json`, a `TextDecoder`. Without it, Uint8Arrays. */
+  readonly decode: Decoder<T>
+}
+
+export interface ReceiveOptions {
+  /** How long to wait for a message, in milliseconds; without end if not given. */
+  readonly timeoutMs?: number
+}
+
+/** A part of a message, in the order of its bytes. A message that fits into one record comes as one chunk. */
+export interface MessageChunk {
+  /** A private copy. */
+  readonly bytes: Uint8Array
+  /** Where the chunk stands in its message, in bytes. */
+  readonly messageOffset: number
+  /** The length of the whole message. */
+  readonly messageByteLength: number
+  /** Whether the message ends with this chunk. */
+  readonly isLast: boolean
+}
+
+/** What drain calls for each message: `byteLength` bytes from `byteOffset` on in `bytes`. */
+export type DrainCallback = (bytes: Uint8Array, byteOffset: number, byteLength: number) => void
+
+/**
+ * The receiving side of an SPSC ring: gives private copies (`tryReceive`, `receiveSync`), or shows messages in place
+ * (`drain`). `undefined` means nothing yet, or timed out; `null` means that the producer closed and everything was
+ * received. If the producer dies, every message it committed is received first; then a call throws
+ * `ERR_ISTHMUS_PEER_DIED`, once for each producer that died, and the handle waits for a successor.
+ *
+ * @example
+ * ```ts
+ * for (let message = consumer.receiveSync(); message !== null; message = consumer.receiveSync()) handle(message)
+ * ```
+ */
+export class Consumer<T = Uint8Array> {
+  /** The whole region as bytes: what drain shows. */
+  readonly bytes: Uint8Array
+  /** The same as 32-bit words; the index is `byteOffset / 4`. */
+  readonly words: Int32Array
+  /** The same as 64-bit numbers; the index is `byteOffset / 8`. */
+  readonly floats: Float64Array
+  /** The same for mixed records. */
+  readonly view: DataView
+
+  readonly #decode: Decoder<T> | undefined
+  readonly #capacityBytes: number
+  readonly #indexMask: number
+  readonly #returnStepBytes: number
+  readonly #recordsByteOffset: number
+  readonly #recordsWord: number
+  readonly #writeIndex: number
+  readonly #readIndex: number
+  readonly #reportedEpochIndex: number
+
+  /** Where the next record begins. */
+  #position: number
+  /** The read position as the producer can see it: behind #position by what has not been returned yet. */
+  #returnedPosition: number
+  /** The write position as last seen. It may be old; the true one is never behind it. */
+  #writePosition: number
+  #isClosed = false
+  /** Nested calls from a drain callback would return space that is still being read. */
+  #isDraining = false
+
+  readonly #assembly: MessageAssembly
+  /** The large message under way, when it is received whole. */
+  #message: Uint8Array | undefined
+  #isReadingChunks = false
+
+  readonly #role: Role
+  readonly #roleWord: number
+  readonly #producerRole: Role
+  readonly #producerEvents: EventCount
+  readonly #dataEvents: EventCount
+  readonly #producerProbe = new PollingProbe()
+  /** The epoch whose end was told to the consumer before this one. */
+  readonly #inheritedEpoch: number
+  readonly #forgetClose: () => void
+
+  /** @internal Use `ring.consumer()`. */
+  constructor(place: SpscRingPlace, options: Partial<ConsumerOptions<T>>) {
+    const { region, byteOffset, capacityBytes, maxMessageBytes } = place
+    this.#decode = options.decode
+    this.#capacityBytes = capacityBytes
+    this.#indexMask = capacityBytes - 1
+    this.#returnStepBytes = capacityBytes / 4
+    this.#recordsByteOffset = byteOffset + RECORDS_OFFSET
+    this.#recordsWord = this.#recordsByteOffset >>> 2
+    this.#writeIndex = (byteOffset + WRITE_POSITION_OFFSET) >>> 2
+    this.#readIndex = (byteOffset + READ_POSITION_OFFSET) >>> 2
+    this.#reportedEpochIndex = (byteOffset + REPORTED_EPOCH_OFFSET) >>> 2
+    this.#assembly = new MessageAssembly(maxMessageBytes)
+    this.words = region.words
+    this.bytes = region.bytes
+    const { buffer, byteOffset: start, byteLength } = region.bytes
+    this.floats = new Float64Array(buffer, start, byteLength >>> 3)
+    this.view = new DataView(buffer, start, byteLength)
+
+    this.#producerRole = new Role(region, byteOffset + PRODUCER_ROLE_OFFSET, 'producer')
+    this.#producerEvents = new EventCount(region, byteOffset + PRODUCER_EVENTS_OFFSET)
+    this.#dataEvents = new EventCount(region, byteOffset + CONSUMER_EVENTS_OFFSET)
+    this.#role = new Role(region, byteOffset + CONSUMER_ROLE_OFFSET, 'consumer')
+    this.#roleWord = this.#role.acquire().word
+
+    // Only the consumer writes these two, and that is we.
+    this.#position = Atomics.load(this.words, this.#readIndex)
+    this.#returnedPosition = this.#position
+    this.#inheritedEpoch = Atomics.load(this.words, this.#reportedEpochIndex)
+    this.#writePosition = this.#position
+    try {
+      this.#refill()
+    } catch (error) {
+      this.#role.close(this.#roleWord)
+      throw error
+    }
+    this.#dataEvents.reset()
+    this.#forgetClose = region.onClose(() => this.close())
+  }
+
+  /**
+   * Calls back for every message that is there now, up to `limit`, in place: without a copy, where a message came in one
+   * record. Those bytes are shared memory: the producer's process can still change them, so do arithmetic with them, or
+   * trust it; do not decode text from them. They are good until the callback returns. A message in fragments comes as
+   * one private array.
+   *
+   * A callback that throws has received its message; drain throws the same, and the next call goes on behind it.
+   * @returns how many messages; `null` where the producer closed and everything was received
+   * @throws PeerDiedError `ERR_ISTHMUS_PEER_DIED` where there is nothing and the producer died
+   * @throws IncompleteMessageError `ERR_ISTHMUS_MESSAGE_INCOMPLETE` where a large message breaks off
+   */
+  drain(callback: DrainCallback, limit = Number.POSITIVE_INFINITY): number | null {
+    this.#beginReading(false)
+    if (!this.#refill() && this.#isEnded()) return null
+    const { words, bytes } = this
+    let count = 0
+    this.#isDraining = true
+    try {
+      while (count < limit && this.#position !== this.#writePosition) {
+        const index = this.#position & this.#indexMask
+        const headerIndex = this.#recordsWord + (index >> 2)
+        // Read once, then checked, then used: the memory may change under us.
+        const byteLength = words[headerIndex]
+        const kind = words[headerIndex + 1]
+        const recordBytes = this.#checkedRecordBytes(byteLength, index)
+        if (kind === DATA && this.#assembly.isBetweenMessages) {
+          this.#position = (this.#position + recordBytes) | 0
+          callback(bytes, this.#recordsByteOffset + index + RECORD_HEADER_BYTES, byteLength)
+          count++
+        } else {
+          const message = this.#assemble(kind, byteLength, index)
+          if (message !== undefined) {
+            callback(message, 0, message.byteLength)
+            count++
+          }
+        }
+        if (((this.#position - this.#returnedPosition) | 0) >= this.#returnStepBytes) this.#returnSpace()
+      }
+    } finally {
+      this.#isDraining = false
+    }
+    if (this.#producerEvents.isAwaited) this.#returnSpace()
+    return count
+  }
+
+  /**
+   * Receives one message, if it is there now.
+   * @returns a private copy, or what the decoder made of it; `undefined` for nothing yet; `null` at the end
+   * @throws PeerDiedError `ERR_ISTHMUS_PEER_DIED` where there is nothing and the producer died
+   * @throws IncompleteMessageError `ERR_ISTHMUS_MESSAGE_INCOMPLETE` where a large message breaks off
+   */
+  tryReceive(): T | undefined | null {
+    const message = this.#tryTake(false, this.#assemble)
+    if (message === undefined || message === null || this.#decode === undefined) return message as T | undefined | null
+    return this.#decode.decode(message)
+  }
+
+  /**
+   * Receives one message, and blocks the thread until it is there.
+   * @returns as tryReceive; `undefined` after `timeoutMs`, also in the midst of a large message, which then goes on with
+   * the next call
+   * @throws as tryReceive
+   * @throws IsthmusError `EDEADLK` where it would wait for a producer of this very thread
+   */
+  receiveSync(options: ReceiveOptions = {}): T | undefined | null {
+    const deadline = deadlineAfter(options.timeoutMs)
+    for (;;) {
+      const message = this.tryReceive()
+      if (message !== undefined || !this.#waitForData(deadline)) return message
+    }
+  }
+
+  /**
+   * Receives the next part of a message, as soon as it is there: for messages that are too large to be held in memory, and
+   * for showing progress. A message is received either whole or in chunks.
+   * @returns `undefined` for nothing yet; `null` at the end
+   * @throws as tryReceive
+   */
+  tryReceiveChunk(): MessageChunk | undefined | null {
+    return this.#tryTake(true, this.#takeChunk)
+  }
+
+  /** As tryReceiveChunk, and blocks the thread until a part is there, or until `timeoutMs` is over. */
+  receiveChunkSync(options: ReceiveOptions = {}): MessageChunk | undefined | null {
+    const deadline = deadlineAfter(options.timeoutMs)
+    for (;;) {
+      const chunk = this.tryReceiveChunk()
+      if (chunk !== undefined || !this.#waitForData(deadline)) return chunk
+    }
+  }
+
+  /**
+   * Returns the space of everything received so far, now: a successor will not see it again. Without it, space is returned
+   * in steps of a quarter of the ring, and whenever the ring was found empty.
+   */
+  acknowledge(): void {
+    this.#assertUsable('Acknowledging')
+    this.#returnSpace()
+  }
+
+  /** Returns the space of everything received, and gives the role back. What was not received stays for the next consumer. */
+  close(): void {
+    if (this.#isClosed) return
+    this.#returnSpace()
+    this.#role.close(this.#roleWord)
+    this.#producerEvents.notify()
+    this.#isClosed = true
+    // Ends a drain that is under way.
+    this.#writePosition = this.#position
+    this.#forgetClose()
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  /** Takes records until `take` makes something of one, or until none is left. */
+  #tryTake<R>(
+    inChunks: boolean,
+    take: (kind: number, byteLength: number, index: number) => R | undefined,
+  ): R | undefined | null {
+    this.#beginReading(inChunks)
+    for (;;) {
+      if (this.#position === this.#writePosition && !this.#refill()) {
+        if (this.#isEnded()) return null
+        if (this.#position === this.#writePosition) return undefined
+      }
+      const index = this.#position & this.#indexMask
+      const headerIndex = this.#recordsWord + (index >> 2)
+      const taken = take.call(this, this.words[headerIndex + 1], this.words[headerIndex], index)
+      if (((this.#position - this.#returnedPosition) | 0) >= this.#returnStepBytes || this.#producerEvents.isAwaited) {
+        this.#returnSpace()
+      }
+      if (taken !== undefined) return taken
+    }
+  }
+
+  /** Takes one record; returns the message that is complete with it. */
+  #assemble(kind: number, byteLength: number, index: number): Uint8Array | undefined {
+    const piece = this.#takePiece(kind, byteLength, index)
+    if (piece === undefined) return undefined
+    const from = this.#recordsByteOffset + index + RECORD_HEADER_BYTES + piece.prefixBytes
+    if (piece.byteLength === piece.messageByteLength) return this.bytes.slice(from, from + piece.byteLength)
+    if (piece.messageOffset === 0) this.#message = this.#allocate(piece.messageByteLength)
+    const message = this.#message
+    message?.set(this.bytes.subarray(from, from + piece.byteLength), piece.messageOffset)
+    return this.#assembly.isInsideMessage ? undefined : message
+  }
+
+  #allocate(byteLength: number): Uint8Array {
+    try {
+      return new Uint8Array(byteLength)
+    } catch (error) {
+      this.#assembly.skipMessage()
+      throw error
+    }
+  }
+
+  /** Takes one record; returns a copy of what it brings. */
+  #takeChunk(kind: number, byteLength: number, index: number): MessageChunk | undefined {
+    const piece = this.#takePiece(kind, byteLength, index)
+    if (piece === undefined) return undefined
+    const from = this.#recordsByteOffset + index + RECORD_HEADER_BYTES + piece.prefixBytes
+    return {
+      bytes: this.bytes.slice(from, from + piece.byteLength),
+      messageOffset: piece.messageOffset,
+      messageByteLength: piece.messageByteLength,
+      isLast: !this.#assembly.isInsideMessage,
+    }
+  }
+
+  /** Checks one record, and moves behind it; nothing has moved where it throws for a corrupt one. */
+  #takePiece(kind: number, byteLength: number, index: number): Piece | undefined {
+    const recordBytes = this.#checkedRecordBytes(byteLength, index)
+    const piece = this.#assembly.take(kind, byteLength, kindOf(kind) === FIRST ? this.#totalLengthAt(index) : 0)
+    this.#position = (this.#position + recordBytes) | 0
+    if (piece instanceof IncompleteMessageError) {
+      this.#message = undefined
+      throw piece
+    }
+    return piece
+  }
+
+  #totalLengthAt(index: number): number {
+    const wordIndex = this.#recordsWord + ((index + RECORD_HEADER_BYTES) >> 2)
+    return (this.words[wordIndex] >>> 0) + (this.words[wordIndex + TOTAL_LENGTH_BYTES / 8] >>> 0) * 2 ** 32
+  }
+
+  /** The record at #position, with a byteLength that was read from memory: it has to end within what is published. */
+  #checkedRecordBytes(byteLength: number, index: number): number {
+    const availableBytes = (this.#writePosition - this.#position) | 0
+    const recordBytes = recordBytesOf(byteLength)
+    const isWithin =
+      byteLength >>> 0 <= availableBytes - RECORD_HEADER_BYTES && index + recordBytes <= this.#capacityBytes
+    if (isWithin) return recordBytes
+    throw corruptError(`a record of ${byteLength} bytes stands where ${availableBytes} are published`)
+  }
+
+  /** Looks how far the producer has come; false where everything has been read. */
+  #refill(): boolean {
+    // SYNC records visible to consumer: everything before this position, with all its bytes
+    const writePosition = Atomics.load(this.words, this.#writeIndex)
+    const isBehindUs = ((writePosition - this.#position) | 0) < 0
+    if (isBehindUs || !arePositionsValid(writePosition, this.#returnedPosition, this.#capacityBytes)) {
+      throw corruptError(`the write position is ${writePosition}, and ${this.#position} has been read`)
+    }
+    this.#writePosition = writePosition
+    return writePosition !== this.#position
+  }
+
+  #returnSpace(): void {
+    if (this.#returnedPosition === this.#position) return
+    this.#returnedPosition = this.#position
+    // SYNC space visible to producer: we no longer read anything before this position
+    Atomics.store(this.words, this.#readIndex, this.#position)
+    this.#producerEvents.notify()
+  }
+
+  /**
+   * For a ring that was found empty: whether its producer has ended. Where it has not, or something came after all,
+   * #writePosition tells which.
+   */
+  #isEnded(): boolean {
+    this.#returnSpace()
+    const isHeld = stateOfRole(this.#producerRole.word) === HELD
+    if (isHeld && !this.#producerProbe.isDue()) return false
+    const { state, epoch } = this.#producerRole.settle()
+    if (state === HELD || state === VACANT) return false
+    // Whatever this epoch published, it published before it ended.
+    if (this.#refill()) return false
+    if (epoch === this.#inheritedEpoch) return false
+    return state === CLOSED ? this.#endByClose(epoch) : this.#endByDeath(epoch)
+  }
+
+  #endByClose(epoch: number): boolean {
+    const incomplete = this.#endEpoch()
+    if (incomplete !== undefined) throw incomplete
+    Atomics.store(this.words, this.#reportedEpochIndex, epoch)
+    return true
+  }
+
+  #endByDeath(epoch: number): boolean {
+    const wasTold = Atomics.load(this.words, this.#reportedEpochIndex) === epoch
+    if (wasTold) return false
+    const incomplete = this.#endEpoch()
+    Atomics.store(this.words, this.#reportedEpochIndex, epoch)
+    const lost =
+      incomplete === undefined
+        ? ''
+        : `, but for a large message of which ${incomplete.receivedBytes} of ${incomplete.messageByteLength} bytes had come`
+    throw new PeerDiedError(
+      `Receiving from a ring: its producer died. Everything that it had committed was received${lost}. Receive again to wait for the next producer.`,
+    )
+  }
+
+  #endEpoch(): IncompleteMessageError | undefined {
+    this.#message = undefined
+    return this.#assembly.endEpoch()
+  }
+
+  /** Blocks until there is something to look at: data, or another word in the producer's role. */
+  #waitForData(deadline: number): boolean {
+    if (nowMs() >= deadline) return false
+    if (this.#producerRole.isHeldBySelf()) {
+      throw new IsthmusError(
+        'EDEADLK',
+        'Waiting for a message: the producer of this ring belongs to this very thread, which would block for ever. Send first.',
+      )
+    }
+    const roleWord = this.#producerRole.word
+    const isWorthALook = () => {
+      return Atomics.load(this.words, this.#writeIndex) !== this.#position || this.#producerRole.word !== roleWord
+    }
+    return this.#dataEvents.waitSync(isWorthALook, deadline, () => this.#producerRole.settle())
+  }
+
+  #beginReading(inChunks: boolean): void {
+    this.#assertUsable('Receiving')
+    if (this.#isReadingChunks === inChunks) return
+    if (this.#assembly.isInsideMessage) {
+      throw new IsthmusError(
+        'ERR_ISTHMUS_CALL_ORDER',
+        `Receiving: the message under way is being received ${inChunks ? 'whole' : 'in chunks'}. Receive the rest of it in the same way.`,
+      )
+    }
+    this.#isReadingChunks = inChunks
+  }
+
+  #assertUsable(attempt: string): void {
+    if (this.#isClosed) throw closedError(`${attempt} through a consumer`)
+    if (!this.#isDraining) return
+    throw new IsthmusError(
+      'ERR_ISTHMUS_CALL_ORDER',
+      `${attempt} from within a drain callback: the message that it shows is still in use. Return from the callback first.`,
+    )
+  }
+}

@@ -1,0 +1,459 @@
+import {
+  closedError,
+  deadlineAfter,
+  EventCount,
+  IsthmusError,
+  IsthmusRangeError,
+  IsthmusTypeError,
+  nowMs,
+  PeerDiedError,
+} from '@isthmus/sync'
+import type { Encoder } from '../codec.js'
+import { corruptError } from '../errors.js'
+import { DIED, HELD, stateOfRole } from '../role/layout.js'
+import { PollingProbe } from '../role/polling-probe.js'
+import { Role } from '../role/role.js'
+import {
+  ABORT,
+  arePositionsValid,
+  CONSUMER_EVENTS_OFFSET,
+  CONSUMER_ROLE_OFFSET,
+  DATA,
+  FIRST,
+  kindWord,
+  LAST,
+  MIDDLE,
+  maxFragmentRecordBytesOf,
+  nextMessageId,
+  PADDING,
+  PRODUCER_EVENTS_OFFSET,
+  PRODUCER_ROLE_OFFSET,
+  READ_POSITION_OFFSET,
+  RECORD_HEADER_BYTES,
+  RECORDS_OFFSET,
+  recordBytesOf,
+  TOTAL_LENGTH_BYTES,
+  WRITE_POSITION_OFFSET,
+} from './layout.js'
+import type { SpscRingPlace } from './spsc-ring.js'
+
+export interface ProducerOptions<T> {
+  /** Turns what is sent into bytes: `utf8`, `json`, a `TextEncoder`. Without it, messages are Uint8Arrays. */
+  readonly encode: Encoder<T>
+}
+
+export interface SendOptions {
+  /** How long to wait for space, in milliseconds; without end if not given. */
+  readonly timeoutMs?: number
+}
+
+/**
+ * The sending side of an SPSC ring: copies messages in (`trySend`, `sendSync`), or lets them be written in place
+ * (`tryClaim` … `commit`). What is sent arrives in order. If the consumer dies, messages stay for its successor; a call
+ * that finds the ring full then throws `ERR_ISTHMUS_PEER_DIED`, once for each consumer that died.
+ *
+ * @example
+ * ```ts
+ * const byteOffset = producer.tryClaim(8)
+ * if (byteOffset >= 0) {
+ *   producer.floats[byteOffset / 8] = 42.5
+ *   producer.commit()
+ * }
+ * ```
+ */
+export class Producer<T = Uint8Array> {
+  /** The whole region as bytes: where claims are written. Indexes are byte offsets as tryClaim returns them. */
+  readonly bytes: Uint8Array
+  /** The same as 32-bit words; the index is `byteOffset / 4`. */
+  readonly words: Int32Array
+  /** The same as 64-bit numbers; the index is `byteOffset / 8`. */
+  readonly floats: Float64Array
+  /** The same for mixed records. */
+  readonly view: DataView
+  /** The largest message for tryClaim and trySend, in bytes. */
+  readonly maxRecordBytes: number
+  /** The largest message for sendSync, in bytes. */
+  readonly maxMessageBytes: number
+
+  readonly #encode: Encoder<T> | undefined
+  readonly #capacityBytes: number
+  readonly #indexMask: number
+  readonly #recordsByteOffset: number
+  readonly #recordsWord: number
+  readonly #writeIndex: number
+  readonly #readIndex: number
+
+  /** Where the next record begins: the end of the last committed one. */
+  #position: number
+  /** The end of the open claim; equal to #position where none is open. */
+  #claimEnd: number
+  /** Where the open claim begins: behind the padding that it may need. */
+  #claimStart: number
+  /** Up to here records can be written without a further look: neither over unread ones nor across the ring's end. */
+  #writableUntil: number
+  /** The read position as last seen. It may be old; the true one is never behind it. */
+  #readPosition: number
+  #publishedPosition: number
+  #corkDepth = 0
+  #messageId = 0
+  #isClosed = false
+
+  readonly #role: Role
+  readonly #roleWord: number
+  readonly #consumerRole: Role
+  readonly #consumerEvents: EventCount
+  readonly #spaceEvents: EventCount
+  readonly #consumerProbe = new PollingProbe()
+  #reportedConsumerEpoch = 0
+  readonly #forgetClose: () => void
+
+  /** @internal Use `ring.producer()`. */
+  constructor(place: SpscRingPlace, options: Partial<ProducerOptions<T>>) {
+    const { region, byteOffset, capacityBytes, maxRecordBytes, maxMessageBytes } = place
+    this.#encode = options.encode
+    this.#capacityBytes = capacityBytes
+    this.#indexMask = capacityBytes - 1
+    this.#recordsByteOffset = byteOffset + RECORDS_OFFSET
+    this.#recordsWord = this.#recordsByteOffset >>> 2
+    this.#writeIndex = (byteOffset + WRITE_POSITION_OFFSET) >>> 2
+    this.#readIndex = (byteOffset + READ_POSITION_OFFSET) >>> 2
+    this.maxRecordBytes = maxRecordBytes
+    this.maxMessageBytes = maxMessageBytes
+    this.words = region.words
+    this.bytes = region.bytes
+    const { buffer, byteOffset: start, byteLength } = region.bytes
+    this.floats = new Float64Array(buffer, start, byteLength >>> 3)
+    this.view = new DataView(buffer, start, byteLength)
+
+    this.#consumerRole = new Role(region, byteOffset + CONSUMER_ROLE_OFFSET, 'consumer')
+    this.#consumerEvents = new EventCount(region, byteOffset + CONSUMER_EVENTS_OFFSET)
+    this.#spaceEvents = new EventCount(region, byteOffset + PRODUCER_EVENTS_OFFSET)
+    this.#role = new Role(region, byteOffset + PRODUCER_ROLE_OFFSET, 'producer')
+    const { previous, word } = this.#role.acquire()
+    this.#roleWord = word
+
+    // Only the producer writes this word, and that is we: the position of the last one is ours.
+    this.#position = Atomics.load(this.words, this.#writeIndex)
+    this.#publishedPosition = this.#position
+    this.#claimEnd = this.#position
+    this.#claimStart = this.#position
+    this.#writableUntil = this.#position
+    this.#readPosition = this.#position
+    try {
+      this.#refreshReadPosition()
+    } catch (error) {
+      this.#role.close(word)
+      throw error
+    }
+    this.#spaceEvents.reset()
+    this.#forgetClose = region.onClose(() => this.close())
+    const predecessorDied = stateOfRole(previous) === HELD || stateOfRole(previous) === DIED
+    // It may have left a message half sent. Then 8 bytes are free; and if they are not, it has not.
+    if (predecessorDied && this.#freeBytes() >= RECORD_HEADER_BYTES) this.#publishAbort()
+  }
+
+  /**
+   * Claims space for one message of exactly `byteLength` bytes, to be written in place and then committed or aborted.
+   * @returns the byte offset of the payload, a multiple of 8; -1 where the ring is full
+   * @throws IsthmusRangeError `ERR_ISTHMUS_MESSAGE_TOO_LARGE` above maxRecordBytes
+   * @throws IsthmusError `ERR_ISTHMUS_CALL_ORDER` while another claim is open, `ERR_ISTHMUS_CLOSED`
+   * @throws PeerDiedError `ERR_ISTHMUS_PEER_DIED` where the ring is full and its consumer dead
+   */
+  tryClaim(byteLength: number): number {
+    if (byteLength >>> 0 !== byteLength || byteLength > this.maxRecordBytes) throw this.#lengthError(byteLength)
+    const recordBytes = recordBytesOf(byteLength)
+    let start = this.#position
+    const isClaimOpen = this.#claimEnd !== start
+    if (isClaimOpen || ((this.#writableUntil - start) | 0) < recordBytes) {
+      if (!this.#makeRoom(recordBytes, 0)) return -1
+      start = this.#claimStart
+    }
+    const index = start & this.#indexMask
+    const headerIndex = this.#recordsWord + (index >> 2)
+    // Plain stores: nobody reads here before the write position says so.
+    this.words[headerIndex] = byteLength
+    this.words[headerIndex + 1] = DATA
+    this.#claimEnd = (start + recordBytes) | 0
+    return this.#recordsByteOffset + index + RECORD_HEADER_BYTES
+  }
+
+  /**
+   * Ends the open claim: its message is sent, at once or, between cork and uncork, with the others.
+   * @throws IsthmusError `ERR_ISTHMUS_CALL_ORDER` where no claim is open
+   */
+  commit(): void {
+    const claimEnd = this.#claimEnd
+    if (claimEnd === this.#position) throw this.#noClaimError('Committing')
+    this.#position = claimEnd
+    if (this.#corkDepth === 0) this.#publish()
+  }
+
+  /**
+   * Drops the open claim: its space is used by the next one.
+   * @throws IsthmusError `ERR_ISTHMUS_CALL_ORDER` where no claim is open
+   */
+  abort(): void {
+    if (this.#claimEnd === this.#position) throw this.#noClaimError('Aborting')
+    this.#claimEnd = this.#position
+  }
+
+  /** Holds messages back until uncork, to make them visible all at once. Calls nest. A full ring, a wait and close publish too. */
+  cork(): void {
+    this.#assertOpen('Corking')
+    this.#corkDepth++
+  }
+
+  /** Publishes what was held back since the outermost cork. */
+  uncork(): void {
+    this.#assertOpen('Uncorking')
+    if (this.#corkDepth === 0) {
+      throw new IsthmusError('ERR_ISTHMUS_CALL_ORDER', 'Uncorking a producer: it is not corked. Call cork before.')
+    }
+    if (--this.#corkDepth === 0 && this.#publishedPosition !== this.#position) this.#publish()
+  }
+
+  /**
+   * Sends a copy of a message, if there is space now.
+   * @returns false where the ring is full
+   * @throws IsthmusRangeError `ERR_ISTHMUS_MESSAGE_TOO_LARGE` above maxRecordBytes: sendSync sends those
+   * @throws PeerDiedError `ERR_ISTHMUS_PEER_DIED` where the ring is full and its consumer dead
+   */
+  trySend(value: T): boolean {
+    return this.#trySendBytes(this.#toBytes(value))
+  }
+
+  /**
+   * Sends copies of as many messages as there is space for, in order, and makes them visible all at once.
+   * @returns how many were sent
+   */
+  trySendBatch(values: readonly T[]): number {
+    let sent = 0
+    this.cork()
+    try {
+      while (sent < values.length && this.trySend(values[sent])) sent++
+    } finally {
+      this.uncork()
+    }
+    return sent
+  }
+
+  /**
+   * Sends a copy of a message of up to maxMessageBytes, and blocks the thread while there is no space. Above
+   * maxRecordBytes it travels in fragments, through a ring of any size.
+   * @returns false after `timeoutMs`; the receiver is told of a large message that was under way
+   * @throws IsthmusRangeError `ERR_ISTHMUS_MESSAGE_TOO_LARGE` above maxMessageBytes
+   * @throws PeerDiedError `ERR_ISTHMUS_PEER_DIED` where the ring is full and its consumer dead
+   * @throws IsthmusError `EDEADLK` where it would wait for a consumer of this very thread
+   */
+  sendSync(value: T, options: SendOptions = {}): boolean {
+    const bytes = this.#toBytes(value)
+    const deadline = deadlineAfter(options.timeoutMs)
+    if (bytes.byteLength > this.maxRecordBytes) return this.#sendFragments(bytes, deadline)
+    while (!this.#trySendBytes(bytes)) {
+      if (!this.#waitForSpace(recordBytesOf(bytes.byteLength), 0, deadline)) return false
+    }
+    return true
+  }
+
+  /** Publishes what is held back, drops an open claim, and ends this epoch: the consumer gets `null` after the last message. */
+  close(): void {
+    if (this.#isClosed) return
+    this.#claimEnd = this.#position
+    if (this.#publishedPosition !== this.#position) this.#publish()
+    this.#role.close(this.#roleWord)
+    this.#consumerEvents.notify()
+    this.#isClosed = true
+    // Sends every later claim to the slow path, which looks at #isClosed.
+    this.#writableUntil = this.#position
+    this.#forgetClose()
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  #trySendBytes(bytes: Uint8Array): boolean {
+    const byteOffset = this.tryClaim(bytes.byteLength)
+    if (byteOffset === -1) return false
+    this.bytes.set(bytes, byteOffset)
+    this.commit()
+    return true
+  }
+
+  /**
+   * A message in fragments. Behind each but the last, space for an ABORT stays free: whenever we stop, however we stop, we
+   * or our successor can say so.
+   */
+  #sendFragments(bytes: Uint8Array, deadline: number): boolean {
+    const total = bytes.byteLength
+    if (total > this.maxMessageBytes) throw this.#lengthError(total)
+    const fragmentRecordBytes = maxFragmentRecordBytesOf(this.#capacityBytes)
+    this.#messageId = nextMessageId(this.#messageId)
+    let sent = 0
+    try {
+      while (sent < total) {
+        const prefixBytes = sent === 0 ? TOTAL_LENGTH_BYTES : 0
+        const fragmentBytes = Math.min(total - sent, fragmentRecordBytes - RECORD_HEADER_BYTES - prefixBytes)
+        const recordBytes = recordBytesOf(prefixBytes + fragmentBytes)
+        while (!this.#makeRoom(recordBytes, RECORD_HEADER_BYTES)) {
+          if (!this.#waitForSpace(recordBytes, RECORD_HEADER_BYTES, deadline)) return false
+        }
+        const kind = sent === 0 ? FIRST : sent + fragmentBytes < total ? MIDDLE : LAST
+        const byteOffset = this.#writeHeader(this.#claimStart, prefixBytes + fragmentBytes, kind)
+        if (kind === FIRST) this.#writeTotalLength(byteOffset, total)
+        this.bytes.set(bytes.subarray(sent, sent + fragmentBytes), byteOffset + prefixBytes)
+        sent += fragmentBytes
+        this.#position = (this.#claimStart + recordBytes) | 0
+        this.#claimEnd = this.#position
+        this.#publish()
+      }
+      return true
+    } finally {
+      const isUnderWay = sent > 0 && sent < total
+      if (isUnderWay) this.#publishAbort()
+    }
+  }
+
+  /** Needs 8 free bytes; the caller knows that they are. */
+  #publishAbort(): void {
+    this.#writeHeader(this.#position, 0, ABORT)
+    this.#position = (this.#position + RECORD_HEADER_BYTES) | 0
+    this.#claimEnd = this.#position
+    this.#publish()
+  }
+
+  /** Returns the byte offset of the payload. */
+  #writeHeader(position: number, byteLength: number, kind: number): number {
+    const index = position & this.#indexMask
+    this.words[this.#recordsWord + (index >> 2)] = byteLength
+    this.words[this.#recordsWord + (index >> 2) + 1] = kindWord(kind, this.#messageId)
+    return this.#recordsByteOffset + index + RECORD_HEADER_BYTES
+  }
+
+  #writeTotalLength(byteOffset: number, total: number): void {
+    this.words[byteOffset >>> 2] = total
+    this.words[(byteOffset >>> 2) + 1] = total / 2 ** 32
+  }
+
+  #publish(): void {
+    // SYNC records visible to consumer: everything before this position, with all its bytes
+    Atomics.store(this.words, this.#writeIndex, this.#position)
+    this.#publishedPosition = this.#position
+    this.#consumerEvents.notify()
+  }
+
+  /**
+   * The slow part of a claim: finds space for a record, and for `reserveBytes` behind it. On true, #claimStart is where
+   * the record goes. On false the ring is full, and the consumer has been shown all there is.
+   */
+  #makeRoom(recordBytes: number, reserveBytes: number): boolean {
+    this.#assertOpen('Sending')
+    if (this.#claimEnd !== this.#position) {
+      throw new IsthmusError(
+        'ERR_ISTHMUS_CALL_ORDER',
+        'Claiming space in a ring: the last claim is still open. Commit or abort it first.',
+      )
+    }
+    const neededBytes = this.#neededBytes(recordBytes, reserveBytes)
+    // Possibly full, as far as we have seen: look again. Really full: nothing to be done.
+    if (this.#freeBytes() < neededBytes) this.#refreshReadPosition()
+    if (this.#freeBytes() < neededBytes) {
+      if (this.#publishedPosition !== this.#position) this.#publish()
+      if (this.#consumerProbe.isDue()) this.#reportDeadConsumer()
+      return false
+    }
+    const bytesUntilEnd = this.#bytesUntilEnd(this.#position)
+    this.#claimStart = this.#position
+    if (recordBytes > bytesUntilEnd) {
+      this.#writeHeader(this.#position, bytesUntilEnd - RECORD_HEADER_BYTES, PADDING)
+      this.#claimStart = (this.#position + bytesUntilEnd) | 0
+    }
+    const unreadLimit = (this.#readPosition + this.#capacityBytes) | 0
+    const ringEnd = (this.#claimStart + this.#bytesUntilEnd(this.#claimStart)) | 0
+    this.#writableUntil = ((unreadLimit - ringEnd) | 0) < 0 ? unreadLimit : ringEnd
+    return true
+  }
+
+  /** Including the padding up to the end of the ring, where the record does not fit before it. */
+  #neededBytes(recordBytes: number, reserveBytes: number): number {
+    const bytesUntilEnd = this.#bytesUntilEnd(this.#position)
+    return recordBytes + reserveBytes + (recordBytes > bytesUntilEnd ? bytesUntilEnd : 0)
+  }
+
+  #bytesUntilEnd(position: number): number {
+    return this.#capacityBytes - (position & this.#indexMask)
+  }
+
+  #freeBytes(): number {
+    return this.#capacityBytes - ((this.#position - this.#readPosition) | 0)
+  }
+
+  #refreshReadPosition(): void {
+    // SYNC space visible to producer: the consumer no longer reads anything before this position
+    const readPosition = Atomics.load(this.words, this.#readIndex)
+    if (!arePositionsValid(this.#position, readPosition, this.#capacityBytes)) {
+      throw corruptError(`the write position is ${this.#position}, the read position ${readPosition}`)
+    }
+    this.#readPosition = readPosition
+  }
+
+  #waitForSpace(recordBytes: number, reserveBytes: number, deadline: number): boolean {
+    if (nowMs() >= deadline) return false
+    const neededBytes = this.#neededBytes(recordBytes, reserveBytes)
+    const hasSpace = () => {
+      this.#refreshReadPosition()
+      return this.#freeBytes() >= neededBytes
+    }
+    if (this.#consumerRole.isHeldBySelf()) {
+      throw new IsthmusError(
+        'EDEADLK',
+        'Waiting for space in a ring: its consumer belongs to this very thread, which would block for ever. Receive first.',
+      )
+    }
+    return this.#spaceEvents.waitSync(hasSpace, deadline, () => this.#reportDeadConsumer())
+  }
+
+  #reportDeadConsumer(): void {
+    const { state, epoch } = this.#consumerRole.settle()
+    if (state !== DIED || epoch === this.#reportedConsumerEpoch) return
+    this.#reportedConsumerEpoch = epoch
+    throw new PeerDiedError(
+      'Sending to a ring: it is full, and its consumer died. What was sent stays for the next consumer; send again to wait for it.',
+    )
+  }
+
+  #toBytes(value: T): Uint8Array {
+    const bytes: unknown = this.#encode === undefined ? value : this.#encode.encode(value)
+    if (bytes instanceof Uint8Array) return bytes
+    throw new IsthmusTypeError(
+      'ERR_ISTHMUS_INVALID_ARGUMENT',
+      `Sending to a ring: got ${typeof bytes} instead of a Uint8Array. Give bytes, or an encoder such as utf8 to ring.producer().`,
+    )
+  }
+
+  #assertOpen(attempt: string): void {
+    if (this.#isClosed) throw closedError(`${attempt} through a producer`)
+  }
+
+  #noClaimError(attempt: string): IsthmusError {
+    if (this.#isClosed) return closedError(`${attempt} through a producer`)
+    return new IsthmusError('ERR_ISTHMUS_CALL_ORDER', `${attempt} a claim: none is open. Call tryClaim first.`)
+  }
+
+  #lengthError(byteLength: number): Error {
+    if (!Number.isInteger(byteLength) || byteLength < 0) {
+      return new IsthmusRangeError(
+        'ERR_ISTHMUS_INVALID_ARGUMENT',
+        `Claiming space in a ring: byteLength is ${byteLength}. Give a number of bytes from 0 on.`,
+      )
+    }
+    const advice =
+      byteLength <= this.maxMessageBytes
+        ? `in one record this ring carries at most ${this.maxRecordBytes}. Use sendSync, which sends it in fragments`
+        : `this ring carries at most ${this.maxMessageBytes} (maxMessageBytes)`
+    return new IsthmusRangeError(
+      'ERR_ISTHMUS_MESSAGE_TOO_LARGE',
+      `Sending a message of ${byteLength} bytes: ${advice}.`,
+    )
+  }
+}

@@ -1,0 +1,135 @@
+import { IsthmusRangeError, type Layout, MAX_ALIGNMENT, type Region } from '@isthmus/sync'
+import { Role } from '../role/role.js'
+import { Consumer, type ConsumerOptions } from './consumer.js'
+import {
+  CAPACITY_BYTES_MAX,
+  CAPACITY_BYTES_MIN,
+  CONSUMER_ROLE_OFFSET,
+  maxRecordBytesOf,
+  PRODUCER_ROLE_OFFSET,
+  READ_POSITION_OFFSET,
+  RECORDS_OFFSET,
+  WRITE_POSITION_OFFSET,
+} from './layout.js'
+import { Producer, type ProducerOptions } from './producer.js'
+import { recoverRecords } from './recovery.js'
+
+export interface SpscRingOptions {
+  /** Bytes for records: a power of two from 64 to 2 ** 30. Whole records of up to half of it travel in one piece. */
+  readonly capacityBytes: number
+  /**
+   * The largest message that may be sent, in bytes; 256 MiB if not given. A receiver allocates no more than this, whatever
+   * the memory says.
+   */
+  readonly maxMessageBytes?: number
+}
+
+/** Where a ring lies, and how large it is. */
+export interface SpscRingPlace {
+  readonly region: Region
+  readonly byteOffset: number
+  readonly capacityBytes: number
+  readonly maxRecordBytes: number
+  readonly maxMessageBytes: number
+}
+
+const MAX_MESSAGE_BYTES_DEFAULT = 256 * 1024 * 1024
+
+/**
+ * A lock-free ring for messages of any size, from one producer to one consumer.
+ *
+ * @example
+ * ```ts
+ * const region = HeapRegion.create(spscRing({ capacityBytes: 4096 }))
+ * const producer = region.root.producer({ encode: utf8 })
+ * const consumer = region.root.consumer({ decode: utf8 })
+ * producer.trySend('hello')
+ * consumer.tryReceive() // 'hello'
+ * ```
+ *
+ * @throws IsthmusRangeError `ERR_ISTHMUS_INVALID_ARGUMENT` for a capacity that is not a power of two in its range, or a
+ * `maxMessageBytes` that is not a non-negative integer.
+ */
+export function spscRing({
+  capacityBytes,
+  maxMessageBytes = MAX_MESSAGE_BYTES_DEFAULT,
+}: SpscRingOptions): Layout<SpscRing> {
+  const isPowerOfTwo = Number.isInteger(Math.log2(capacityBytes)) && Number.isInteger(capacityBytes)
+  if (!isPowerOfTwo || capacityBytes < CAPACITY_BYTES_MIN || capacityBytes > CAPACITY_BYTES_MAX) {
+    throw new IsthmusRangeError(
+      'ERR_ISTHMUS_INVALID_ARGUMENT',
+      `Making an SPSC ring: capacityBytes is ${capacityBytes}. Give a power of two from ${CAPACITY_BYTES_MIN} to ${CAPACITY_BYTES_MAX}.`,
+    )
+  }
+  if (!Number.isSafeInteger(maxMessageBytes) || maxMessageBytes < 0) {
+    throw new IsthmusRangeError(
+      'ERR_ISTHMUS_INVALID_ARGUMENT',
+      `Making an SPSC ring: maxMessageBytes is ${maxMessageBytes}. Give a number of bytes from 0 on.`,
+    )
+  }
+  const maxRecordBytes = Math.min(maxRecordBytesOf(capacityBytes), maxMessageBytes)
+  const placeAt = (region: Region, byteOffset: number): SpscRingPlace => {
+    return { region, byteOffset, capacityBytes, maxRecordBytes, maxMessageBytes }
+  }
+  return {
+    byteLength: RECORDS_OFFSET + capacityBytes,
+    byteAlignment: MAX_ALIGNMENT,
+    signature: `spsc-ring@1(capacityBytes=${capacityBytes},maxMessageBytes=${maxMessageBytes})`,
+    backlog: [[WRITE_POSITION_OFFSET, READ_POSITION_OFFSET]],
+
+    /** Zeroed memory is an empty ring whose roles are vacant. */
+    initialize() {},
+    attach: (region, byteOffset) => new SpscRing(placeAt(region, byteOffset)),
+    sweep(region, byteOffset, deadPeer) {
+      new Role(region, byteOffset + PRODUCER_ROLE_OFFSET, 'producer').sweep(deadPeer)
+      new Role(region, byteOffset + CONSUMER_ROLE_OFFSET, 'consumer').sweep(deadPeer)
+    },
+    recover: (region, byteOffset) => recoverRecords(placeAt(region, byteOffset)),
+  }
+}
+
+/**
+ * An attached ring. Its two roles are handles: each can be had by one agent at a time, by threads and processes alike.
+ * The algorithm is the tail-publish ring of rigtorp's SPSCQueue and of Tachyon: records are written with plain stores,
+ * and one store of the write position makes them visible, so that at every instant the shared state is consistent.
+ */
+export class SpscRing {
+  readonly #place: SpscRingPlace
+
+  constructor(place: SpscRingPlace) {
+    this.#place = place
+  }
+
+  get capacityBytes(): number {
+    return this.#place.capacityBytes
+  }
+
+  /** The largest message that can be claimed, tried, or drained in place: half the capacity less 8 bytes, or maxMessageBytes. */
+  get maxRecordBytes(): number {
+    return this.#place.maxRecordBytes
+  }
+
+  get maxMessageBytes(): number {
+    return this.#place.maxMessageBytes
+  }
+
+  /**
+   * Becomes the producer, and begins a new epoch. A dead predecessor's unfinished message is marked as abandoned.
+   * @throws IsthmusError `ERR_ISTHMUS_ROLE_TAKEN` where a live agent is the producer
+   */
+  producer(): Producer
+  producer<T>(options: ProducerOptions<T>): Producer<T>
+  producer<T>(options: Partial<ProducerOptions<T>> = {}): Producer<T> {
+    return new Producer<T>(this.#place, options)
+  }
+
+  /**
+   * Becomes the consumer, and goes on where the last one returned space: what it had received after that comes again.
+   * @throws IsthmusError `ERR_ISTHMUS_ROLE_TAKEN` where a live agent is the consumer
+   */
+  consumer(): Consumer
+  consumer<T>(options: ConsumerOptions<T>): Consumer<T>
+  consumer<T>(options: Partial<ConsumerOptions<T>> = {}): Consumer<T> {
+    return new Consumer<T>(this.#place, options)
+  }
+}

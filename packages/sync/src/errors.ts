@@ -1,0 +1,83 @@
+/**
+ * The codes of isthmus's own errors. Errors of the operating system carry its names instead (`EEXIST`, `ENOENT`,
+ * `EACCES`, `ENOSPC` …) together with `syscall`.
+ */
+export type IsthmusErrorCode =
+  /** An argument of the wrong type or outside its range. */
+  | 'ERR_ISTHMUS_INVALID_ARGUMENT'
+  /** A segment name that is not `/` followed by a plain file name. */
+  | 'ERR_ISTHMUS_INVALID_NAME'
+  /** The region or the handle was closed before this call. */
+  | 'ERR_ISTHMUS_CLOSED'
+  /** A call that this state of the handle does not allow: a commit without a claim, a call from within a callback. */
+  | 'ERR_ISTHMUS_CALL_ORDER'
+  /** A message longer than this call, or this ring, can carry. */
+  | 'ERR_ISTHMUS_MESSAGE_TOO_LARGE'
+  /** A large message of which the rest will never come. */
+  | 'ERR_ISTHMUS_MESSAGE_INCOMPLETE'
+  /** Another live agent has the role that was asked for. */
+  | 'ERR_ISTHMUS_ROLE_TAKEN'
+  /** The counterpart is proven dead and nobody has taken its place. */
+  | 'ERR_ISTHMUS_PEER_DIED'
+  /** Every one of the region's peer slots is held by a live agent. */
+  | 'ERR_ISTHMUS_TOO_MANY_PEERS'
+  /** The memory holds something that no correct peer writes. */
+  | 'ERR_ISTHMUS_CORRUPT'
+  /** The memory was not made by isthmus. It was left untouched. */
+  | 'ERR_ISTHMUS_FOREIGN'
+  /** The memory was made by another version of the format. */
+  | 'ERR_ISTHMUS_VERSION'
+  /** The file is shorter, or longer, than its header says. */
+  | 'ERR_ISTHMUS_SIZE'
+  /** The memory holds another layout than the one it was opened with. */
+  | 'ERR_ISTHMUS_LAYOUT_MISMATCH'
+  /** Somebody held the segment's header lock until the deadline. */
+  | 'ERR_ISTHMUS_BUSY'
+  /** A file-backed segment was changed after its last flush, and the machine went down. */
+  | 'ERR_ISTHMUS_UNCLEAN'
+  /** This platform, runtime, file system or option is not supported. */
+  | 'ERR_ISTHMUS_UNSUPPORTED'
+  /** A blocking wait that only the waiting thread itself could end. */
+  | 'EDEADLK'
+
+/** What was attempted, what was found, what to do; `code` is stable, the text is not. */
+export class IsthmusError extends Error {
+  override readonly name: string = 'IsthmusError'
+  readonly code: string
+
+  constructor(code: IsthmusErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+  }
+}
+
+/** The agent that a call depends on is proven dead. The handle that throws stays usable, for a successor. */
+export class PeerDiedError extends IsthmusError {
+  override readonly name: string = 'PeerDiedError'
+
+  constructor(message: string) {
+    super('ERR_ISTHMUS_PEER_DIED', message)
+  }
+}
+
+/** A value outside the range that the call accepts. */
+export class IsthmusRangeError extends RangeError {
+  override readonly name: string = 'IsthmusRangeError'
+  readonly code: string
+
+  constructor(code: IsthmusErrorCode, message: string) {
+    super(message)
+    this.code = code
+  }
+}
+
+/** A value of a type that the call does not accept. */
+export class IsthmusTypeError extends TypeError {
+  override readonly name: string = 'IsthmusTypeError'
+  readonly code: string
+
+  constructor(code: IsthmusErrorCode, message: string) {
+    super(message)
+    this.code = code
+  }
+}

@@ -1,0 +1,189 @@
+import { IsthmusRangeError } from '../errors.js'
+import { assertOpen, type Region } from '../region/region.js'
+import type { Layout } from './layout.js'
+
+/** A signed 32-bit word. Every access is atomic. */
+export class Int32Field {
+  readonly #region: Region
+  readonly #index: number
+
+  constructor(region: Region, byteOffset: number) {
+    this.#region = region
+    this.#index = byteOffset >>> 2
+  }
+
+  get value(): number {
+    return Atomics.load(assertOpen(this.#region).words, this.#index)
+  }
+
+  set value(value: number) {
+    Atomics.store(assertOpen(this.#region).words, this.#index, value)
+  }
+
+  /** Adds, and returns the value before. Wraps at 32 bits. */
+  add(amount: number): number {
+    return Atomics.add(assertOpen(this.#region).words, this.#index, amount)
+  }
+
+  /** Stores, and returns the value before. */
+  exchange(value: number): number {
+    return Atomics.exchange(assertOpen(this.#region).words, this.#index, value)
+  }
+
+  /** Stores `replacement` if the value is `expected`; returns the value before. */
+  compareExchange(expected: number, replacement: number): number {
+    return Atomics.compareExchange(assertOpen(this.#region).words, this.#index, expected, replacement)
+  }
+}
+
+/** An unsigned 32-bit word. Every access is atomic. */
+export class Uint32Field {
+  readonly #word: Int32Field
+
+  constructor(region: Region, byteOffset: number) {
+    this.#word = new Int32Field(region, byteOffset)
+  }
+
+  get value(): number {
+    return this.#word.value >>> 0
+  }
+
+  set value(value: number) {
+    this.#word.value = value
+  }
+
+  /** Adds, and returns the value before. Wraps at 32 bits. */
+  add(amount: number): number {
+    return this.#word.add(amount) >>> 0
+  }
+
+  /** Stores, and returns the value before. */
+  exchange(value: number): number {
+    return this.#word.exchange(value) >>> 0
+  }
+
+  /** Stores `replacement` if the value is `expected`; returns the value before. */
+  compareExchange(expected: number, replacement: number): number {
+    return this.#word.compareExchange(expected, replacement) >>> 0
+  }
+}
+
+/** A signed 64-bit integer as a BigInt. Every access is atomic. */
+export class Int64Field {
+  readonly #region: Region
+  readonly #cell: BigInt64Array
+
+  constructor(region: Region, byteOffset: number) {
+    this.#region = region
+    this.#cell = new BigInt64Array(region.words.buffer, region.words.byteOffset + byteOffset, 1)
+  }
+
+  get value(): bigint {
+    assertOpen(this.#region)
+    return Atomics.load(this.#cell, 0)
+  }
+
+  set value(value: bigint) {
+    assertOpen(this.#region)
+    Atomics.store(this.#cell, 0, value)
+  }
+
+  /** Adds, and returns the value before. Wraps at 64 bits. */
+  add(amount: bigint): bigint {
+    assertOpen(this.#region)
+    return Atomics.add(this.#cell, 0, amount)
+  }
+
+  /** Stores, and returns the value before. */
+  exchange(value: bigint): bigint {
+    assertOpen(this.#region)
+    return Atomics.exchange(this.#cell, 0, value)
+  }
+
+  /** Stores `replacement` if the value is `expected`; returns the value before. */
+  compareExchange(expected: bigint, replacement: bigint): bigint {
+    assertOpen(this.#region)
+    return Atomics.compareExchange(this.#cell, 0, expected, replacement)
+  }
+}
+
+/**
+ * A 64-bit floating-point number. JavaScript has no atomics for it: an access is one machine instruction on x64 and
+ * arm64, but orders nothing else. Where its value belongs together with other words, guard them with a lock.
+ */
+export class Float64Field {
+  readonly #region: Region
+  readonly #cell: Float64Array
+
+  constructor(region: Region, byteOffset: number) {
+    this.#region = region
+    this.#cell = new Float64Array(region.words.buffer, region.words.byteOffset + byteOffset, 1)
+  }
+
+  get value(): number {
+    assertOpen(this.#region)
+    return this.#cell[0]
+  }
+
+  set value(value: number) {
+    assertOpen(this.#region)
+    this.#cell[0] = value
+  }
+}
+
+/** A signed 32-bit word, 0 at first. */
+export function i32(): Layout<Int32Field> {
+  return plain('i32', 4, 4, (region, byteOffset) => new Int32Field(region, byteOffset))
+}
+
+/** An unsigned 32-bit word, 0 at first. */
+export function u32(): Layout<Uint32Field> {
+  return plain('u32', 4, 4, (region, byteOffset) => new Uint32Field(region, byteOffset))
+}
+
+/** A signed 64-bit integer, 0n at first. */
+export function i64(): Layout<Int64Field> {
+  return plain('i64', 8, 8, (region, byteOffset) => new Int64Field(region, byteOffset))
+}
+
+/** A 64-bit floating-point number, 0 at first. */
+export function f64(): Layout<Float64Field> {
+  return plain('f64', 8, 8, (region, byteOffset) => new Float64Field(region, byteOffset))
+}
+
+/**
+ * `byteLength` bytes, 0 at first, as a Uint8Array over the region. Others may change them at any time: copy what you
+ * are going to decode. After `close` the array reads zeros.
+ */
+export function bytes(byteLength: number): Layout<Uint8Array> {
+  assertCount('bytes', byteLength)
+  return plain(`bytes(${byteLength})`, byteLength, 8, (region, byteOffset) => {
+    return new Uint8Array(region.bytes.buffer, region.bytes.byteOffset + byteOffset, byteLength)
+  })
+}
+
+/** `length` signed 32-bit words, 0 at first, as an Int32Array over the region, fit for Atomics. After `close` they read 0. */
+export function words(length: number): Layout<Int32Array> {
+  assertCount('words', length)
+  return plain(`words(${length})`, length * 4, 8, (region, byteOffset) => {
+    return new Int32Array(region.words.buffer, region.words.byteOffset + byteOffset, length)
+  })
+}
+
+/** A layout whose zeroed memory is its first state and that no peer can hold anything of. */
+function plain<T>(
+  signature: string,
+  byteLength: number,
+  byteAlignment: number,
+  attach: (region: Region, byteOffset: number) => T,
+): Layout<T> {
+  return { signature, byteLength, byteAlignment, initialize() {}, attach, sweep() {} }
+}
+
+function assertCount(what: string, count: number): void {
+  if (Number.isSafeInteger(count) && count > 0) return
+  throw new IsthmusRangeError(
+    'ERR_ISTHMUS_INVALID_ARGUMENT',
+    `Making ${what}(n): n is ${count}. Give a positive integer.`,
+  )
+}

@@ -1,0 +1,44 @@
+import type { PeerId } from '../peers/peer-id.js'
+import type { Region } from '../region/region.js'
+
+/**
+ * What lives in a stretch of shared memory: its size and alignment, how to initialise it once, how to attach to it any
+ * number of times, and how to clean up after a dead peer. Factories such as `struct`, `f64` or `spscRing` make layouts.
+ */
+export interface Layout<T> {
+  /** Bytes that the structure takes. */
+  readonly byteLength: number
+  /** A power of two that its byte offset is a multiple of; at most MAX_ALIGNMENT. */
+  readonly byteAlignment: number
+  /**
+   * Kind, format version and every parameter that decides the bytes, such as `spsc-ring@1(capacityBytes=1048576,…)`.
+   * It stands in the header of the region as text, is compared when the region is opened, and shown where it differs.
+   */
+  readonly signature: string
+  /**
+   * Where the structure shows that something in it waits to be delivered: pairs of words that differ exactly then, as
+   * byte offsets from its start. They let a tool that knows no layouts tell a drained region from one with data.
+   */
+  readonly backlog?: readonly WordPair[]
+  /** Writes the first state, into zeroed memory that nobody else can reach yet. */
+  initialize(region: Region, byteOffset: number): void
+  /** The object through which this agent uses the structure. Changes nothing in the memory. */
+  attach(region: Region, byteOffset: number): T
+  /** Gives back what a proven-dead peer held. Idempotent; its caller may itself be killed half-way. */
+  sweep(region: Region, byteOffset: number, deadPeer: PeerId): void
+  /** After a crash of the machine: keeps what is consistent, drops the rest. No peer is attached. */
+  recover?(region: Region, byteOffset: number): void
+}
+
+/** Byte offsets of two 32-bit words. */
+export type WordPair = readonly [written: number, read: number]
+
+/** What attaching to this layout gives. */
+export type Attached<L> = L extends Layout<infer T> ? T : never
+
+/** The largest alignment that a layout can ask for: two cache lines, since the hardware fetches them in pairs. */
+export const MAX_ALIGNMENT = 128
+
+export function alignUp(byteOffset: number, alignment: number): number {
+  return Math.ceil(byteOffset / alignment) * alignment
+}

@@ -1,0 +1,62 @@
+/**
+ * The peers table: 128 slots of 64 bytes, part of every region's header.
+ *
+ * ```
+ * byte   0              4            8            12           16                         64
+ *        +--------------+------------+------------+------------+----------- … ------------+
+ *        | state word   | pid        | thread id  | hold       | reserved: bell, life id  |
+ *        +--------------+------------+------------+------------+----------- … ------------+
+ *
+ * state word:   31  25 24                    3 2       0
+ *              +------+-----------------------+---------+
+ *              |  0   | generation (22 bits)  |  state  |
+ *              +------+-----------------------+---------+
+ * ```
+ *
+ * | word       | written by                              | read by  | its writer is killed right after               |
+ * |------------|-----------------------------------------|----------|------------------------------------------------|
+ * | state word | the slot's holder; whoever sweeps it    | everyone | the hold is free, the next claimer sweeps anew |
+ * | pid, tid   | the claimer, before it stores LIVE      | everyone | the slot never became LIVE: nobody reads them  |
+ * | hold       | heap regions only: 0 or the generation  | everyone | declaring the death of that generation frees   |
+ * |            | that claims or has the slot             |          | it; no other generation's hold is touched      |
+ *
+ * A slot belongs to the agent that has its *hold*: on a segment a lock that the kernel drops with its holder, on a heap
+ * region the word above. Only the agent that has the hold writes the state word, with one exception: on a heap region
+ * LIVE becomes DEAD through the CAS of whoever declares the death.
+ *
+ * | state | hold  | meaning                                                                                          |
+ * |-------|-------|--------------------------------------------------------------------------------------------------|
+ * | FREE  | free  | nobody; everything of this generation was given back                                             |
+ * | FREE  | taken | somebody is claiming the slot, or letting it go                                                  |
+ * | LIVE  | taken | attached; or a claimer has just proven the last holder's death and is about to store DEAD        |
+ * | LIVE  | free  | the holder died; nothing of it has been swept                                                    |
+ * | DEAD  | taken | the holder of this generation is proven dead and is being swept                                  |
+ * | DEAD  | free  | the sweeper died as well; the next claimer sweeps again                                          |
+ */
+export const PEER_SLOT_BYTES = 64
+export const STATE_WORD = 0
+export const PID_WORD = 1
+export const THREAD_ID_WORD = 2
+export const HOLD_WORD = 3
+
+export const FREE = 0
+export const LIVE = 1
+export const DEAD = 2
+
+const STATE_BITS = 3
+const STATE_MASK = (1 << STATE_BITS) - 1
+const GENERATION_MASK = (1 << 22) - 1
+
+export type SlotState = typeof FREE | typeof LIVE | typeof DEAD
+
+export function slotWord(generation: number, state: SlotState): number {
+  return (generation << STATE_BITS) | state
+}
+
+export function stateOfSlotWord(word: number): number {
+  return word & STATE_MASK
+}
+
+export function generationOfSlotWord(word: number): number {
+  return (word >>> STATE_BITS) & GENERATION_MASK
+}

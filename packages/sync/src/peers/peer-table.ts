@@ -1,0 +1,134 @@
+import { IsthmusError } from '../errors.js'
+import {
+  DEAD,
+  FREE,
+  generationOfSlotWord,
+  LIVE,
+  PEER_SLOT_BYTES,
+  PID_WORD,
+  STATE_WORD,
+  slotWord,
+  stateOfSlotWord,
+  THREAD_ID_WORD,
+} from './layout.js'
+import { generationOf, MAX_PEERS, nextGeneration, type PeerId, peerId, slotOf } from './peer-id.js'
+import type { Liveness, PeerDescription, Peers } from './peers.js'
+
+/** Gives back what a proven-dead peer held in the structures of the region. Idempotent. */
+export type Sweep = (deadPeer: PeerId) => void
+
+/** The peers table of one region, as one attachment of it sees and uses it. See layout.ts for the words. */
+export class PeerTable implements Peers {
+  readonly #words: Int32Array
+  readonly #firstWord: number
+  readonly #liveness: Liveness
+  #self: PeerId | undefined
+
+  constructor(words: Int32Array, byteOffset: number, liveness: Liveness) {
+    this.#words = words
+    this.#firstWord = byteOffset >>> 2
+    this.#liveness = liveness
+  }
+
+  get self(): PeerId {
+    if (this.#self === undefined) throw new IsthmusError('ERR_ISTHMUS_CLOSED', 'This attachment has no peer slot')
+    return this.#self
+  }
+
+  /**
+   * Takes a slot for this attachment. A slot whose last holder is proven dead is swept before it changes hands: as long
+   * as a slot is LIVE, every word in the region that names the slot belongs to its present holder.
+   */
+  claim(agent: { pid: number; threadId: number }, sweep: Sweep): PeerId {
+    for (let slot = 0; slot < MAX_PEERS; slot++) {
+      if (!this.#liveness.tryHold(slot)) continue
+      const generation = this.#sweepHeldSlot(slot, sweep)
+      const base = this.#wordOf(slot)
+      this.#words[base + PID_WORD] = agent.pid
+      this.#words[base + THREAD_ID_WORD] = agent.threadId
+      const next = nextGeneration(generation)
+      // SYNC peer attached: publishes pid and thread id
+      Atomics.store(this.#words, base + STATE_WORD, slotWord(next, LIVE))
+      this.#self = peerId(slot, next)
+      return this.#self
+    }
+    throw new IsthmusError(
+      'ERR_ISTHMUS_TOO_MANY_PEERS',
+      `Attaching to the region: all ${MAX_PEERS} peer slots are held by live peers. Close attachments that are no longer used.`,
+    )
+  }
+
+  /** Gives the slot back. The caller has given back everything else before. */
+  release(): void {
+    const self = this.self
+    const slot = slotOf(self)
+    Atomics.store(this.#words, this.#wordOf(slot) + STATE_WORD, slotWord(generationOf(self), FREE))
+    this.#liveness.release(slot)
+    this.#self = undefined
+  }
+
+  /** Sweeps every slot whose holder is proven dead, and frees it. */
+  sweepDead(sweep: Sweep): void {
+    for (let slot = 0; slot < MAX_PEERS; slot++) {
+      if (this.#self !== undefined && slot === slotOf(this.#self)) continue
+      const isFree = stateOfSlotWord(Atomics.load(this.#words, this.#wordOf(slot) + STATE_WORD)) === FREE
+      if (isFree || !this.#liveness.tryHold(slot)) continue
+      const generation = this.#sweepHeldSlot(slot, sweep)
+      Atomics.store(this.#words, this.#wordOf(slot) + STATE_WORD, slotWord(generation, FREE))
+      this.#liveness.release(slot)
+    }
+  }
+
+  at(slot: number): PeerId | undefined {
+    const word = Atomics.load(this.#words, this.#wordOf(slot) + STATE_WORD)
+    return stateOfSlotWord(word) === LIVE ? peerId(slot, generationOfSlotWord(word)) : undefined
+  }
+
+  isDead(peer: PeerId): boolean {
+    if (peer === this.#self) return false
+    const slot = slotOf(peer)
+    // SYNC peer attached: a generation that moved on, or any state but LIVE, says that this peer is gone
+    const hasMovedOn = Atomics.load(this.#words, this.#wordOf(slot) + STATE_WORD) !== slotWord(generationOf(peer), LIVE)
+    return hasMovedOn || !this.#liveness.isHeldByAnother(slot)
+  }
+
+  describe(peer: PeerId): PeerDescription {
+    const base = this.#wordOf(slotOf(peer))
+    return {
+      peer,
+      pid: this.#words[base + PID_WORD],
+      threadId: this.#words[base + THREAD_ID_WORD],
+      isDead: this.isDead(peer),
+    }
+  }
+
+  list(): PeerDescription[] {
+    const peers: PeerDescription[] = []
+    for (let slot = 0; slot < MAX_PEERS; slot++) {
+      const peer = this.at(slot)
+      if (peer !== undefined) peers.push(this.describe(peer))
+    }
+    return peers
+  }
+
+  /** For the agent that has the hold: returns the generation that the slot has now, with nothing of it left anywhere. */
+  #sweepHeldSlot(slot: number, sweep: Sweep): number {
+    const index = this.#wordOf(slot) + STATE_WORD
+    const word = Atomics.load(this.#words, index)
+    const generation = generationOfSlotWord(word)
+    if (stateOfSlotWord(word) === FREE) return generation
+    // Having the hold is the proof. DEAD tells it to those who cannot see the hold change hands.
+    Atomics.store(this.#words, index, slotWord(generation, DEAD))
+    try {
+      sweep(peerId(slot, generation))
+    } catch (error) {
+      this.#liveness.release(slot)
+      throw error
+    }
+    return generation
+  }
+
+  #wordOf(slot: number): number {
+    return this.#firstWord + (slot * PEER_SLOT_BYTES) / 4
+  }
+}

@@ -1,0 +1,40 @@
+import type { PeerId } from './peer-id.js'
+
+/** Who is attached to a region, and who of them is proven dead. */
+export interface Peers {
+  /** This attachment. */
+  readonly self: PeerId
+  /** Who holds this slot now, as far as the table says; undefined where nobody does. */
+  at(slot: number): PeerId | undefined
+  /**
+   * True once it is proven that this peer is gone: its slot has been given back or taken over, or the operating system
+   * says that its holder no longer runs. Never true for a peer that is merely slow, stopped or being debugged.
+   */
+  isDead(peer: PeerId): boolean
+  /** What the table says about a peer: for messages and tools, not for decisions. */
+  describe(peer: PeerId): PeerDescription
+  /** Everyone whom the table lists as attached, the dead who have not been swept included. */
+  list(): PeerDescription[]
+}
+
+export interface PeerDescription {
+  readonly peer: PeerId
+  /** Process id as its own PID namespace sees it; 0 where the runtime has none. */
+  readonly pid: number
+  /** worker_threads' threadId; 0 is the main thread. */
+  readonly threadId: number
+  readonly isDead: boolean
+}
+
+/**
+ * The proof of life: a hold on a slot that ends with its holder, whatever ends it.
+ * On a segment it is a lock of the kernel; on a heap region a word, and a death has to be declared.
+ */
+export interface Liveness {
+  /** Takes the hold; false where another agent has it. */
+  tryHold(slot: number): boolean
+  /** Gives one's own hold back. */
+  release(slot: number): void
+  /** Whether anybody but this attachment has the hold. */
+  isHeldByAnother(slot: number): boolean
+}

@@ -1,0 +1,86 @@
+import type { Layout } from '../layout/layout.js'
+import type { PeerTable, Sweep } from '../peers/peer-table.js'
+import type { Peers } from '../peers/peers.js'
+import type { Waiter } from '../waiting/waiter.js'
+import { closedError, type Region } from './region.js'
+
+/** What one attachment to a region consists of. */
+export interface Attachment {
+  readonly words: Int32Array
+  readonly bytes: Uint8Array
+  readonly waiter: Waiter
+  readonly peers: PeerTable
+}
+
+/**
+ * What every kind of region has in common: the attached root, and an orderly end. For those who implement Region on
+ * another kind of memory; programs use HeapRegion, or Segment of `@isthmus/shm-posix`.
+ */
+export abstract class AttachedRegion<T> implements Region {
+  readonly words: Int32Array
+  readonly bytes: Uint8Array
+  readonly waiter: Waiter
+  protected readonly peerTable: PeerTable
+  protected readonly layout: Layout<T>
+  protected readonly rootByteOffset: number
+  readonly #closeListeners = new Set<() => void>()
+  #root: T | undefined
+  #isClosed = false
+
+  protected constructor(attachment: Attachment, layout: Layout<T>, rootByteOffset: number) {
+    this.words = attachment.words
+    this.bytes = attachment.bytes
+    this.waiter = attachment.waiter
+    this.peerTable = attachment.peers
+    this.layout = layout
+    this.rootByteOffset = rootByteOffset
+  }
+
+  get peers(): Peers {
+    return this.peerTable
+  }
+
+  /**
+   * The objects that the layout describes, attached to this memory.
+   * @throws IsthmusError `ERR_ISTHMUS_CLOSED` after close.
+   */
+  get root(): T {
+    if (this.#isClosed) throw closedError('Using the root of a region')
+    this.#root ??= this.layout.attach(this, this.rootByteOffset)
+    return this.#root
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed
+  }
+
+  onClose(listener: () => void): () => void {
+    this.#closeListeners.add(listener)
+    return () => this.#closeListeners.delete(listener)
+  }
+
+  /**
+   * Ends this attachment: its handles publish what they hold back and give their roles back, the peer slot becomes free,
+   * the memory goes. Other attachments, of this thread too, are not touched. Closing twice does nothing.
+   */
+  close(): void {
+    if (this.#isClosed) return
+    try {
+      for (const listener of [...this.#closeListeners]) listener()
+    } finally {
+      this.#isClosed = true
+      this.#closeListeners.clear()
+      this.detach()
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  /** Gives the peer slot back, then the memory. */
+  protected abstract detach(): void
+
+  /** Gives back what a proven-dead peer held in the layout's structures. */
+  protected readonly sweep: Sweep = (deadPeer) => this.layout.sweep(this, this.rootByteOffset, deadPeer)
+}

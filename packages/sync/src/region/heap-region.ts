@@ -1,0 +1,115 @@
+import { IsthmusError, IsthmusTypeError } from '../errors.js'
+import type { Layout } from '../layout/layout.js'
+import { DeclaredLiveness } from '../peers/declared-liveness.js'
+import type { PeerId } from '../peers/peer-id.js'
+import { PeerTable } from '../peers/peer-table.js'
+import { HeapWaiter } from '../waiting/heap-waiter.js'
+import { AttachedRegion } from './attached-region.js'
+import {
+  assertSameLayout,
+  FIXED_HEADER_BYTES,
+  markReady,
+  PEERS_BYTE_OFFSET,
+  planHeader,
+  readHeader,
+  readSignature,
+  writeHeader,
+} from './header.js'
+
+/** What another thread needs to attach: to be sent with `postMessage` or `workerData`. */
+export interface HeapRegionHandle {
+  readonly isthmus: 'heap-region'
+  readonly buffer: SharedArrayBuffer
+}
+
+export interface HeapRegionOptions {
+  /** worker_threads' threadId, for messages and tools. */
+  readonly threadId?: number
+}
+
+/** Available in Node.js without an import; browsers have no such thing. */
+declare const process: { readonly pid?: number } | undefined
+
+/**
+ * A region over a plain SharedArrayBuffer, for the threads of one process or page. It needs no native code.
+ *
+ * Nothing can prove the death of a thread here. Where a worker may be terminated while it holds something, the program
+ * says so: `worker.on('exit', () => region.peers.declareDead(peer))`, with the `region.peers.self` that the worker had.
+ *
+ * @example
+ * ```ts
+ * // main.ts
+ * const region = HeapRegion.create(orders)
+ * new Worker('./worker.js', { workerData: region.handle })
+ * // worker.ts
+ * const region = HeapRegion.attach(workerData, orders)
+ * ```
+ */
+export class HeapRegion<T> extends AttachedRegion<T> {
+  readonly handle: HeapRegionHandle
+  readonly #liveness: DeclaredLiveness
+
+  /** A new region with zeroed memory in which the layout has been initialised. */
+  static create<T>(layout: Layout<T>, options: HeapRegionOptions = {}): HeapRegion<T> {
+    const plan = planHeader(layout)
+    const region = new HeapRegion(new SharedArrayBuffer(plan.byteLength), layout, plan.rootByteOffset)
+    writeHeader(region.words, region.bytes, plan, layout)
+    region.#claimSlot(options)
+    layout.initialize(region, plan.rootByteOffset)
+    markReady(region.words)
+    return region
+  }
+
+  /**
+   * Attaches this thread to a region that another thread created.
+   * @throws IsthmusError `ERR_ISTHMUS_LAYOUT_MISMATCH` where it was created with another layout.
+   */
+  static attach<T>(handle: HeapRegionHandle, layout: Layout<T>, options: HeapRegionOptions = {}): HeapRegion<T> {
+    if (!(handle?.buffer instanceof SharedArrayBuffer)) {
+      throw new IsthmusTypeError(
+        'ERR_ISTHMUS_INVALID_ARGUMENT',
+        `Attaching to a heap region: got ${String(handle)} instead of the handle that HeapRegion.create gave.`,
+      )
+    }
+    const subject = 'a heap region'
+    const header = new Uint8Array(handle.buffer).slice()
+    const facts = readHeader(header.subarray(0, FIXED_HEADER_BYTES), { subject, byteLength: handle.buffer.byteLength })
+    assertSameLayout(subject, readSignature(header, facts), layout.signature)
+    const region = new HeapRegion(handle.buffer, layout, facts.rootByteOffset)
+    region.#claimSlot(options)
+    return region
+  }
+
+  private constructor(buffer: SharedArrayBuffer, layout: Layout<T>, rootByteOffset: number) {
+    const words = new Int32Array(buffer, 0, buffer.byteLength / 4)
+    const bytes = new Uint8Array(buffer, 0, buffer.byteLength)
+    const liveness = new DeclaredLiveness(words, PEERS_BYTE_OFFSET)
+    const peers = new PeerTable(words, PEERS_BYTE_OFFSET, liveness)
+    super({ words, bytes, waiter: new HeapWaiter(words), peers }, layout, rootByteOffset)
+    this.#liveness = liveness
+    this.handle = { isthmus: 'heap-region', buffer }
+  }
+
+  /**
+   * To be called once the thread that had this attachment no longer runs: from its worker's exit event. What it held is
+   * given back, and whoever waits for it learns of its death. Harmless for a peer that has already detached.
+   */
+  declareDead(peer: PeerId): void {
+    if (peer === this.peers.self) {
+      throw new IsthmusError(
+        'ERR_ISTHMUS_CLOSED',
+        'Declaring a peer dead: it is the one that calls. Use close instead.',
+      )
+    }
+    this.#liveness.declareDead(peer, this.sweep)
+  }
+
+  protected override detach(): void {
+    this.peerTable.release()
+  }
+
+  #claimSlot(options: HeapRegionOptions): void {
+    const pid = (typeof process === 'undefined' ? undefined : process.pid) ?? 0
+    this.peerTable.claim({ pid, threadId: options.threadId ?? 0 }, this.sweep)
+  }
+}
