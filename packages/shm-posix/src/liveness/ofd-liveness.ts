@@ -1,0 +1,23 @@
+import type { Liveness } from '@isthmus/sync'
+import { isLockedByAnother, tryLock, unlock } from './ofd-lock.js'
+
+/** The hold on slot n is a lock on byte n of the lock range of the segment's file. */
+export class OfdLiveness implements Liveness {
+  readonly #fd: number
+
+  constructor(fd: number) {
+    this.#fd = fd
+  }
+
+  tryHold(slot: number): boolean {
+    return tryLock(this.#fd, slot)
+  }
+
+  release(slot: number): void {
+    unlock(this.#fd, slot)
+  }
+
+  isHeldByAnother(slot: number): boolean {
+    return isLockedByAnother(this.#fd, slot)
+  }
+}

@@ -1,0 +1,47 @@
+import { createRequire } from 'node:module'
+import { libc } from '../native/libc.js'
+import { unsupported } from '../native/support.js'
+import type { Mapping } from './mapping.js'
+import { mapZerosOver } from './memory-map.js'
+
+/** What is used of the package. */
+interface MmapIo {
+  readonly PROT_READ: number
+  readonly PROT_WRITE: number
+  readonly MAP_SHARED: number
+  map(byteLength: number, protection: number, flags: number, fd: number): Buffer
+}
+
+/** Its lengths are C ints. */
+const BYTE_LENGTH_MAX = 2 ** 31 - 1
+
+/**
+ * On request: the memory is mapped, and unmapped when collected, by the optional package mmap-io
+ * (`npm install mmap-io@npm:@riaskov/mmap-io`), whose own functions then work on it: advise, incore, sync.
+ */
+export function mapWithMmapIo(fd: number, byteLength: number): Mapping {
+  const mmapIo = load()
+  if (byteLength > BYTE_LENGTH_MAX)
+    throw unsupported(`mmap-io maps less than 2 GiB, this segment has ${byteLength} bytes`)
+  const mapped = mmapIo.map(byteLength, mmapIo.PROT_READ | mmapIo.PROT_WRITE, mmapIo.MAP_SHARED, fd)
+  const address = libc().addressOf(mapped)
+  return {
+    mapper: 'mmap-io',
+    words: new Int32Array(mapped.buffer, mapped.byteOffset, byteLength / 4),
+    bytes: new Uint8Array(mapped.buffer, mapped.byteOffset, byteLength),
+    address,
+    unmap: () => mapZerosOver(address, byteLength),
+  }
+}
+
+function load(): MmapIo {
+  try {
+    return createRequire(import.meta.url)('mmap-io')
+  } catch (cause) {
+    throw unsupported(
+      'the optional package mmap-io, which was asked for as mapper, cannot be loaded. ' +
+        'Install it with `npm install mmap-io@npm:@riaskov/mmap-io` (Node.js 20 or 22), or leave the mapper out',
+      cause,
+    )
+  }
+}

@@ -1,0 +1,29 @@
+import { constants } from 'node:os'
+import { getSystemErrorName } from 'node:util'
+
+export const { EACCES, EAGAIN, EEXIST, EFBIG, EINTR, ENOSPC, ETIMEDOUT } = constants.errno
+
+/** A failed system call, in the shape of Node.js's own: `code`, `errno`, `syscall`, `path`. */
+export class SystemCallError extends Error {
+  override readonly name: string = 'SystemCallError'
+  /** The name of the error: `EEXIST`, `ENOENT`, `EACCES`, `ENOSPC` … */
+  readonly code: string
+  readonly errno: number
+  readonly syscall: string
+  readonly path: string | undefined
+
+  /** @param message what was attempted, found, and can be done; the code is put in front of it */
+  constructor(failure: { errno: number; syscall: string; path?: string }, message: string, options?: ErrorOptions) {
+    const code = getSystemErrorName(-failure.errno)
+    super(`${code}: ${message}`, options)
+    this.code = code
+    this.errno = -failure.errno
+    this.syscall = failure.syscall
+    this.path = failure.path
+  }
+}
+
+/** Whether this is an error of the operating system with this name. */
+export function hasCode(error: unknown, ...codes: string[]): boolean {
+  return error instanceof Error && 'code' in error && codes.includes(String(error.code))
+}

@@ -1,0 +1,66 @@
+import { dirname, resolve } from 'node:path'
+import { IsthmusTypeError } from '@isthmus/sync'
+
+/** A segment that is a file of the program's choice, and so survives a reboot. */
+export interface SegmentFile {
+  /** Its path. */
+  readonly file: string
+}
+
+/** Where a segment is, in the words of the file system. */
+export interface Location {
+  readonly path: string
+  /** Where a file without a name can be made that is to become this one. */
+  readonly directory: string
+  /** What error messages call it. */
+  readonly subject: string
+  /** A file of the program's choice, and not memory. */
+  readonly isFile: boolean
+}
+
+/** Linux keeps POSIX shared memory in a tmpfs, where a name is a file. */
+export const SHARED_MEMORY_DIRECTORY = '/dev/shm'
+
+const NAME_BYTES_MAX = 255
+
+/** @throws IsthmusTypeError `ERR_ISTHMUS_INVALID_NAME`, `ERR_ISTHMUS_INVALID_ARGUMENT` */
+export function locate(where: string | SegmentFile): Location {
+  if (typeof where === 'string') return locateName(where)
+  const file = where?.file
+  if (typeof file !== 'string' || file === '' || file.includes('\0')) {
+    throw new IsthmusTypeError(
+      'ERR_ISTHMUS_INVALID_ARGUMENT',
+      `Locating a segment: got ${JSON.stringify(where) ?? String(where)}. Give a name such as '/orders', or { file: path }.`,
+    )
+  }
+  const path = resolve(file)
+  return { path, directory: dirname(path), subject: `the segment file ${path}`, isFile: true }
+}
+
+function locateName(name: string): Location {
+  const problem = problemOfName(name)
+  if (problem !== undefined) {
+    throw new IsthmusTypeError(
+      'ERR_ISTHMUS_INVALID_NAME',
+      `Locating a segment: the name ${JSON.stringify(name)} ${problem}. Give a slash and a plain file name, such as '/orders'.`,
+    )
+  }
+  const path = `${SHARED_MEMORY_DIRECTORY}${name}`
+  return { path, directory: SHARED_MEMORY_DIRECTORY, subject: `the segment ${name}`, isFile: false }
+}
+
+function problemOfName(name: string): string | undefined {
+  if (!name.startsWith('/')) return 'does not begin with a slash'
+  const fileName = name.slice(1)
+  if (fileName === '' || fileName === '.' || fileName === '..') return 'has no file name behind its slash'
+  if (fileName.includes('/')) return 'has a second slash'
+  if (fileName.includes('\0')) return 'contains a NUL character'
+  if (fileName.startsWith(TEMPORARY_PREFIX))
+    return `begins with ${TEMPORARY_PREFIX}, which is kept for unfinished segments`
+  const byteLength = Buffer.byteLength(fileName)
+  if (byteLength > NAME_BYTES_MAX) return `has ${byteLength} bytes behind its slash, more than ${NAME_BYTES_MAX}`
+  return undefined
+}
+
+/** Where files without a name do not exist, segments are made under such a name. */
+export const TEMPORARY_PREFIX = '.isthmus-'

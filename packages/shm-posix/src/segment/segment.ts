@@ -1,0 +1,479 @@
+import { randomBytes } from 'node:crypto'
+import { closeSync, constants, fchmodSync, fstatSync, fsyncSync, openSync } from 'node:fs'
+import { threadId } from 'node:worker_threads'
+import { crc32 } from 'node:zlib'
+import {
+  AttachedRegion,
+  assertSameLayout,
+  BOOT_ID_WORD,
+  CHECKSUM_WORD,
+  deadlineAfter,
+  FLUSHED_WORD,
+  type HeaderFacts,
+  IsthmusError,
+  IsthmusTypeError,
+  type Layout,
+  markReady,
+  nowMs,
+  PEERS_BYTE_OFFSET,
+  PeerTable,
+  planHeader,
+  READY,
+  REGION_ID_WORD,
+  RETIRED,
+  readSignature,
+  writeHeader,
+} from '@isthmus/sync'
+import { OfdLiveness } from '../liveness/ofd-liveness.js'
+import { chooseMapper } from '../mapping/mapper.js'
+import type { MapperName, Mapping } from '../mapping/mapping.js'
+import { allocate, openAnonymousFile } from '../native/anonymous-file.js'
+import { libc } from '../native/libc.js'
+import { assertSupported } from '../native/support.js'
+import { hasCode, SystemCallError } from '../native/system-error.js'
+import { FutexWaiter } from '../waiting/futex-waiter.js'
+import { currentBootId } from './boot-id.js'
+import { assertLocksWork, makeDurable, openUnnamed } from './creation.js'
+import { withHeaderLock } from './header-lock.js'
+import { listSegments, type SegmentDescription } from './listing.js'
+import { type Location, locate, type SegmentFile } from './location.js'
+import { completeRemoval, type PruneOptions, pruneSegments, unlinkSegment } from './removal.js'
+import { isStillNamed, openExisting, readFacts, readWholeHeader, retire } from './segment-file.js'
+
+export interface AttachOptions {
+  /** How the memory is mapped; the best way that works here if not given. Peers need not agree. */
+  readonly mapper?: MapperName
+  /** How long to wait for another peer that is just attaching or removing, in milliseconds; 2000 if not given. */
+  readonly lockTimeoutMs?: number
+}
+
+export interface CreateOptions extends AttachOptions {
+  /** Who may attach, as for any file; 0o600, this user alone, if not given. */
+  readonly mode?: number
+}
+
+export interface OpenOptions extends AttachOptions {
+  /**
+   * For a file that was changed after its last flush when the machine went down: open it all the same, and keep what each
+   * structure finds consistent.
+   */
+  readonly recover?: boolean
+}
+
+/** What another thread of this process needs to attach: to be sent with `postMessage` or `workerData`. */
+export interface SegmentHandle {
+  readonly isthmus: 'segment'
+  readonly pid: number
+  readonly path: string
+  readonly segmentId: string
+  readonly subject: string
+  readonly isFile: boolean
+}
+
+const MODE_DEFAULT = 0o600
+const LOCK_TIMEOUT_MS_DEFAULT = 2000
+const MS_SYNC = 4
+const FILE_FLAGS = constants.O_RDWR | constants.O_NONBLOCK
+
+/** Descriptors of segments that nobody closed. */
+const forgottenDescriptors = new FinalizationRegistry<number>((fd) => closeSync(fd))
+
+/**
+ * A region in memory that unrelated processes share: under a name (`/orders`, in /dev/shm), in a file
+ * (`{ file: path }`, which survives a reboot), or without a name.
+ *
+ * Creating, opening and removing are safe against each other and against being killed anywhere: a segment appears whole
+ * or not at all, there are never two in use under one name, and what isthmus did not make is never written to. Every
+ * attachment has a peer slot that the kernel frees with its holder, so the others can prove its death.
+ *
+ * @example
+ * ```ts
+ * const segment = Segment.openOrCreate('/orders', orders)
+ * try {
+ *   segment.root.total.value += 1
+ * } finally {
+ *   segment.close()
+ * }
+ * ```
+ */
+export class Segment<T> extends AttachedRegion<T> {
+  /** How this attachment is mapped. */
+  readonly mapper: MapperName
+  readonly #mapping: Mapping
+  readonly #fd: number
+  readonly #subject: string
+  readonly #isFile: boolean
+  readonly #segmentId: string
+  readonly #lockTimeoutMs: number
+  #isBufferTaken = false
+
+  /**
+   * Makes a segment that does not exist yet.
+   * @throws SystemCallError `EEXIST`; `ENOSPC` where memory or disk is full; `EACCES`
+   */
+  static create<T>(where: string | SegmentFile, layout: Layout<T>, options: CreateOptions = {}): Segment<T> {
+    assertSupported()
+    const location = locate(where)
+    const deadline = lockDeadline(options)
+    for (;;) {
+      try {
+        return Segment.#createAt(location, layout, options)
+      } catch (error) {
+        const isLeftover = hasCode(error, 'EEXIST') && completeRemoval(location, deadline)
+        if (!isLeftover) throw error
+      }
+    }
+  }
+
+  /**
+   * Attaches to a segment that exists.
+   * @throws SystemCallError `ENOENT`, `EACCES`
+   * @throws IsthmusError `ERR_ISTHMUS_FOREIGN`, `ERR_ISTHMUS_VERSION`, `ERR_ISTHMUS_SIZE`, `ERR_ISTHMUS_CORRUPT`,
+   * `ERR_ISTHMUS_LAYOUT_MISMATCH`: what stands there is something else, and stays as it is; `ERR_ISTHMUS_BUSY`;
+   * `ERR_ISTHMUS_TOO_MANY_PEERS`; `ERR_ISTHMUS_UNCLEAN`: see OpenOptions.recover
+   */
+  static open<T>(where: string | SegmentFile, layout: Layout<T>, options: OpenOptions = {}): Segment<T> {
+    assertSupported()
+    const location = locate(where)
+    const deadline = lockDeadline(options)
+    for (;;) {
+      const segment = Segment.#openAt(location, layout, options, deadline)
+      if (segment !== undefined) return segment
+    }
+  }
+
+  /** Attaches to a segment, and makes it if it does not exist. Of several that try at once, one makes it. */
+  static openOrCreate<T>(
+    where: string | SegmentFile,
+    layout: Layout<T>,
+    options: CreateOptions & OpenOptions = {},
+  ): Segment<T> {
+    for (;;) {
+      try {
+        return Segment.open(where, layout, options)
+      } catch (error) {
+        if (!hasCode(error, 'ENOENT')) throw error
+      }
+      try {
+        return Segment.create(where, layout, options)
+      } catch (error) {
+        if (!hasCode(error, 'EEXIST')) throw error
+      }
+    }
+  }
+
+  /** Makes a segment without a name, for the threads of this process: `segment.handle` leads to it. It cannot be truncated. */
+  static anonymous<T>(layout: Layout<T>, options: AttachOptions = {}): Segment<T> {
+    assertSupported()
+    const plan = planHeader(layout)
+    const fd = openAnonymousFile(plan.byteLength)
+    const location = { path: '', directory: '', subject: 'an anonymous segment', isFile: false }
+    return closingOnError(fd, () => Segment.#initialize(fd, location, layout, options))
+  }
+
+  /**
+   * Attaches this thread to a segment of another thread of the same process, also when its name is gone.
+   * @throws IsthmusError `ERR_ISTHMUS_CLOSED` where the attachment that gave the handle is closed
+   */
+  static attach<T>(handle: SegmentHandle, layout: Layout<T>, options: AttachOptions = {}): Segment<T> {
+    assertSupported()
+    if (handle?.isthmus !== 'segment' || handle.pid !== process.pid) {
+      throw new IsthmusTypeError(
+        'ERR_ISTHMUS_INVALID_ARGUMENT',
+        'Attaching to a segment: this is not the handle of a segment of this process. Between processes, use its name.',
+      )
+    }
+    const closed = (cause?: unknown) =>
+      new IsthmusError(
+        'ERR_ISTHMUS_CLOSED',
+        `Attaching to ${handle.subject}: the attachment that gave this handle is closed. Close it after the others have attached.`,
+        { cause },
+      )
+    let fd: number
+    try {
+      fd = openSync(handle.path, FILE_FLAGS)
+    } catch (error) {
+      throw closed(error)
+    }
+    return closingOnError(fd, () => {
+      let facts: HeaderFacts
+      try {
+        facts = readFacts(fd, handle.subject)
+      } catch (error) {
+        throw closed(error)
+      }
+      if (facts.regionId !== handle.segmentId) throw closed()
+      assertSameLayout(handle.subject, readSignature(readWholeHeader(fd, facts), facts), layout.signature)
+      const location = { path: '', directory: '', subject: handle.subject, isFile: handle.isFile }
+      return withHeaderLock(fd, handle.subject, lockDeadline(options), () => {
+        return Segment.#join(fd, location, layout, facts, options)
+      })
+    })
+  }
+
+  static #createAt<T>(location: Location, layout: Layout<T>, options: CreateOptions): Segment<T> {
+    const plan = planHeader(layout)
+    const mode = options.mode ?? MODE_DEFAULT
+    const unnamed = openUnnamed(location, mode)
+    let segment: Segment<T> | undefined
+    try {
+      const { fd } = unnamed
+      allocate(fd, plan.byteLength, location.subject)
+      fchmodSync(fd, mode)
+      assertLocksWork(fd, fstatSync(fd).dev, location.subject)
+      segment = Segment.#initialize(fd, location, layout, options)
+      if (location.isFile) makeDurable(fd)
+      unnamed.publish()
+      return segment
+    } catch (error) {
+      if (segment === undefined) closeSync(unnamed.fd)
+      else segment.#letGo()
+      unnamed.discard()
+      throw error
+    }
+  }
+
+  /** Maps and fills a file that nobody else can reach. */
+  static #initialize<T>(fd: number, location: Location, layout: Layout<T>, options: AttachOptions): Segment<T> {
+    const plan = planHeader(layout)
+    const segmentId = randomBytes(8)
+    const mapping = chooseMapper(options.mapper)(fd, plan.byteLength)
+    return Segment.#own(fd, mapping, () => {
+      const segment = new Segment(
+        fd,
+        mapping,
+        location,
+        layout,
+        plan.rootByteOffset,
+        segmentId.toString('hex'),
+        options,
+      )
+      writeHeader(segment.words, segment.bytes, plan, layout)
+      segment.bytes.set(segmentId, REGION_ID_WORD * 4)
+      segment.#writeBootId()
+      segment.#claimSlot()
+      layout.initialize(segment, plan.rootByteOffset)
+      markReady(segment.words)
+      return segment
+    })
+  }
+
+  /** Returns undefined where the segment was removed meanwhile: look again. */
+  static #openAt<T>(
+    location: Location,
+    layout: Layout<T>,
+    options: OpenOptions,
+    deadline: number,
+  ): Segment<T> | undefined {
+    const fd = openExisting(location)
+    return closingOnError(fd, () => {
+      const { subject, path } = location
+      const facts = readFacts(fd, subject)
+      if (facts.state !== RETIRED) {
+        assertState(facts, subject)
+        assertSameLayout(subject, readSignature(readWholeHeader(fd, facts), facts), layout.signature)
+      }
+      return withHeaderLock(fd, subject, deadline, () => {
+        if (!isStillNamed(fd, path)) return undefined
+        const isRetired = readFacts(fd, subject).state === RETIRED
+        if (isRetired) {
+          retire(fd, path)
+          return undefined
+        }
+        return Segment.#join(fd, location, layout, facts, options)
+      })
+    })
+  }
+
+  /** For the holder of the header lock: maps the segment and takes a peer slot. */
+  static #join<T>(
+    fd: number,
+    location: Location,
+    layout: Layout<T>,
+    facts: HeaderFacts,
+    options: OpenOptions,
+  ): Segment<T> {
+    const mapping = chooseMapper(options.mapper)(fd, facts.byteLength)
+    return Segment.#own(fd, mapping, () => {
+      const segment = new Segment(fd, mapping, location, layout, facts.rootByteOffset, facts.regionId, options)
+      if (facts.bootId !== currentBootId()) segment.#recoverAfterBoot(options.recover === true)
+      segment.#claimSlot()
+      return segment
+    })
+  }
+
+  /** Makes the segment the owner of descriptor and mapping; where none comes about, the file's memory is let go. */
+  static #own<T>(fd: number, mapping: Mapping, build: () => Segment<T>): Segment<T> {
+    try {
+      const segment = build()
+      forgottenDescriptors.register(segment, fd, segment)
+      return segment
+    } catch (error) {
+      mapping.unmap()
+      throw error
+    }
+  }
+
+  /** Takes the name away: peers that are attached keep their memory, and whoever opens the name next finds none. */
+  static unlink(where: string | SegmentFile, options: AttachOptions = {}): void {
+    assertSupported()
+    unlinkSegment(locate(where), lockDeadline(options))
+  }
+
+  /** The named segments of this machine that may be read, with their peers. */
+  static list(): SegmentDescription[] {
+    assertSupported()
+    return listSegments()
+  }
+
+  /**
+   * Removes the named segments whose peers are all proven dead or gone, and in which nothing waits to be delivered.
+   * @returns the names of those it removed
+   */
+  static prune(options: PruneOptions = {}): string[] {
+    assertSupported()
+    return pruneSegments(options)
+  }
+
+  private constructor(
+    fd: number,
+    mapping: Mapping,
+    location: Location,
+    layout: Layout<T>,
+    rootByteOffset: number,
+    segmentId: string,
+    options: AttachOptions,
+  ) {
+    const { words, bytes, address } = mapping
+    const peers = new PeerTable(words, PEERS_BYTE_OFFSET, new OfdLiveness(fd))
+    super({ words, bytes, waiter: new FutexWaiter(address), peers }, layout, rootByteOffset)
+    this.mapper = mapping.mapper
+    this.#mapping = mapping
+    this.#fd = fd
+    this.#subject = location.subject
+    this.#isFile = location.isFile
+    this.#segmentId = segmentId
+    this.#lockTimeoutMs = options.lockTimeoutMs ?? LOCK_TIMEOUT_MS_DEFAULT
+  }
+
+  /** What attaches other threads of this process; see Segment.attach. */
+  get handle(): SegmentHandle {
+    this.#assertOpen('Making a handle')
+    const path = `/proc/self/fd/${this.#fd}`
+    return {
+      isthmus: 'segment',
+      pid: process.pid,
+      path,
+      segmentId: this.#segmentId,
+      subject: this.#subject,
+      isFile: this.#isFile,
+    }
+  }
+
+  /**
+   * The memory itself: a SharedArrayBuffer, with the view mapper an ArrayBuffer. Once it was asked for, `close` leaves it
+   * in place until nobody has it any more, since it may have been posted to other threads.
+   */
+  get buffer(): ArrayBufferLike {
+    this.#assertOpen('Taking the buffer')
+    this.#isBufferTaken = true
+    return this.words.buffer
+  }
+
+  /**
+   * Makes the present state of a segment file durable: after a crash of the machine it is trusted if nothing was changed
+   * after its last flush. The last peer that closes a segment file flushes it. For a segment in memory it does nothing.
+   * @throws SystemCallError `EIO` and others, where the disk fails
+   */
+  flush(): void {
+    this.#assertOpen('Flushing')
+    if (this.#isFile) this.#underLock(() => this.#flushUnderLock())
+  }
+
+  protected override detach(): void {
+    try {
+      const othersLive = () => this.peers.list().some(({ peer, isDead }) => peer !== this.peers.self && !isDead)
+      if (this.#isFile && !othersLive()) this.#underLock(() => othersLive() || this.#flushUnderLock())
+    } finally {
+      this.#letGo()
+    }
+  }
+
+  #claimSlot(): void {
+    this.peerTable.claim({ pid: process.pid, threadId }, this.sweep)
+  }
+
+  #letGo(): void {
+    forgottenDescriptors.unregister(this)
+    this.peerTable.release()
+    if (!this.#isBufferTaken) this.#mapping.unmap()
+    closeSync(this.#fd)
+  }
+
+  /** The first one after a start of the machine. All peers are dead; what is in the file is what reached the disk. */
+  #recoverAfterBoot(isForced: boolean): void {
+    const isClean = this.words[FLUSHED_WORD] !== 0 && this.words[CHECKSUM_WORD] === this.#checksum()
+    if (!isClean && !isForced) {
+      throw new IsthmusError(
+        'ERR_ISTHMUS_UNCLEAN',
+        `Opening ${this.#subject}: it was changed after its last flush, and then the machine went down. ` +
+          'Open it with { recover: true } to keep what is consistent, or remove it.',
+      )
+    }
+    this.peerTable.sweepDead(this.sweep)
+    if (!isClean) this.layout.recover?.(this, this.rootByteOffset)
+    this.#writeBootId()
+  }
+
+  #flushUnderLock(): void {
+    this.words[FLUSHED_WORD]++
+    this.words[CHECKSUM_WORD] = this.#checksum()
+    const c = libc()
+    const isSynced = c.msync(this.#mapping.address, this.bytes.byteLength, MS_SYNC) === 0
+    if (!isSynced) throw new SystemCallError({ errno: c.errno(), syscall: 'msync' }, `flushing ${this.#subject}`)
+    fsyncSync(this.#fd)
+  }
+
+  /** Of everything but the header. */
+  #checksum(): number {
+    return crc32(this.bytes.subarray(this.rootByteOffset)) | 0
+  }
+
+  #writeBootId(): void {
+    this.bytes.set(Buffer.from(currentBootId(), 'hex'), BOOT_ID_WORD * 4)
+  }
+
+  #underLock(action: () => void): void {
+    withHeaderLock(this.#fd, this.#subject, nowMs() + this.#lockTimeoutMs, action)
+  }
+
+  #assertOpen(attempt: string): void {
+    if (!this.isClosed) return
+    throw new IsthmusError('ERR_ISTHMUS_CLOSED', `${attempt} of ${this.#subject}: it was closed before. Open it again.`)
+  }
+}
+
+function lockDeadline(options: AttachOptions): number {
+  return deadlineAfter(options.lockTimeoutMs ?? LOCK_TIMEOUT_MS_DEFAULT)
+}
+
+/** Closes the descriptor unless the action makes a segment, which then owns it. */
+function closingOnError<T>(fd: number, action: () => Segment<T>): Segment<T>
+function closingOnError<T>(fd: number, action: () => Segment<T> | undefined): Segment<T> | undefined
+function closingOnError<T>(fd: number, action: () => Segment<T> | undefined): Segment<T> | undefined {
+  let segment: Segment<T> | undefined
+  try {
+    segment = action()
+    return segment
+  } finally {
+    if (segment === undefined) closeSync(fd)
+  }
+}
+
+function assertState(facts: HeaderFacts, subject: string): void {
+  if (facts.state === READY) return
+  throw new IsthmusError(
+    'ERR_ISTHMUS_CORRUPT',
+    `Opening ${subject}: its state is ${facts.state}, which no complete segment has. It cannot be used; remove it.`,
+  )
+}
