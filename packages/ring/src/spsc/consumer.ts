@@ -170,7 +170,7 @@ export class Consumer<T = Uint8Array> {
         const byteLength = words[headerIndex]
         const kind = words[headerIndex + 1]
         const recordBytes = this.#checkedRecordBytes(byteLength, index)
-        if (kind === DATA && this.#assembly.isBetweenMessages) {
+        if (kind === DATA && this.#assembly.takeWhole()) {
           this.#position = (this.#position + recordBytes) | 0
           callback(bytes, this.#recordsByteOffset + index + RECORD_HEADER_BYTES, byteLength)
           count++

@@ -36,8 +36,9 @@ export class MessageAssembly {
     this.#maxMessageBytes = maxMessageBytes
   }
 
-  /** A whole message in one record needs none of this. */
-  get isBetweenMessages(): boolean {
+  /** Takes a whole message in one record: it needs none of this, except inside another message, where it is corrupt. */
+  takeWhole(): boolean {
+    if (this.#state === JOINING) this.#state = BETWEEN
     return this.#state === BETWEEN
   }
 
