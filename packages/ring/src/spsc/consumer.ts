@@ -101,6 +101,8 @@ export class Consumer<T = Uint8Array> {
   readonly #producerEvents: EventCount
   readonly #dataEvents: EventCount
   readonly #producerProbe = new PollingProbe()
+  /** The producer's role as the last look at an empty ring found it. */
+  #judgedRoleWord = 0
   /** The epoch whose end was told to the consumer before this one. */
   readonly #inheritedEpoch: number
   readonly #forgetClose: () => void
@@ -369,7 +371,8 @@ export class Consumer<T = Uint8Array> {
    */
   #isEnded(): boolean {
     this.#returnSpace()
-    const isHeld = stateOfRole(this.#producerRole.word) === HELD
+    this.#judgedRoleWord = this.#producerRole.word
+    const isHeld = stateOfRole(this.#judgedRoleWord) === HELD
     if (isHeld && !this.#producerProbe.isDue()) return false
     const { state, epoch } = this.#producerRole.settle()
     if (state === HELD || state === VACANT) return false
@@ -414,9 +417,12 @@ export class Consumer<T = Uint8Array> {
         'Waiting for a message: the producer of this ring belongs to this very thread, which would block for ever. Send first.',
       )
     }
-    const roleWord = this.#producerRole.word
+    // Compared with the role as it was judged, not as it is now: the producer may have closed in between.
     const isWorthALook = () => {
-      return Atomics.load(this.words, this.#writeIndex) !== this.#position || this.#producerRole.word !== roleWord
+      return (
+        Atomics.load(this.words, this.#writeIndex) !== this.#position ||
+        this.#producerRole.word !== this.#judgedRoleWord
+      )
     }
     return this.#dataEvents.waitSync(isWorthALook, deadline, () => this.#producerRole.settle())
   }

@@ -195,6 +195,8 @@ export class Producer<T = Uint8Array> {
   abort(): void {
     if (this.#claimEnd === this.#position) throw this.#noClaimError('Aborting')
     this.#claimEnd = this.#position
+    // The claim may have begun behind a padding, and #writableUntil with it.
+    this.#writableUntil = this.#position
   }
 
   /** Holds messages back until uncork, to make them visible all at once. Calls nest. A full ring, a wait and close publish too. */

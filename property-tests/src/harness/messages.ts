@@ -1,0 +1,30 @@
+import { crc32 } from 'node:zlib'
+
+/** Numbers that look random and are the same in every agent. (Marsaglia's xorshift.) */
+export function scrambled(seed: number): number {
+  let x = (seed ^ 0x9e3779b9) | 1
+  for (let round = 0; round < 3; round++) {
+    x ^= x << 13
+    x ^= x >>> 17
+    x ^= x << 5
+  }
+  return x >>> 0
+}
+
+/** The content of message `number`: every agent can say what it has to be. */
+export function contentOf(seed: number, number: number, byteLength: number): Uint8Array {
+  const bytes = new Uint8Array(byteLength)
+  let x = scrambled(seed * 31 + number)
+  for (let at = 0; at < byteLength; at++) {
+    x = (Math.imul(x, 1664525) + 1013904223) >>> 0
+    bytes[at] = x >>> 24
+  }
+  return bytes
+}
+
+/** What is compared: the length and a checksum. */
+export type Digest = readonly [byteLength: number, checksum: number]
+
+export function digestOf(bytes: Uint8Array): Digest {
+  return [bytes.byteLength, crc32(bytes)]
+}

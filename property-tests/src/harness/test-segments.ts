@@ -1,0 +1,26 @@
+import { readdirSync, rmSync } from 'node:fs'
+import { threadId } from 'node:worker_threads'
+import { Segment } from '@isthmus/shm-posix'
+
+const prefix = `isthmus-test-${process.pid}-${threadId}-`
+let count = 0
+
+/** A name that no other test uses. */
+export function uniqueName(): string {
+  count++
+  return `/${prefix}${count}`
+}
+
+/** Removes whatever the tests of this process left under such names. */
+export function removeTestSegments(): void {
+  for (const fileName of readdirSync('/dev/shm')) {
+    if (fileName.startsWith(prefix)) rmSync(`/dev/shm/${fileName}`, { force: true, recursive: true })
+  }
+}
+
+/** The names of this process's tests that exist now. */
+export function testSegmentNames(): string[] {
+  return Segment.list()
+    .map(({ name }) => name)
+    .filter((name) => name.startsWith(`/${prefix}`))
+}
