@@ -22,6 +22,19 @@ export function contentOf(seed: number, number: number, byteLength: number): Uin
   return bytes
 }
 
+/** A message that says which one it is; of any size up to three times the ring, most of them small. */
+export function numberedMessage(seed: number, number: number, capacityBytes: number): Uint8Array {
+  const dice = scrambled(seed + number * 7919)
+  const rest = dice % 8 === 0 ? (dice >>> 3) % (capacityBytes * 3) : (dice >>> 3) % 100
+  const bytes = contentOf(seed, number, 4 + rest)
+  new DataView(bytes.buffer).setUint32(0, number, true)
+  return bytes
+}
+
+export function numberOf(message: Uint8Array): number {
+  return new DataView(message.buffer, message.byteOffset, message.byteLength).getUint32(0, true)
+}
+
 /** What is compared: the length and a checksum. */
 export type Digest = readonly [byteLength: number, checksum: number]
 

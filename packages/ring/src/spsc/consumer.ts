@@ -270,6 +270,10 @@ export class Consumer<T = Uint8Array> {
   ): R | undefined | null {
     this.#beginReading(inChunks)
     for (;;) {
+      // Before the next record is taken, not after: whoever calls again is done with what it was given. Killed before
+      // that, a consumer leaves the message to its successor.
+      const unreturnedBytes = (this.#position - this.#returnedPosition) | 0
+      if (unreturnedBytes >= this.#returnStepBytes || this.#producerEvents.isAwaited) this.#returnSpace()
       if (this.#position === this.#writePosition && !this.#refill()) {
         if (this.#isEnded()) return null
         if (this.#position === this.#writePosition) return undefined
@@ -277,9 +281,6 @@ export class Consumer<T = Uint8Array> {
       const index = this.#position & this.#indexMask
       const headerIndex = this.#recordsWord + (index >> 2)
       const taken = take.call(this, this.words[headerIndex + 1], this.words[headerIndex], index)
-      if (((this.#position - this.#returnedPosition) | 0) >= this.#returnStepBytes || this.#producerEvents.isAwaited) {
-        this.#returnSpace()
-      }
       if (taken !== undefined) return taken
     }
   }

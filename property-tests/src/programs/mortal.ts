@@ -1,0 +1,77 @@
+import { type Consumer, IncompleteMessageError } from '@isthmus/ring'
+import { AttachedRegion } from '@isthmus/sync'
+import { numberedMessage, numberOf } from '../harness/messages.js'
+import { mortalLayout } from '../harness/mortal-layout.js'
+import { attachTo, type RegionReference } from '../harness/regions.js'
+import { serve } from '../harness/serve.js'
+
+/** An agent that works until it is killed. What it has done is told in shared memory, since it cannot answer any more. */
+
+interface Task {
+  readonly region: RegionReference
+  readonly capacityBytes: number
+  readonly seed: number
+}
+
+const kept: unknown[] = []
+
+/** Undefined for a message that broke off: the test's sender gives up now and then. */
+function receiveWhole(consumer: Consumer): Uint8Array | undefined {
+  try {
+    return consumer.receiveSync() ?? undefined
+  } catch (error) {
+    if (error instanceof IncompleteMessageError) return undefined
+    throw error
+  }
+}
+
+serve({
+  /** Sends numbered messages for ever: small ones, and large ones in fragments. */
+  produce({ region, capacityBytes, seed, from }: Task & { from: number }): void {
+    const { ring, committed } = attachTo(region, mortalLayout(capacityBytes)).root
+    const producer = ring.producer()
+    for (let number = from; ; number++) {
+      producer.sendSync(numberedMessage(seed, number, capacityBytes))
+      committed.value = number + 1
+    }
+  },
+
+  /** Receives numbered messages for ever, and checks them. */
+  consume({ region, capacityBytes, seed }: Task): void {
+    const { ring, received, damaged } = attachTo(region, mortalLayout(capacityBytes)).root
+    const consumer = ring.consumer()
+    for (;;) {
+      const message = receiveWhole(consumer)
+      if (message === undefined) continue
+      const number = numberOf(message)
+      const expected = numberedMessage(seed, number, capacityBytes)
+      if (Buffer.compare(message, expected) !== 0) damaged.add(1)
+      received.value = number + 1
+    }
+  },
+
+  /** Takes a role and keeps it, without doing anything. */
+  hold({ region, capacityBytes, role }: Task & { role: 'producer' | 'consumer' }): void {
+    const attached = attachTo(region, mortalLayout(capacityBytes))
+    kept.push(attached, attached.root.ring[role]())
+  },
+
+  /** Tries to take a role at the same moment as others: when the starting word says so. */
+  race({ region, capacityBytes, role, turn }: Task & { role: 'producer' | 'consumer'; turn: number }): string {
+    const attached = attachTo(region, mortalLayout(capacityBytes))
+    const { ring, start } = attached.root
+    const deadline = performance.now() + 10_000
+    while (start.value !== turn) if (performance.now() > deadline) throw new Error('The race never started')
+    try {
+      kept.push(attached, ring[role]())
+      return 'won'
+    } catch (error) {
+      attached.close()
+      return (error as { code: string }).code
+    }
+  },
+
+  release(): void {
+    for (const thing of kept.splice(0)) if (thing instanceof AttachedRegion) thing.close()
+  },
+})
