@@ -24,8 +24,13 @@ export const utf8: Encoder<string> & Decoder<string> = {
   decode: (bytes) => textDecoder.decode(bytes),
 }
 
-/** Whatever JSON can say, as UTF-8. Decoding other bytes throws a SyntaxError; the message then counts as received. */
-export const json: Encoder<unknown> & Decoder<unknown> = {
-  encode: (value) => textEncoder.encode(JSON.stringify(value)),
-  decode: (bytes) => JSON.parse(textDecoder.decode(bytes)),
+/**
+ * Whatever JSON can say, as UTF-8. Decoding other bytes throws a SyntaxError; the message then counts as received. The
+ * type is what both sides agree on: nothing checks it.
+ */
+export function json<T>(): Encoder<T> & Decoder<T> {
+  return {
+    encode: (value) => textEncoder.encode(JSON.stringify(value)),
+    decode: (bytes) => JSON.parse(textDecoder.decode(bytes)),
+  }
 }

@@ -25,7 +25,7 @@ import { MessageAssembly, type Piece } from './message-assembly.js'
 import type { SpscRingPlace } from './spsc-ring.js'
 
 export interface ConsumerOptions<T> {
-  /** Turns the bytes of a message into what receive returns: `utf8`, `json`, a `TextDecoder`. Without it, Uint8Arrays. */
+  /** Turns the bytes of a message into what receive returns: `utf8`, `json()`, a `TextDecoder`. Without it, Uint8Arrays. */
   readonly decode: Decoder<T>
 }
 

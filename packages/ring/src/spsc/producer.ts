@@ -38,7 +38,7 @@ import {
 import type { SpscRingPlace } from './spsc-ring.js'
 
 export interface ProducerOptions<T> {
-  /** Turns what is sent into bytes: `utf8`, `json`, a `TextEncoder`. Without it, messages are Uint8Arrays. */
+  /** Turns what is sent into bytes: `utf8`, `json()`, a `TextEncoder`. Without it, messages are Uint8Arrays. */
   readonly encode: Encoder<T>
 }
 

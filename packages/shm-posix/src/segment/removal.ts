@@ -62,14 +62,17 @@ export function completeRemoval(location: Location, deadline: number): boolean {
 }
 
 export interface PruneOptions {
+  /** Only names that begin like this; `/` if not given. */
+  readonly prefix?: string
   /** Remove segments of dead peers even where messages wait in them to be delivered. */
   readonly force?: boolean
 }
 
 /** Removes the segments that nobody uses any more; returns their names. Segments of others are passed over. */
-export function pruneSegments({ force = false }: PruneOptions): string[] {
+export function pruneSegments({ prefix = '/', force = false }: PruneOptions): string[] {
   const removed: string[] = []
   for (const fileName of readdirSync(SHARED_MEMORY_DIRECTORY)) {
+    if (!`/${fileName}`.startsWith(prefix)) continue
     const isUnfinished = fileName.startsWith(TEMPORARY_PREFIX)
     const isRemoved = isUnfinished ? pruneUnfinished(fileName) : pruneOne(`/${fileName}`, force)
     if (isRemoved) removed.push(`/${fileName}`)

@@ -88,12 +88,13 @@ const forgottenDescriptors = new FinalizationRegistry<number>((fd) => closeSync(
  *
  * @example
  * ```ts
- * const segment = Segment.openOrCreate('/orders', orders)
+ * const segment = Segment.openOrCreate('/isthmus-example', orders)
  * try {
  *   segment.root.total.value += 1
  * } finally {
  *   segment.close()
  * }
+ * Segment.unlink('/isthmus-example')
  * ```
  */
 export class Segment<T> extends AttachedRegion<T> {

@@ -38,11 +38,11 @@ declare const process: { readonly pid?: number } | undefined
  *
  * @example
  * ```ts
- * // main.ts
  * const region = HeapRegion.create(orders)
- * new Worker('./worker.js', { workerData: region.handle })
- * // worker.ts
- * const region = HeapRegion.attach(workerData, orders)
+ * // new Worker('./worker.js', { workerData: region.handle }), and in the worker, with its workerData:
+ * const sameRegion = HeapRegion.attach(region.handle, orders)
+ * sameRegion.root.total.value = 12.5
+ * region.root.total.value // 12.5
  * ```
  */
 export class HeapRegion<T> extends AttachedRegion<T> {

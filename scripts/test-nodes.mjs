@@ -1,0 +1,44 @@
+// Runs the tests on every Node.js line that is supported: `npm run test:nodes [-- 22 24]`. Each comes as the npm package
+// `node`, into a cache below node_modules. With COUNTS=FILE, writes how many tests passed and failed.
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const cache = join(root, 'node_modules', '.cache', 'nodes')
+const versions = process.argv.length > 2 ? process.argv.slice(2) : ['22', '24', '26']
+
+const counts = { passed: 0, failed: 0 }
+for (const version of versions) {
+  const node = install(version)
+  const results = join(cache, `results-${version}.json`)
+  console.log(`Node.js ${spawnSync(node, ['-p', 'process.versions.node'], { encoding: 'utf8' }).stdout.trim()}`)
+  const vitest = join(root, 'node_modules', 'vitest', 'vitest.mjs')
+  const args = [vitest, 'run', '--reporter=dot', '--reporter=json', `--outputFile.json=${results}`]
+  const { status } = spawnSync(node, args, { cwd: root, stdio: 'inherit' })
+  const { numPassedTests, numFailedTests } = JSON.parse(readFileSync(results, 'utf8'))
+  counts.passed += numPassedTests
+  counts.failed += numFailedTests
+  // A run can fail without a failed test: an error outside of all of them.
+  if (status !== 0 && numFailedTests === 0) counts.failed++
+}
+console.log(`${versions.join(', ')}: ${counts.passed} passed, ${counts.failed} failed`)
+if (process.env.COUNTS !== undefined) writeFileSync(process.env.COUNTS, JSON.stringify(counts))
+process.exit(counts.failed === 0 ? 0 : 1)
+
+/** Returns the path of the binary. */
+function install(version) {
+  const directory = join(cache, version)
+  const binary = join(directory, 'node_modules', 'node', 'bin', 'node')
+  if (existsSync(binary)) return binary
+  mkdirSync(directory, { recursive: true })
+  writeFileSync(join(directory, 'package.json'), '{ "private": true }')
+  const { status } = spawnSync('npm', ['install', '--no-audit', '--no-fund', `node@${version}`], {
+    cwd: directory,
+    stdio: ['ignore', 'ignore', 'inherit'],
+  })
+  if (status === 0 && existsSync(binary)) return binary
+  console.error(`Installing node@${version} from npm failed with exit code ${status}`)
+  process.exit(1)
+}

@@ -1,0 +1,102 @@
+import { execFile } from 'node:child_process'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import * as ringModule from '@isthmus/ring'
+import * as shmModule from '@isthmus/shm-posix'
+import * as syncModule from '@isthmus/sync'
+import { describe, expect, it } from 'vitest'
+
+/**
+ * What the documentation shows is what is there: quoted files are the files, printed output is what was printed, and the
+ * examples of the doc comments run. `npm run docs` brings the quotations up to date.
+ */
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const isUpdating = process.env.ISTHMUS_UPDATE_DOCS === '1'
+
+// <!-- file: PATH --> or <!-- output: COMMAND & COMMAND -->, and the code block behind it
+const QUOTATION = /<!-- (file|output): (.+?) -->\n\n?```(\w*)\n([\s\S]*?)```/g
+
+describe.each(['README.md'])('%s', (document) => {
+  const text = readFileSync(join(root, document), 'utf8')
+  const quotations = [...text.matchAll(QUOTATION)].map(([all, kind, source, , content]) => ({
+    all,
+    kind,
+    source,
+    content,
+  }))
+
+  it('quotes something', () => expect(quotations.length).toBeGreaterThan(3))
+
+  it.each(quotations)('quotes $source as it is', { timeout: 60_000 }, async ({ all, kind, source, content }) => {
+    const actual = kind === 'file' ? readFileSync(join(root, source), 'utf8') : await outputOf(source.split(' & '))
+    if (isUpdating) {
+      const path = join(root, document)
+      writeFileSync(
+        path,
+        readFileSync(path, 'utf8').replace(all, () => all.replace(content, () => actual)),
+      )
+    } else {
+      expect(content).toBe(actual)
+    }
+  })
+})
+
+describe('The examples in doc comments', () => {
+  const examples = ['sync', 'ring', 'shm-posix'].flatMap((name) => examplesOf(join(root, 'packages', name, 'src')))
+
+  it('exist', () => expect(examples.length).toBeGreaterThan(4))
+
+  it.each(examples)('run: $file', async ({ code }) => {
+    const { struct, f64, u32, HeapRegion } = syncModule
+    const { spscRing } = ringModule
+    const orders = struct({ ring: spscRing({ capacityBytes: 4096 }), total: f64(), seen: u32() })
+    using region = HeapRegion.create(orders)
+    using other = HeapRegion.attach(region.handle, orders)
+    const producer = region.root.ring.producer()
+    const consumer = other.root.ring.consumer()
+    for (const number of [1, 2, 3]) producer.trySend(Uint8Array.of(number))
+    const scope = {
+      ...syncModule,
+      ...ringModule,
+      ...shmModule,
+      orders,
+      region,
+      producer,
+      consumer,
+      handle: () => producer.close(),
+    }
+    const AsyncFunction = (async () => {}).constructor as new (
+      ...source: string[]
+    ) => (...values: unknown[]) => Promise<void>
+    const shadowed = new Set([...code.matchAll(/const (?:\{ )?(\w+)/g)].map(([, declared]) => declared))
+    const names = Object.keys(scope).filter((key) => !shadowed.has(key))
+    try {
+      await new AsyncFunction(...names, code)(...names.map((key) => scope[key as keyof typeof scope]))
+    } finally {
+      for (const { name } of shmModule.Segment.list()) if (name === '/isthmus-example') shmModule.Segment.unlink(name)
+    }
+  })
+})
+
+async function outputOf(commands: string[]): Promise<string> {
+  const runs = commands.map(async (command) => {
+    const [program, ...args] = command.split(' ')
+    const { stdout } = await promisify(execFile)(program === 'node' ? process.execPath : program, args, { cwd: root })
+    return stdout
+  })
+  return (await Promise.all(runs)).join('')
+}
+
+/** The code of every `@example`, without the comment's stars. */
+function examplesOf(directory: string): { file: string; code: string }[] {
+  const files = readdirSync(directory, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'))
+  return files.flatMap((file) => {
+    const text = readFileSync(join(directory, file), 'utf8')
+    return [...text.matchAll(/@example\n\s*\* ```ts\n([\s\S]*?)\* ```/g)].map(([, block]) => {
+      return { file, code: block.replace(/^\s*\* ?/gm, '') }
+    })
+  })
+}
