@@ -287,10 +287,15 @@ export class Consumer<T = Uint8Array> {
 
   /** Takes one record; returns the message that is complete with it. */
   #assemble(kind: number, byteLength: number, index: number): Uint8Array | undefined {
+    if (kind === DATA && this.#assembly.takeWhole()) {
+      const recordBytes = this.#checkedRecordBytes(byteLength, index)
+      this.#position = (this.#position + recordBytes) | 0
+      const start = this.#recordsByteOffset + index + RECORD_HEADER_BYTES
+      return this.bytes.slice(start, start + byteLength)
+    }
     const piece = this.#takePiece(kind, byteLength, index)
     if (piece === undefined) return undefined
     const from = this.#recordsByteOffset + index + RECORD_HEADER_BYTES + piece.prefixBytes
-    if (piece.byteLength === piece.messageByteLength) return this.bytes.slice(from, from + piece.byteLength)
     if (piece.messageOffset === 0) this.#message = this.#allocate(piece.messageByteLength)
     const message = this.#message
     message?.set(this.bytes.subarray(from, from + piece.byteLength), piece.messageOffset)

@@ -1,0 +1,24 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { text } from 'node:stream/consumers'
+
+/**
+ * Runs a program to its end and returns what it printed. Where the signal aborts, the program is killed.
+ * @throws Error where it ends in any other way than with exit code 0; the message has its error output
+ */
+export async function runChild(file: string, args: readonly string[], signal: AbortSignal): Promise<string> {
+  signal.throwIfAborted()
+  const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+  const kill = () => child.kill('SIGKILL')
+  signal.addEventListener('abort', kill)
+  try {
+    const ended = once(child, 'close')
+    const [output, errorOutput, [code, killedBy]] = await Promise.all([text(child.stdout), text(child.stderr), ended])
+    signal.throwIfAborted()
+    if (code === 0) return output
+    const end = code === null ? `was killed by ${killedBy}` : `ended with exit code ${code}`
+    throw new Error(`${file} ${end}: ${errorOutput.trim()}`)
+  } finally {
+    signal.removeEventListener('abort', kill)
+  }
+}

@@ -1,0 +1,28 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Segment } from '@isthmus/shm-posix'
+
+/** Names that belong to one run. */
+export interface Place {
+  /** The name of a segment begins with this. */
+  readonly segmentPrefix: string
+  /** A folder for files and sockets. */
+  readonly directory: string
+}
+
+let placeCount = 0
+
+/** Gives the action a place of its own; whatever it leaves there is removed, however it ends. */
+export async function inPlace<T>(action: (place: Place) => Promise<T>): Promise<T> {
+  const segmentPrefix = `/isthmus-bench-${process.pid}-${placeCount++}-`
+  const directory = mkdtempSync(join(tmpdir(), 'isthmus-bench-'))
+  try {
+    return await action({ segmentPrefix, directory })
+  } finally {
+    rmSync(directory, { recursive: true })
+    for (const { name } of Segment.list()) {
+      if (name.startsWith(segmentPrefix)) Segment.unlink(name)
+    }
+  }
+}

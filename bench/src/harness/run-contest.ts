@@ -1,0 +1,34 @@
+import type { Contest, Contestant, Result, RunContext } from './contest.js'
+import { median } from './median.js'
+
+/**
+ * Runs the subjects of a contest in turn, round by round, so that whatever else the machine does meets all of them.
+ * `onSkip` is told of subjects that cannot run here.
+ */
+export async function runContest(
+  contest: Contest,
+  context: RunContext,
+  onSkip: (contestant: Contestant, reason: string) => void,
+): Promise<Result[]> {
+  const { scenario, work, unit } = contest
+  const entries: { contestant: Contestant; runs: number[] }[] = []
+  for (const contestant of contest.contestants) {
+    const skipReason = await contestant.prepare?.(context.signal)
+    if (skipReason === undefined) entries.push({ contestant, runs: [] })
+    else onSkip(contestant, skipReason)
+  }
+  for (let round = 0; round < context.pace.rounds; round++) {
+    for (const { contestant, runs } of entries) {
+      context.signal.throwIfAborted()
+      try {
+        runs.push(await contestant.run(context))
+      } catch (error) {
+        context.signal.throwIfAborted()
+        throw new Error(`${scenario}, ${work}, ${contestant.subject}: the run failed`, { cause: error })
+      }
+    }
+  }
+  return entries.map(({ contestant, runs }) => {
+    return { scenario, work, subject: contestant.subject, unit, median: median(runs), runs }
+  })
+}

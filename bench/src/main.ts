@@ -1,0 +1,66 @@
+import { writeFileSync } from 'node:fs'
+import { constants } from 'node:os'
+import { BRIEF_PACE, type Contest, FULL_PACE, type Result } from './harness/contest.js'
+import { runContest } from './harness/run-contest.js'
+import { type Options, parseOptions, USAGE } from './options.js'
+import { describeEnvironment, isBusy } from './report/environment.js'
+import { formatRate, formatTable } from './report/table.js'
+import { scenarios } from './scenarios/index.js'
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+
+await main()
+
+async function main(): Promise<void> {
+  const options = readOptions()
+  if (options.help) return console.log(USAGE)
+  const interruption = new AbortController()
+  // The run under way ends its processes and removes what it made; then its rejection brings us back here.
+  for (const name of SIGNALS) process.once(name, () => interruption.abort(name))
+  try {
+    await runAll(options, interruption.signal)
+  } catch (error) {
+    if (!interruption.signal.aborted) throw error
+    process.exitCode = 128 + constants.signals[interruption.signal.reason as (typeof SIGNALS)[number]]
+  }
+}
+
+async function runAll({ only, brief, jsonFile }: Options, signal: AbortSignal): Promise<void> {
+  const contests = scenarios.flatMap((scenario) => scenario.contests.map((contest) => narrowed(contest, only)))
+  const skipped = new Set<string>()
+  const environment = describeEnvironment()
+  console.log(environment)
+  if (isBusy(environment)) console.warn('The machine is busy: the two processes of a run need a core each.')
+  const results: Result[] = []
+  for (const contest of contests) {
+    const context = { pace: brief ? BRIEF_PACE : FULL_PACE, signal }
+    const contestResults = await runContest(contest, context, ({ subject }, reason) => {
+      skipped.add(`${subject} is skipped: ${reason}`)
+    })
+    for (const { work, subject, median, unit } of contestResults) {
+      console.log(`${work}: ${subject} ${formatRate(median, unit)}`)
+    }
+    results.push(...contestResults)
+  }
+  for (const line of skipped) console.log(line)
+  if (results.length === 0) throw new Error(`Running benchmarks: nothing that can run here matches ${only}`)
+  console.log(formatTable(results))
+  if (jsonFile !== undefined) writeFileSync(jsonFile, `${JSON.stringify({ environment, results }, null, 2)}\n`)
+}
+
+function narrowed(contest: Contest, only: RegExp): Contest {
+  const { scenario, work, contestants } = contest
+  return {
+    ...contest,
+    contestants: contestants.filter(({ subject }) => only.test(`${scenario} / ${work} / ${subject}`)),
+  }
+}
+
+function readOptions(): Options {
+  try {
+    return parseOptions(process.argv.slice(2))
+  } catch (error) {
+    console.error(`${error instanceof Error ? error.message : error}\n\n${USAGE}`)
+    return process.exit(2)
+  }
+}

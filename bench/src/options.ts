@@ -1,0 +1,30 @@
+import { parseArgs } from 'node:util'
+
+export interface Options {
+  /** Which contestants run, as `scenario / work / subject`. */
+  readonly only: RegExp
+  readonly brief: boolean
+  readonly jsonFile: string | undefined
+  readonly help: boolean
+}
+
+export const USAGE = `Usage: npm run bench -- [options]
+
+  --only PATTERN  runs only what matches this regular expression; what runs is called "scenario / work / subject"
+  --brief         one short round: shows that everything works, measures little
+  --json FILE     writes the results there too
+  --help          shows this`
+
+/** @throws TypeError for an unknown option, SyntaxError for a pattern that is no regular expression */
+export function parseOptions(args: readonly string[]): Options {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      only: { type: 'string', default: '' },
+      brief: { type: 'boolean', default: false },
+      json: { type: 'string' },
+      help: { type: 'boolean', default: false },
+    },
+  })
+  return { only: new RegExp(values.only, 'i'), brief: values.brief, jsonFile: values.json, help: values.help }
+}
