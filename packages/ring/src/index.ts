@@ -1,6 +1,7 @@
 export { type Decoder, type Encoder, json, utf8 } from './codec.js'
 export { IncompleteMessageError, type IncompleteReason } from './errors.js'
 export type {
+  ChunkOptions,
   Consumer,
   ConsumerOptions,
   DrainCallback,

@@ -1,4 +1,12 @@
-import { closedError, deadlineAfter, EventCount, IsthmusError, nowMs, PeerDiedError } from '@isthmus/sync'
+import {
+  closedError,
+  deadlineAfter,
+  EventCount,
+  IsthmusError,
+  IsthmusRangeError,
+  nowMs,
+  PeerDiedError,
+} from '@isthmus/sync'
 import type { Decoder } from '../codec.js'
 import { corruptError, IncompleteMessageError } from '../errors.js'
 import { CLOSED, HELD, stateOfRole, VACANT } from '../role/layout.js'
@@ -11,6 +19,7 @@ import {
   DATA,
   FIRST,
   kindOf,
+  PADDING,
   PRODUCER_EVENTS_OFFSET,
   PRODUCER_ROLE_OFFSET,
   READ_POSITION_OFFSET,
@@ -34,9 +43,17 @@ export interface ReceiveOptions {
   readonly timeoutMs?: number
 }
 
+export interface ChunkOptions {
+  /**
+   * Where to copy the chunk, instead of into a new array: at least maxRecordBytes long, to fit any chunk. Its next use
+   * overwrites the chunk before.
+   */
+  readonly into?: Uint8Array
+}
+
 /** A part of a message, in the order of its bytes. A message that fits into one record comes as one chunk. */
 export interface MessageChunk {
-  /** A private copy. */
+  /** A private copy; with `into`, the part of it that was written. */
   readonly bytes: Uint8Array
   /** Where the chunk stands in its message, in bytes. */
   readonly messageOffset: number
@@ -57,11 +74,11 @@ export type DrainCallback = (bytes: Uint8Array, byteOffset: number, byteLength: 
  *
  * @example
  * ```ts
- * for (let message = consumer.receiveSync(); message !== null; message = consumer.receiveSync()) handle(message)
+ * for (const message of consumer) handle(message)
  * ```
  */
 export class Consumer<T = Uint8Array> {
-  /** The whole region as bytes: what drain shows. */
+  /** The whole region as bytes: what drain shows. In this and the three below, a drained record is at its byte offset, if `bytes` is this array. */
   readonly bytes: Uint8Array
   /** The same as 32-bit words; the index is `byteOffset / 4`. */
   readonly words: Int32Array
@@ -69,6 +86,8 @@ export class Consumer<T = Uint8Array> {
   readonly floats: Float64Array
   /** The same for mixed records. */
   readonly view: DataView
+  /** The largest message that comes in one record, and the largest chunk, in bytes. */
+  readonly maxRecordBytes: number
 
   readonly #decode: Decoder<T> | undefined
   readonly #capacityBytes: number
@@ -94,6 +113,7 @@ export class Consumer<T = Uint8Array> {
   /** The large message under way, when it is received whole. */
   #message: Uint8Array | undefined
   #isReadingChunks = false
+  #chunkTarget: Uint8Array | undefined
 
   readonly #role: Role
   readonly #roleWord: number
@@ -109,7 +129,7 @@ export class Consumer<T = Uint8Array> {
 
   /** @internal Use `ring.consumer()`. */
   constructor(place: SpscRingPlace, options: Partial<ConsumerOptions<T>>) {
-    const { region, byteOffset, capacityBytes, maxMessageBytes } = place
+    const { region, byteOffset, capacityBytes, maxRecordBytes, maxMessageBytes } = place
     this.#decode = options.decode
     this.#capacityBytes = capacityBytes
     this.#indexMask = capacityBytes - 1
@@ -119,6 +139,7 @@ export class Consumer<T = Uint8Array> {
     this.#writeIndex = (byteOffset + WRITE_POSITION_OFFSET) >>> 2
     this.#readIndex = (byteOffset + READ_POSITION_OFFSET) >>> 2
     this.#reportedEpochIndex = (byteOffset + REPORTED_EPOCH_OFFSET) >>> 2
+    this.maxRecordBytes = maxRecordBytes
     this.#assembly = new MessageAssembly(maxMessageBytes)
     this.words = region.words
     this.bytes = region.bytes
@@ -150,8 +171,8 @@ export class Consumer<T = Uint8Array> {
   /**
    * Calls back for every message that is there now, up to `limit`, in place: without a copy, where a message came in one
    * record. Those bytes are shared memory: the producer's process can still change them, so do arithmetic with them, or
-   * trust it; do not decode text from them. They are good until the callback returns. A message in fragments comes as
-   * one private array.
+   * trust it; do not decode text from them. They are good until the callback returns. A message that came in fragments
+   * is shown in a private array instead, from its byte 0 on: `bytes` is then not `consumer.bytes`.
    *
    * A callback that throws has received its message; drain throws the same, and the next call goes on behind it.
    * @returns how many messages; `null` where the producer closed and everything was received
@@ -211,6 +232,8 @@ export class Consumer<T = Uint8Array> {
    * @throws as tryReceive
    * @throws IsthmusError `EDEADLK` where it would wait for a producer of this very thread
    */
+  receiveSync(): T | null
+  receiveSync(options: ReceiveOptions): T | undefined | null
   receiveSync(options: ReceiveOptions = {}): T | undefined | null {
     const deadline = deadlineAfter(options.timeoutMs)
     for (;;) {
@@ -219,21 +242,30 @@ export class Consumer<T = Uint8Array> {
     }
   }
 
+  /** Receives one message after the other, blocking the thread, until the producer closes. Throws as receiveSync. */
+  *[Symbol.iterator](): Generator<T, void, undefined> {
+    for (let message = this.receiveSync(); message !== null; message = this.receiveSync()) yield message
+  }
+
   /**
    * Receives the next part of a message, as soon as it is there: for messages that are too large to be held in memory, and
    * for showing progress. A message is received either whole or in chunks.
    * @returns `undefined` for nothing yet; `null` at the end
    * @throws as tryReceive
+   * @throws IsthmusRangeError `ERR_ISTHMUS_INVALID_ARGUMENT` where the chunk does not fit into `into`; nothing was received
    */
-  tryReceiveChunk(): MessageChunk | undefined | null {
+  tryReceiveChunk(options: ChunkOptions = {}): MessageChunk | undefined | null {
+    this.#chunkTarget = options.into
     return this.#tryTake(true, this.#takeChunk)
   }
 
   /** As tryReceiveChunk, and blocks the thread until a part is there, or until `timeoutMs` is over. */
-  receiveChunkSync(options: ReceiveOptions = {}): MessageChunk | undefined | null {
+  receiveChunkSync(options?: ChunkOptions): MessageChunk | null
+  receiveChunkSync(options: ChunkOptions & ReceiveOptions): MessageChunk | undefined | null
+  receiveChunkSync(options: ChunkOptions & ReceiveOptions = {}): MessageChunk | undefined | null {
     const deadline = deadlineAfter(options.timeoutMs)
     for (;;) {
-      const chunk = this.tryReceiveChunk()
+      const chunk = this.tryReceiveChunk(options)
       if (chunk !== undefined || !this.#waitForData(deadline)) return chunk
     }
   }
@@ -313,11 +345,20 @@ export class Consumer<T = Uint8Array> {
 
   /** Takes one record; returns a copy of what it brings. */
   #takeChunk(kind: number, byteLength: number, index: number): MessageChunk | undefined {
+    const target = this.#chunkTarget
+    if (target !== undefined && byteLength > target.byteLength && kindOf(kind) !== PADDING) {
+      throw new IsthmusRangeError(
+        'ERR_ISTHMUS_INVALID_ARGUMENT',
+        `Receiving a chunk: it may have ${byteLength} bytes, and the array to copy it into has ${target.byteLength}. Give one of maxRecordBytes.`,
+      )
+    }
     const piece = this.#takePiece(kind, byteLength, index)
     if (piece === undefined) return undefined
     const from = this.#recordsByteOffset + index + RECORD_HEADER_BYTES + piece.prefixBytes
+    const to = from + piece.byteLength
+    target?.set(this.bytes.subarray(from, to))
     return {
-      bytes: this.bytes.slice(from, from + piece.byteLength),
+      bytes: target === undefined ? this.bytes.slice(from, to) : target.subarray(0, piece.byteLength),
       messageOffset: piece.messageOffset,
       messageByteLength: piece.messageByteLength,
       isLast: !this.#assembly.isInsideMessage,

@@ -1,0 +1,10 @@
+import { workerData } from 'node:worker_threads'
+import { utf8 } from '@isthmus/ring'
+import { HeapRegion } from '@isthmus/sync'
+import { lines } from './lines.js'
+
+using region = HeapRegion.attach(workerData, lines)
+const consumer = region.root.consumer({ decode: utf8 })
+for (const line of consumer) {
+  console.log(`received: ${line}`)
+}

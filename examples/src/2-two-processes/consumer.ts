@@ -1,0 +1,14 @@
+import { Segment } from '@isthmus/shm-posix'
+import { name, orderAsJson, orders } from './orders.js'
+
+const segment = Segment.openOrCreate(name, orders)
+try {
+  const consumer = segment.root.ring.consumer({ decode: orderAsJson })
+  for (const order of consumer) {
+    console.log(`${order.item}: ${order.price}`)
+  }
+  console.log(`total: ${segment.root.total.value}`)
+} finally {
+  segment.close()
+}
+Segment.unlink(name)

@@ -1,0 +1,12 @@
+import { json, spscRing } from '@isthmus/ring'
+import { f64, struct } from '@isthmus/sync'
+
+export interface Order {
+  item: string
+  price: number
+}
+export const orderAsJson = json<Order>()
+
+/** One description of the memory, imported by both programs. */
+export const orders = struct({ ring: spscRing({ capacityBytes: 1 << 20 }), total: f64() })
+export const name = '/isthmus-example-orders'

@@ -1,0 +1,24 @@
+import { spscRing } from '@isthmus/ring'
+import { HeapRegion } from '@isthmus/sync'
+
+using region = HeapRegion.create(spscRing({ capacityBytes: 4096 }))
+const producer = region.root.producer()
+const consumer = region.root.consumer()
+
+producer.cork()
+for (const bid of [99.5, 99.75, 99]) {
+  const byteOffset = producer.tryClaim(16)
+  if (byteOffset === -1) throw new Error('The ring is full')
+  producer.floats[byteOffset / 8] = bid
+  producer.floats[byteOffset / 8 + 1] = 100
+  producer.commit()
+}
+console.log('corked:', consumer.drain(printSpread), 'messages')
+producer.uncork()
+console.log('uncorked:', consumer.drain(printSpread), 'messages')
+
+function printSpread(_bytes: Uint8Array, byteOffset: number): void {
+  const bid = consumer.floats[byteOffset / 8]
+  const ask = consumer.floats[byteOffset / 8 + 1]
+  console.log(`bid ${bid}, ask ${ask}: spread ${ask - bid}`)
+}
