@@ -17,35 +17,28 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const isUpdating = process.env.ISTHMUS_UPDATE_DOCS === '1'
 
 // <!-- file: PATH --> or <!-- output: COMMAND & COMMAND -->, and the code block behind it
-const QUOTATION = /<!-- (file|output): (.+?) -->\n\n?```(\w*)\n([\s\S]*?)```/g
+const QUOTATION = /(<!-- (file|output): (.+?) -->\n\n?```\w*\n)([\s\S]*?)```/g
 
 describe.each(['README.md'])('%s', (document) => {
   const text = readFileSync(join(root, document), 'utf8')
-  const quotations = [...text.matchAll(QUOTATION)].map(([all, kind, source, , content]) => ({
-    all,
-    kind,
-    source,
-    content,
-  }))
+  const quotations = [...text.matchAll(QUOTATION)].map(([all, head, kind, source, content]) => {
+    return { all, head, kind, source, content }
+  })
 
   it('quotes something', () => expect(quotations.length).toBeGreaterThan(3))
 
-  it.each(quotations)('quotes $source as it is', { timeout: 60_000 }, async ({ all, kind, source, content }) => {
+  it.each(quotations)('quotes $source as it is', { timeout: 60_000 }, async ({ all, head, kind, source, content }) => {
     const actual = kind === 'file' ? readFileSync(join(root, source), 'utf8') : await outputOf(source.split(' & '))
-    if (isUpdating) {
-      const path = join(root, document)
-      writeFileSync(
-        path,
-        readFileSync(path, 'utf8').replace(all, () => all.replace(content, () => actual)),
-      )
-    } else {
-      expect(content).toBe(actual)
-    }
+    if (!isUpdating) return expect(content).toBe(actual)
+    const path = join(root, document)
+    const updated = readFileSync(path, 'utf8').replace(all, () => `${head}${actual}\`\`\``)
+    writeFileSync(path, updated)
   })
 })
 
-describe('The examples in doc comments', () => {
-  const examples = ['sync', 'ring', 'shm-posix'].flatMap((name) => examplesOf(join(root, 'packages', name, 'src')))
+describe('The examples of the packages', () => {
+  const packages = ['sync', 'ring', 'shm-posix'].map((name) => join(root, 'packages', name))
+  const examples = packages.flatMap((directory) => [...examplesOf(join(directory, 'src')), ...snippetsOf(directory)])
 
   it('exist', () => expect(examples.length).toBeGreaterThan(4))
 
@@ -88,6 +81,12 @@ async function outputOf(commands: string[]): Promise<string> {
     return stdout
   })
   return (await Promise.all(runs)).join('')
+}
+
+/** The code in a package's README. */
+function snippetsOf(directory: string): { file: string; code: string }[] {
+  const text = readFileSync(join(directory, 'README.md'), 'utf8')
+  return [...text.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => ({ file: `${directory}/README.md`, code }))
 }
 
 /** The code of every `@example`, without the comment's stars. */
