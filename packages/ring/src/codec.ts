@@ -1,3 +1,5 @@
+import { IsthmusTypeError } from '@isthmus/sync'
+
 /** Turns a value into the bytes of a message. `TextEncoder` is one. */
 export interface Encoder<T> {
   encode(value: T): Uint8Array
@@ -12,11 +14,13 @@ declare class TextEncoder implements Encoder<string> {
   encode(text: string): Uint8Array
 }
 declare class TextDecoder implements Decoder<string> {
+  constructor(label: string, options: { ignoreBOM: boolean })
   decode(bytes: Uint8Array): string
 }
 
 const textEncoder = new TextEncoder()
-const textDecoder = new TextDecoder()
+// A byte order mark is part of the text: what was sent is received.
+const textDecoder = new TextDecoder('utf-8', { ignoreBOM: true })
 
 /** Strings as UTF-8. What is not UTF-8 decodes to replacement characters. */
 export const utf8: Encoder<string> & Decoder<string> = {
@@ -30,7 +34,14 @@ export const utf8: Encoder<string> & Decoder<string> = {
  */
 export function json<T>(): Encoder<T> & Decoder<T> {
   return {
-    encode: (value) => textEncoder.encode(JSON.stringify(value)),
+    encode(value) {
+      const text: string | undefined = JSON.stringify(value)
+      if (text !== undefined) return textEncoder.encode(text)
+      throw new IsthmusTypeError(
+        'ERR_ISTHMUS_INVALID_ARGUMENT',
+        `Encoding a message as JSON: JSON cannot say ${typeof value}. Send null, or an object.`,
+      )
+    },
     decode: (bytes) => JSON.parse(textDecoder.decode(bytes)),
   }
 }

@@ -193,7 +193,7 @@ export class Consumer<T = Uint8Array> {
         const byteLength = words[headerIndex]
         const kind = words[headerIndex + 1]
         const recordBytes = this.#checkedRecordBytes(byteLength, index)
-        if (kind === DATA && this.#assembly.takeWhole()) {
+        if (kind === DATA && this.#assembly.takeWhole(byteLength)) {
           this.#position = (this.#position + recordBytes) | 0
           callback(bytes, this.#recordsByteOffset + index + RECORD_HEADER_BYTES, byteLength)
           count++
@@ -319,13 +319,13 @@ export class Consumer<T = Uint8Array> {
 
   /** Takes one record; returns the message that is complete with it. */
   #assemble(kind: number, byteLength: number, index: number): Uint8Array | undefined {
-    if (kind === DATA && this.#assembly.takeWhole()) {
-      const recordBytes = this.#checkedRecordBytes(byteLength, index)
+    const recordBytes = this.#checkedRecordBytes(byteLength, index)
+    if (kind === DATA && this.#assembly.takeWhole(byteLength)) {
       this.#position = (this.#position + recordBytes) | 0
       const start = this.#recordsByteOffset + index + RECORD_HEADER_BYTES
       return this.bytes.slice(start, start + byteLength)
     }
-    const piece = this.#takePiece(kind, byteLength, index)
+    const piece = this.#takePiece(kind, byteLength, index, recordBytes)
     if (piece === undefined) return undefined
     const from = this.#recordsByteOffset + index + RECORD_HEADER_BYTES + piece.prefixBytes
     if (piece.messageOffset === 0) this.#message = this.#allocate(piece.messageByteLength)
@@ -345,6 +345,7 @@ export class Consumer<T = Uint8Array> {
 
   /** Takes one record; returns a copy of what it brings. */
   #takeChunk(kind: number, byteLength: number, index: number): MessageChunk | undefined {
+    const recordBytes = this.#checkedRecordBytes(byteLength, index)
     const target = this.#chunkTarget
     if (target !== undefined && byteLength > target.byteLength && kindOf(kind) !== PADDING) {
       throw new IsthmusRangeError(
@@ -352,7 +353,7 @@ export class Consumer<T = Uint8Array> {
         `Receiving a chunk: it may have ${byteLength} bytes, and the array to copy it into has ${target.byteLength}. Give one of maxRecordBytes.`,
       )
     }
-    const piece = this.#takePiece(kind, byteLength, index)
+    const piece = this.#takePiece(kind, byteLength, index, recordBytes)
     if (piece === undefined) return undefined
     const from = this.#recordsByteOffset + index + RECORD_HEADER_BYTES + piece.prefixBytes
     const to = from + piece.byteLength
@@ -365,9 +366,8 @@ export class Consumer<T = Uint8Array> {
     }
   }
 
-  /** Checks one record, and moves behind it; nothing has moved where it throws for a corrupt one. */
-  #takePiece(kind: number, byteLength: number, index: number): Piece | undefined {
-    const recordBytes = this.#checkedRecordBytes(byteLength, index)
+  /** Moves behind a record whose length was checked; nothing has moved where it throws for a corrupt one. */
+  #takePiece(kind: number, byteLength: number, index: number, recordBytes: number): Piece | undefined {
     const piece = this.#assembly.take(kind, byteLength, kindOf(kind) === FIRST ? this.#totalLengthAt(index) : 0)
     this.#position = (this.#position + recordBytes) | 0
     if (piece instanceof IncompleteMessageError) {

@@ -1,3 +1,4 @@
+import { IsthmusError } from '@isthmus/sync'
 import { corruptError, IncompleteMessageError } from '../errors.js'
 import { ABORT, DATA, FIRST, kindOf, LAST, MIDDLE, messageIdOf, PADDING, TOTAL_LENGTH_BYTES } from './layout.js'
 
@@ -37,7 +38,8 @@ export class MessageAssembly {
   }
 
   /** Takes a whole message in one record: it needs none of this, except inside another message, where it is corrupt. */
-  takeWhole(): boolean {
+  takeWhole(byteLength: number): boolean {
+    if (byteLength > this.#maxMessageBytes) throw this.#tooLarge(byteLength)
     if (this.#state === JOINING) this.#state = BETWEEN
     return this.#state === BETWEEN
   }
@@ -45,6 +47,11 @@ export class MessageAssembly {
   /** Whether a message has begun of which the rest is still to come. */
   get isInsideMessage(): boolean {
     return this.#state === INSIDE
+  }
+
+  /** Whether a message has begun that has not ended, its beginning seen or not. */
+  get isMessageOpen(): boolean {
+    return this.#state === INSIDE || this.#state === SKIPPING
   }
 
   /**
@@ -58,12 +65,10 @@ export class MessageAssembly {
       case PADDING:
         return undefined
       case DATA:
-        this.#expectMessageStart('DATA')
-        if (byteLength > this.#maxMessageBytes) throw this.#tooLarge(byteLength)
-        this.#state = BETWEEN
+        if (!this.takeWhole(byteLength)) throw corruptError('a DATA record stands inside a message')
         return this.#give(0, byteLength, 0, byteLength)
       case FIRST:
-        this.#expectMessageStart('FIRST')
+        if (this.isMessageOpen) throw corruptError('a FIRST record stands inside a message')
         return this.#begin(messageIdOf(word), byteLength - TOTAL_LENGTH_BYTES, totalByteLength)
       case MIDDLE:
         return this.#continue(messageIdOf(word), byteLength, false)
@@ -76,6 +81,17 @@ export class MessageAssembly {
     }
   }
 
+  /** Takes one record, if a correct producer could have sent it. */
+  accepts(word: number, byteLength: number, totalByteLength: number): boolean {
+    try {
+      this.take(word, byteLength, totalByteLength)
+      return true
+    } catch (error) {
+      if (error instanceof IsthmusError && error.code === 'ERR_ISTHMUS_CORRUPT') return false
+      throw error
+    }
+  }
+
   /** The producer's epoch is over: whatever was under way will not be completed. */
   endEpoch(): IncompleteMessageError | undefined {
     return this.#state === JOINING ? undefined : this.#abandon()
@@ -84,11 +100,6 @@ export class MessageAssembly {
   /** The message under way cannot be kept: its rest is passed over. */
   skipMessage(): void {
     if (this.#state === INSIDE) this.#state = SKIPPING
-  }
-
-  #expectMessageStart(kind: string): void {
-    if (this.#state === INSIDE || this.#state === SKIPPING)
-      throw corruptError(`a ${kind} record stands inside a message`)
   }
 
   #begin(messageId: number, byteLength: number, total: number): Piece {

@@ -1,21 +1,24 @@
 import {
   ABORT,
   arePositionsValid,
-  DATA,
+  FIRST,
   kindOf,
+  kindWord,
   READ_POSITION_OFFSET,
   RECORD_HEADER_BYTES,
   RECORDS_OFFSET,
   recordBytesOf,
   WRITE_POSITION_OFFSET,
 } from './layout.js'
+import { MessageAssembly } from './message-assembly.js'
 import type { SpscRingPlace } from './spsc-ring.js'
 
 /**
  * After a crash of the machine, when pages of different age may have reached the disk: keeps the records that follow the
- * read position without a gap, and drops the rest. A message that breaks off there is aborted by the next producer.
+ * read position as a producer could have written them, and drops the rest. Where they break off inside a large message,
+ * an ABORT says so.
  */
-export function recoverRecords({ region, byteOffset, capacityBytes }: SpscRingPlace): void {
+export function recoverRecords({ region, byteOffset, capacityBytes, maxMessageBytes }: SpscRingPlace): void {
   const { words } = region
   const writeIndex = (byteOffset + WRITE_POSITION_OFFSET) >>> 2
   const readIndex = (byteOffset + READ_POSITION_OFFSET) >>> 2
@@ -27,15 +30,26 @@ export function recoverRecords({ region, byteOffset, capacityBytes }: SpscRingPl
     Atomics.store(words, writeIndex, 0)
     return
   }
+
+  const headerIndexOf = (position: number) => recordsWord + ((position & (capacityBytes - 1)) >> 2)
+  const assembly = new MessageAssembly(maxMessageBytes)
   let position = readPosition
   while (position !== writePosition) {
-    const index = position & (capacityBytes - 1)
-    const byteLength = words[recordsWord + (index >> 2)]
-    const kind = kindOf(words[recordsWord + (index >> 2) + 1])
-    const availableBytes = (writePosition - position) | 0
-    const isWhole = byteLength >>> 0 <= availableBytes - RECORD_HEADER_BYTES && kind >= DATA && kind <= ABORT
-    if (!isWhole || index + recordBytesOf(byteLength) > capacityBytes) break
+    const headerIndex = headerIndexOf(position)
+    const byteLength = words[headerIndex]
+    const kind = words[headerIndex + 1]
+    const availableBytes = Math.min((writePosition - position) | 0, capacityBytes - (position & (capacityBytes - 1)))
+    const isWhole =
+      byteLength >>> 0 <= availableBytes - RECORD_HEADER_BYTES && recordBytesOf(byteLength) <= availableBytes
+    const total = kindOf(kind) === FIRST ? (words[headerIndex + 2] >>> 0) + (words[headerIndex + 3] >>> 0) * 2 ** 32 : 0
+    if (!isWhole || !assembly.accepts(kind, byteLength, total)) break
     position = (position + recordBytesOf(byteLength)) | 0
+  }
+  // The 8 bytes are there: behind a fragment they are kept free, and what was dropped is free now.
+  if (assembly.isMessageOpen) {
+    words[headerIndexOf(position)] = 0
+    words[headerIndexOf(position) + 1] = kindWord(ABORT, 0)
+    position = (position + RECORD_HEADER_BYTES) | 0
   }
   Atomics.store(words, writeIndex, position)
 }

@@ -4,7 +4,8 @@ import { threadId } from 'node:worker_threads'
 import { crc32 } from 'node:zlib'
 import {
   AttachedRegion,
-  assertSameLayout,
+  assertHolds,
+  assertReady,
   BOOT_ID_WORD,
   CHECKSUM_WORD,
   deadlineAfter,
@@ -18,10 +19,8 @@ import {
   PEERS_BYTE_OFFSET,
   PeerTable,
   planHeader,
-  READY,
   REGION_ID_WORD,
   RETIRED,
-  readSignature,
   writeHeader,
 } from '@isthmus/sync'
 import { OfdLiveness } from '../liveness/ofd-liveness.js'
@@ -204,7 +203,7 @@ export class Segment<T> extends AttachedRegion<T> {
         throw closed(error)
       }
       if (facts.regionId !== handle.segmentId) throw closed()
-      assertSameLayout(handle.subject, readSignature(readWholeHeader(fd, facts), facts), layout.signature)
+      assertHolds(layout, handle.subject, readWholeHeader(fd, facts), facts)
       const location = { path: '', directory: '', subject: handle.subject, isFile: handle.isFile }
       return withHeaderLock(fd, handle.subject, lockDeadline(options), () => {
         return Segment.#join(fd, location, layout, facts, options)
@@ -271,8 +270,8 @@ export class Segment<T> extends AttachedRegion<T> {
       const { subject, path } = location
       const facts = readFacts(fd, subject)
       if (facts.state !== RETIRED) {
-        assertState(facts, subject)
-        assertSameLayout(subject, readSignature(readWholeHeader(fd, facts), facts), layout.signature)
+        assertReady(subject, facts)
+        assertHolds(layout, subject, readWholeHeader(fd, facts), facts)
       }
       return withHeaderLock(fd, subject, deadline, () => {
         if (!isStillNamed(fd, path)) return undefined
@@ -469,12 +468,4 @@ function closingOnError<T>(fd: number, action: () => Segment<T> | undefined): Se
   } finally {
     if (segment === undefined) closeSync(fd)
   }
-}
-
-function assertState(facts: HeaderFacts, subject: string): void {
-  if (facts.state === READY) return
-  throw new IsthmusError(
-    'ERR_ISTHMUS_CORRUPT',
-    `Opening ${subject}: its state is ${facts.state}, which no complete segment has. It cannot be used; remove it.`,
-  )
 }

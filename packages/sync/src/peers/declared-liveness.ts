@@ -44,7 +44,13 @@ export class DeclaredLiveness implements Liveness {
     const live = slotWord(generationOf(peer), LIVE)
     const dead = slotWord(generationOf(peer), DEAD)
     if (Atomics.compareExchange(this.#words, base + STATE_WORD, live, dead) !== live) return
-    sweep(peer)
+    try {
+      sweep(peer)
+    } catch (error) {
+      // As if it had not been declared: the next attempt sweeps again.
+      Atomics.compareExchange(this.#words, base + STATE_WORD, dead, live)
+      throw error
+    }
     Atomics.compareExchange(this.#words, base + HOLD_WORD, generationOf(peer), 0)
   }
 

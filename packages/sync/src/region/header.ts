@@ -180,10 +180,10 @@ export function readHeader(head: Uint8Array, found: { subject: string; byteLengt
     facts.rootByteOffset === alignUp(pairsByteOffset + facts.pairCount * 8, MAX_ALIGNMENT) &&
     facts.rootByteOffset <= Math.min(byteLength, HEADER_BYTES_MAX)
   if (isWellFormed) return facts
-  throw new IsthmusError(
-    'ERR_ISTHMUS_CORRUPT',
-    `${attempt}: the offsets in its header contradict each other (text ${facts.textByteLength} bytes, ${facts.pairCount} ` +
-      `pairs, root at ${facts.rootByteOffset} of ${byteLength}). It cannot be used any more; remove it.`,
+  throw corruptError(
+    found.subject,
+    `the offsets in its header contradict each other (text ${facts.textByteLength} bytes, ${facts.pairCount} pairs, ` +
+      `root at ${facts.rootByteOffset} of ${byteLength})`,
   )
 }
 
@@ -199,14 +199,34 @@ export function readBacklogPairs(header: Uint8Array, facts: HeaderFacts): WordPa
   return Array.from({ length: facts.pairCount }, (_, pair): WordPair => [offsets[pair * 2], offsets[pair * 2 + 1]])
 }
 
-/** @throws IsthmusError `ERR_ISTHMUS_LAYOUT_MISMATCH`, with both signatures, where they differ. */
-export function assertSameLayout(subject: string, found: string, wanted: string): void {
-  if (found === wanted) return
-  throw new IsthmusError(
-    'ERR_ISTHMUS_LAYOUT_MISMATCH',
-    `Opening ${subject}: it holds ${shortened(found)}, but was opened as ${shortened(wanted)}. ` +
-      'Let every program import the same layout, or use another name.',
-  )
+/** @throws IsthmusError `ERR_ISTHMUS_CORRUPT` for a region that is not complete */
+export function assertReady(subject: string, facts: HeaderFacts): void {
+  if (facts.state === READY) return
+  throw corruptError(subject, `its state is ${facts.state}, which no complete region has`)
+}
+
+/**
+ * Checks the signature, and that everything lies where this layout has it. From here on, no offset is taken from the
+ * header: they are all known.
+ * @param header a private copy of the bytes up to the root
+ * @throws IsthmusError `ERR_ISTHMUS_LAYOUT_MISMATCH`, with both signatures; `ERR_ISTHMUS_CORRUPT`
+ */
+export function assertHolds(layout: Layout<unknown>, subject: string, header: Uint8Array, facts: HeaderFacts): void {
+  const signature = readSignature(header, facts)
+  if (signature !== layout.signature) {
+    throw new IsthmusError(
+      'ERR_ISTHMUS_LAYOUT_MISMATCH',
+      `Opening ${subject}: it holds ${shortened(signature)}, but was opened as ${shortened(layout.signature)}. ` +
+        'Let every program import the same layout, or use another name.',
+    )
+  }
+  const plan = planHeader(layout)
+  const isAsPlanned = plan.rootByteOffset === facts.rootByteOffset && plan.byteLength === facts.byteLength
+  if (!isAsPlanned) throw corruptError(subject, `its ${facts.byteLength} bytes are not divided as its layout has them`)
+}
+
+function corruptError(subject: string, found: string): IsthmusError {
+  return new IsthmusError('ERR_ISTHMUS_CORRUPT', `Opening ${subject}: ${found}. It cannot be used any more; remove it.`)
 }
 
 function sizeError(attempt: string, byteLength: number, expected: string): IsthmusError {

@@ -6,13 +6,13 @@ import { PeerTable } from '../peers/peer-table.js'
 import { HeapWaiter } from '../waiting/heap-waiter.js'
 import { AttachedRegion } from './attached-region.js'
 import {
-  assertSameLayout,
+  assertHolds,
+  assertReady,
   FIXED_HEADER_BYTES,
   markReady,
   PEERS_BYTE_OFFSET,
   planHeader,
   readHeader,
-  readSignature,
   writeHeader,
 } from './header.js'
 
@@ -74,7 +74,8 @@ export class HeapRegion<T> extends AttachedRegion<T> {
     const subject = 'a heap region'
     const header = new Uint8Array(handle.buffer).slice()
     const facts = readHeader(header.subarray(0, FIXED_HEADER_BYTES), { subject, byteLength: handle.buffer.byteLength })
-    assertSameLayout(subject, readSignature(header, facts), layout.signature)
+    assertReady(subject, facts)
+    assertHolds(layout, subject, header, facts)
     const region = new HeapRegion(handle.buffer, layout, facts.rootByteOffset)
     region.#claimSlot(options)
     return region

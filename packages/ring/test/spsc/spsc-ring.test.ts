@@ -1,0 +1,188 @@
+import {
+  HeapRegion,
+  IsthmusRangeError,
+  MAX_ALIGNMENT,
+  planHeader,
+  readBacklogPairs,
+  readHeader,
+  struct,
+  u32,
+} from '@isthmus/sync'
+import { describe, expect, test } from 'vitest'
+import { spscRing } from '../../src/index.js'
+import {
+  arePositionsValid,
+  kindOf,
+  kindWord,
+  LAST,
+  maxFragmentRecordBytesOf,
+  maxRecordBytesOf,
+  messageIdOf,
+  nextMessageId,
+  READ_POSITION_OFFSET,
+  RECORDS_OFFSET,
+  recordBytesOf,
+  WRITE_POSITION_OFFSET,
+} from '../../src/spsc/layout.js'
+import { expectCode } from '../support/expect-code.js'
+import { createRing, payload, receiveAll } from '../support/ring-memory.js'
+
+describe('spscRing: arguments', () => {
+  test.each([64, 128, 4096, 2 ** 30])('spscRing takes a capacity of %s bytes', (capacityBytes) => {
+    expect(spscRing({ capacityBytes }).byteLength).toBe(RECORDS_OFFSET + capacityBytes)
+  })
+
+  test.each([0, 1, 8, 32, 63, 65, 96, 100, 2 ** 31, 2 ** 32, -64, 64.5, Number.NaN, Number.POSITIVE_INFINITY])(
+    'spscRing refuses a capacity of %s bytes',
+    (capacityBytes) => {
+      expectCode('ERR_ISTHMUS_INVALID_ARGUMENT', () => spscRing({ capacityBytes }))
+      expect(() => spscRing({ capacityBytes })).toThrow(IsthmusRangeError)
+    },
+  )
+
+  test('spscRing refuses a capacity that is no number', () => {
+    // @ts-expect-error a string is no number of bytes
+    expectCode('ERR_ISTHMUS_INVALID_ARGUMENT', () => spscRing({ capacityBytes: '64' }))
+  })
+
+  test.each([-1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 53])('spscRing refuses %s maxMessageBytes', (max) => {
+    expectCode('ERR_ISTHMUS_INVALID_ARGUMENT', () => spscRing({ capacityBytes: 64, maxMessageBytes: max }))
+  })
+})
+
+describe('spscRing: layout', () => {
+  test('spscRing.signature names everything that decides the bytes', () => {
+    expect(spscRing({ capacityBytes: 64, maxMessageBytes: 7 }).signature).toBe(
+      'spsc-ring@1(capacityBytes=64,maxMessageBytes=7)',
+    )
+    expect(spscRing({ capacityBytes: 64 }).signature).toBe('spsc-ring@1(capacityBytes=64,maxMessageBytes=268435456)')
+  })
+
+  test('spscRing keeps what different sides write 128 bytes apart', () => {
+    expect(spscRing({ capacityBytes: 64 }).byteAlignment).toBe(MAX_ALIGNMENT)
+    expect(READ_POSITION_OFFSET - WRITE_POSITION_OFFSET).toBe(128)
+    expect(RECORDS_OFFSET % 128).toBe(0)
+  })
+
+  test('spscRing.backlog is a pair of words that differ exactly while something waits', () => {
+    const layout = struct({ before: u32(), ring: spscRing({ capacityBytes: 64 }) })
+    const region = HeapRegion.create(layout)
+    const header = region.bytes.slice(0, planHeader(layout).rootByteOffset)
+    const facts = readHeader(header.subarray(0, 128), { subject: 'it', byteLength: region.bytes.byteLength })
+    const [pair] = readBacklogPairs(header, facts)
+    const differs = () => region.words[pair[0] / 4] !== region.words[pair[1] / 4]
+    const producer = region.root.ring.producer()
+    const consumer = region.root.ring.consumer()
+    expect(differs()).toBe(false)
+    producer.trySend(payload(3))
+    expect(differs()).toBe(true)
+    consumer.tryReceive()
+    consumer.acknowledge()
+    expect(differs()).toBe(false)
+  })
+
+  test('SpscRing tells its sizes', () => {
+    const { ring } = createRing({ capacityBytes: 4096, maxMessageBytes: 10_000 })
+    expect([ring.capacityBytes, ring.maxRecordBytes, ring.maxMessageBytes]).toEqual([4096, 2040, 10_000])
+    const small = createRing({ capacityBytes: 4096, maxMessageBytes: 100 }).ring
+    expect([small.maxRecordBytes, small.producer().maxRecordBytes]).toEqual([100, 100])
+  })
+
+  test('SpscRing beside another one in a struct does not touch it', () => {
+    const layout = struct({ a: spscRing({ capacityBytes: 64 }), b: spscRing({ capacityBytes: 64 }) })
+    const { root } = HeapRegion.create(layout)
+    const [a, b] = [root.a.producer(), root.b.producer()]
+    for (let seed = 0; a.trySend(payload(5, seed)); seed++);
+    b.trySend(payload(24, 9))
+    expect(receiveAll(root.b.consumer())).toEqual([payload(24, 9)])
+    expect(receiveAll(root.a.consumer())).toEqual([0, 1, 2, 3].map((seed) => payload(5, seed)))
+  })
+})
+
+describe('SPSC layout arithmetic', () => {
+  test.each([
+    [0, 8],
+    [1, 16],
+    [8, 16],
+    [9, 24],
+    [2 ** 29 - 8, 2 ** 29],
+  ])('recordBytesOf(%s) is %s', (byteLength, recordBytes) => {
+    expect(recordBytesOf(byteLength)).toBe(recordBytes)
+  })
+
+  test('kind and message id stand beside each other in one word', () => {
+    const word = kindWord(LAST, 0xffffff)
+    expect([kindOf(word), messageIdOf(word), nextMessageId(0xffffff)]).toEqual([LAST, 0xffffff, 0])
+  })
+
+  test('a record of maxRecordBytes fits behind any position of an empty ring, and so do a fragment and an ABORT', () => {
+    for (let capacityBytes = 64; capacityBytes <= 2 ** 30; capacityBytes *= 2) {
+      const record = recordBytesOf(maxRecordBytesOf(capacityBytes))
+      expect(record + (record - 8)).toBeLessThanOrEqual(capacityBytes)
+      const fragment = maxFragmentRecordBytesOf(capacityBytes)
+      expect(fragment + (fragment - 8) + 8).toBeLessThanOrEqual(capacityBytes)
+      expect(fragment % 8).toBe(0)
+    }
+  })
+
+  test.each([
+    [0, 0, true],
+    [64, 0, true],
+    [72, 0, false],
+    [-8, 0, false],
+    [0, -8, true],
+    [-(2 ** 31), 2 ** 31 - 8, true],
+    [2 ** 31 - 8, -(2 ** 31), false],
+    [4, 0, false],
+    [8, 4, false],
+    [4, 4, false],
+  ])('arePositionsValid(%s, %s) of a ring of 64 bytes is %s', (writePosition, readPosition, isValid) => {
+    expect(arePositionsValid(writePosition, readPosition, 64)).toBe(isValid)
+  })
+})
+
+describe('SPSC ring: messages at every place', () => {
+  test.each([64, 128, 256])('a ring of %s bytes carries every length from every position', (capacityBytes) => {
+    for (let start = -capacityBytes; start < capacityBytes; start += 8) {
+      const { ring, memory } = createRing({ capacityBytes }, start)
+      const producer = ring.producer()
+      const consumer = ring.consumer()
+      for (let byteLength = 0; byteLength <= ring.maxRecordBytes; byteLength++) {
+        expect(producer.trySend(payload(byteLength, byteLength))).toBe(true)
+        expect(consumer.tryReceive()).toEqual(payload(byteLength, byteLength))
+        expect(consumer.tryReceive()).toBeUndefined()
+        expect(memory.usedBytes).toBe(0)
+      }
+    }
+  })
+
+  test.each([64, 128, 256])(
+    'a ring of %s bytes carries maxRecordBytes from every position, again and again',
+    (capacityBytes) => {
+      for (let start = 0; start < capacityBytes; start += 8) {
+        const { ring } = createRing({ capacityBytes }, start)
+        const producer = ring.producer()
+        const consumer = ring.consumer()
+        for (let seed = 0; seed < 5; seed++) {
+          const message = payload(ring.maxRecordBytes, seed)
+          expect(producer.trySend(message)).toBe(true)
+          const drained: Uint8Array[] = []
+          consumer.drain((bytes, from, byteLength) => void drained.push(bytes.slice(from, from + byteLength)))
+          consumer.acknowledge()
+          expect(drained).toEqual([message])
+        }
+      }
+    },
+  )
+
+  test('messages of 0 bytes are messages', () => {
+    const { ring } = createRing({ capacityBytes: 64 })
+    const producer = ring.producer()
+    const consumer = ring.consumer()
+    expect(producer.trySendBatch(new Array(20).fill(new Uint8Array()))).toBe(8)
+    const lengths: number[] = []
+    expect(consumer.drain((_bytes, _from, byteLength) => void lengths.push(byteLength), 3)).toBe(3)
+    expect(lengths).toEqual([0, 0, 0])
+    expect(receiveAll(consumer)).toEqual(new Array(5).fill(new Uint8Array()))
+  })
+})

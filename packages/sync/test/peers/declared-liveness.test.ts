@@ -1,0 +1,113 @@
+import { describe, expect, test } from 'vitest'
+import { MAX_PEERS, type PeerId } from '../../src/index.js'
+import { DeclaredLiveness } from '../../src/peers/declared-liveness.js'
+import { DEAD, FREE, HOLD_WORD, LIVE, PEER_SLOT_BYTES, STATE_WORD, slotWord } from '../../src/peers/layout.js'
+import { peerId } from '../../src/peers/peer-id.js'
+
+const SLOT = 3
+
+function setUp() {
+  const words = new Int32Array(new SharedArrayBuffer(MAX_PEERS * PEER_SLOT_BYTES))
+  const base = (SLOT * PEER_SLOT_BYTES) / 4
+  const liveness = new DeclaredLiveness(words, 0)
+  return {
+    liveness,
+    setState: (word: number) => {
+      words[base + STATE_WORD] = word
+    },
+    state: () => words[base + STATE_WORD],
+    hold: () => words[base + HOLD_WORD],
+    attach: (generation: number): PeerId => {
+      words[base + STATE_WORD] = slotWord(generation - 1, FREE)
+      if (!liveness.tryHold(SLOT)) throw new Error('the slot is held')
+      words[base + STATE_WORD] = slotWord(generation, LIVE)
+      return peerId(SLOT, generation)
+    },
+  }
+}
+
+const noSweep = () => {
+  throw new Error('unexpected sweep')
+}
+
+describe('DeclaredLiveness: the hold', () => {
+  test('DeclaredLiveness.tryHold gives a hold to one at a time', () => {
+    const { liveness } = setUp()
+    expect(liveness.isHeldByAnother(SLOT)).toBe(false)
+    expect([liveness.tryHold(SLOT), liveness.tryHold(SLOT)]).toEqual([true, false])
+    expect(liveness.isHeldByAnother(SLOT)).toBe(true)
+    liveness.release(SLOT)
+    expect(liveness.isHeldByAnother(SLOT)).toBe(false)
+    expect(liveness.tryHold(SLOT)).toBe(true)
+  })
+
+  test('DeclaredLiveness.tryHold holds one slot and no other', () => {
+    const { liveness } = setUp()
+    liveness.tryHold(SLOT)
+    expect([SLOT - 1, SLOT, SLOT + 1].map((slot) => liveness.isHeldByAnother(slot))).toEqual([false, true, false])
+  })
+
+  test('DeclaredLiveness.tryHold writes the generation that the claimer is going to have', () => {
+    const { liveness, setState, hold } = setUp()
+    setState(slotWord(41, FREE))
+    liveness.tryHold(SLOT)
+    expect(hold()).toBe(42)
+  })
+})
+
+describe('DeclaredLiveness.declareDead', () => {
+  test('DeclaredLiveness.declareDead sweeps a live peer while the slot is DEAD and held, then ends its hold', () => {
+    const { liveness, attach, state, hold } = setUp()
+    const peer = attach(1)
+    const seen: unknown[] = []
+    liveness.declareDead(peer, (deadPeer) => seen.push([deadPeer, state(), hold()]))
+    expect(seen).toEqual([[peer, slotWord(1, DEAD), 1]])
+    expect([state(), hold()]).toEqual([slotWord(1, DEAD), 0])
+  })
+
+  test('DeclaredLiveness.declareDead a second time does nothing', () => {
+    const { liveness, attach } = setUp()
+    const peer = attach(1)
+    liveness.declareDead(peer, () => {})
+    liveness.declareDead(peer, noSweep)
+  })
+
+  test('DeclaredLiveness.declareDead while another declares the same does nothing', () => {
+    const { liveness, attach, hold } = setUp()
+    const peer = attach(1)
+    liveness.declareDead(peer, () => {
+      liveness.declareDead(peer, noSweep)
+      expect(hold()).toBe(1)
+    })
+    expect(hold()).toBe(0)
+  })
+
+  test('DeclaredLiveness.declareDead of a peer that has detached does nothing', () => {
+    const { liveness, attach, setState, state } = setUp()
+    const peer = attach(1)
+    setState(slotWord(1, FREE))
+    liveness.release(SLOT)
+    liveness.declareDead(peer, noSweep)
+    expect(state()).toBe(slotWord(1, FREE))
+  })
+
+  test('DeclaredLiveness.declareDead of an earlier generation does not touch the present holder', () => {
+    const { liveness, attach, state, hold } = setUp()
+    const earlier = attach(1)
+    liveness.release(SLOT)
+    attach(2)
+    liveness.declareDead(earlier, noSweep)
+    expect([state(), hold()]).toEqual([slotWord(2, LIVE), 2])
+  })
+
+  test('DeclaredLiveness.declareDead that was cut short by a failing sweep leaves a slot that can be claimed again', () => {
+    const { liveness, attach } = setUp()
+    const peer = attach(1)
+    const failingSweep = () => {
+      throw new Error('sweep failed')
+    }
+    expect(() => liveness.declareDead(peer, failingSweep)).toThrow('sweep failed')
+    liveness.declareDead(peer, () => {})
+    expect(liveness.tryHold(SLOT)).toBe(true)
+  })
+})

@@ -1,0 +1,13 @@
+import { defineConfig } from 'vitest/config'
+
+/** Workspace packages resolve to their sources, in one copy each: two would mean two error classes. */
+const conditions = ['@isthmus/source', 'module', 'node', 'development|production']
+
+export default defineConfig({
+  resolve: { conditions },
+  ssr: { resolve: { conditions } },
+  test: {
+    include: ['packages/*/test/**/*.test.ts', 'property-tests/test/**/*.test.ts', 'test/**/*.test.ts'],
+    pool: 'forks',
+  },
+})
