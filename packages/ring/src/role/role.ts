@@ -70,7 +70,7 @@ export class Role {
     }
   }
 
-  /** Whether this attachment, and so this thread, has the role. */
+  /** Whether this attachment, and so this thread, has the role: it would wait for itself. */
   isHeldBySelf(): boolean {
     const word = this.word
     return stateOfRole(word) === HELD && slotOfRole(word) === slotOf(this.#region.peers.self)

@@ -9,7 +9,7 @@ import {
 } from '@isthmus/sync'
 import type { Decoder } from '../codec.js'
 import { corruptError, IncompleteMessageError } from '../errors.js'
-import { CLOSED, HELD, stateOfRole, VACANT } from '../role/layout.js'
+import { CLOSED, HELD, type RoleState, stateOfRole, VACANT } from '../role/layout.js'
 import { PollingProbe } from '../role/polling-probe.js'
 import { Role } from '../role/role.js'
 import {
@@ -62,6 +62,12 @@ export interface MessageChunk {
   /** Whether the message ends with this chunk. */
   readonly isLast: boolean
 }
+
+/**
+ * How many records in a row that bring no message one call takes. A call that does not wait must end soon, also when a
+ * large message comes in as fast as it is read, or when the memory is full of nothing.
+ */
+const EMPTY_RECORDS_MAX = 1024
 
 /** What drain calls for each message: `byteLength` bytes from `byteOffset` on in `bytes`. */
 export type DrainCallback = (bytes: Uint8Array, byteOffset: number, byteLength: number) => void
@@ -123,6 +129,8 @@ export class Consumer<T = Uint8Array> {
   readonly #producerProbe = new PollingProbe()
   /** The producer's role as the last look at an empty ring found it. */
   #judgedRoleWord = 0
+  /** The epoch whose end was told through this handle; 0 for none. */
+  #toldEpoch = 0
   /** The epoch whose end was told to the consumer before this one. */
   readonly #inheritedEpoch: number
   readonly #forgetClose: () => void
@@ -184,6 +192,7 @@ export class Consumer<T = Uint8Array> {
     if (!this.#refill() && this.#isEnded()) return null
     const { words, bytes } = this
     let count = 0
+    let emptyRecords = 0
     this.#isDraining = true
     try {
       while (count < limit && this.#position !== this.#writePosition) {
@@ -202,6 +211,8 @@ export class Consumer<T = Uint8Array> {
           if (message !== undefined) {
             callback(message, 0, message.byteLength)
             count++
+          } else if (++emptyRecords === EMPTY_RECORDS_MAX) {
+            break
           }
         }
         if (((this.#position - this.#returnedPosition) | 0) >= this.#returnStepBytes) this.#returnSpace()
@@ -283,6 +294,7 @@ export class Consumer<T = Uint8Array> {
   close(): void {
     if (this.#isClosed) return
     this.#returnSpace()
+    this.#noteTold()
     this.#role.close(this.#roleWord)
     this.#producerEvents.notify()
     this.#isClosed = true
@@ -295,13 +307,13 @@ export class Consumer<T = Uint8Array> {
     this.close()
   }
 
-  /** Takes records until `take` makes something of one, or until none is left. */
+  /** Takes records until `take` makes something of one, or none is left, or it has been at it for long enough. */
   #tryTake<R>(
     inChunks: boolean,
     take: (kind: number, byteLength: number, index: number) => R | undefined,
   ): R | undefined | null {
     this.#beginReading(inChunks)
-    for (;;) {
+    for (let emptyRecords = 0; emptyRecords < EMPTY_RECORDS_MAX; emptyRecords++) {
       // Before the next record is taken, not after: whoever calls again is done with what it was given. Killed before
       // that, a consumer leaves the message to its successor.
       const unreturnedBytes = (this.#position - this.#returnedPosition) | 0
@@ -315,6 +327,7 @@ export class Consumer<T = Uint8Array> {
       const taken = take.call(this, this.words[headerIndex + 1], this.words[headerIndex], index)
       if (taken !== undefined) return taken
     }
+    return undefined
   }
 
   /** Takes one record; returns the message that is complete with it. */
@@ -426,21 +439,23 @@ export class Consumer<T = Uint8Array> {
     // Whatever this epoch published, it published before it ended.
     if (this.#refill()) return false
     if (epoch === this.#inheritedEpoch) return false
-    return state === CLOSED ? this.#endByClose(epoch) : this.#endByDeath(epoch)
+    if (epoch !== this.#toldEpoch) {
+      this.#toldEpoch = epoch
+      this.#tellEnd(state)
+    } else {
+      this.#noteTold()
+    }
+    return state === CLOSED
   }
 
-  #endByClose(epoch: number): boolean {
-    const incomplete = this.#endEpoch()
-    if (incomplete !== undefined) throw incomplete
-    Atomics.store(this.words, this.#reportedEpochIndex, epoch)
-    return true
-  }
-
-  #endByDeath(epoch: number): boolean {
-    const wasTold = Atomics.load(this.words, this.#reportedEpochIndex) === epoch
-    if (wasTold) return false
-    const incomplete = this.#endEpoch()
-    Atomics.store(this.words, this.#reportedEpochIndex, epoch)
+  /** Throws what there is to say about the end of an epoch; nothing, if it was closed between two messages. */
+  #tellEnd(state: RoleState): void {
+    this.#message = undefined
+    const incomplete = this.#assembly.endEpoch()
+    if (state === CLOSED) {
+      if (incomplete !== undefined) throw incomplete
+      return
+    }
     const lost =
       incomplete === undefined
         ? ''
@@ -450,9 +465,10 @@ export class Consumer<T = Uint8Array> {
     )
   }
 
-  #endEpoch(): IncompleteMessageError | undefined {
-    this.#message = undefined
-    return this.#assembly.endEpoch()
+  /** Only when the program comes back: killed before that, it has not been told, and its successor will be. */
+  #noteTold(): void {
+    if (this.#toldEpoch === 0) return
+    Atomics.store(this.words, this.#reportedEpochIndex, this.#toldEpoch)
   }
 
   /** Blocks until there is something to look at: data, or another word in the producer's role. */

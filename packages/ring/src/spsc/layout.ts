@@ -24,8 +24,9 @@ import { EVENT_COUNT_BYTES } from '@isthmus/sync'
  * |----------------|---------------------------|----------|-------------------------|--------------------------------------------|
  * | producer role, | see role/layout.ts        | both     | who is the other side   | see role/layout.ts                         |
  * | consumer role  |                           |          |                         |                                            |
- * | reported epoch | the consumer, before it   | its suc- | the end of that producer| the program was not told: that end is not  |
- * |                | tells its program         | cessor   | epoch has been told     | told again (a message would be)            |
+ * | reported epoch | the consumer, when its    | its suc- | the end of that producer| that end is told once. Killed before: the  |
+ * |                | program comes back after  | cessor   | epoch has been told     | successor tells it, maybe once more        |
+ * |                | being told, or closes     |          |                         |                                            |
  * | write position | the producer              | both     | the records before it,  | what it covers will be received, what is   |
  * |                |                           |          | written with plain      | not was never sent                         |
  * |                |                           |          | stores                  |                                            |

@@ -226,13 +226,17 @@ export class Producer<T = Uint8Array> {
 
   /**
    * Sends copies of as many messages as there is space for, in order, and makes them visible all at once.
-   * @returns how many were sent
+   * @returns how many were sent. Where one of them cannot be sent, those before it are; a call that begins with it throws
    */
   trySendBatch(values: readonly T[]): number {
     let sent = 0
     this.cork()
     try {
       while (sent < values.length && this.trySend(values[sent])) sent++
+    } catch (error) {
+      if (sent === 0) throw error
+      // To be told by the next call, which sends nothing before it finds out.
+      if (error instanceof PeerDiedError) this.#reportedConsumerEpoch = 0
     } finally {
       this.uncork()
     }

@@ -18,8 +18,9 @@ export function doesOverlayWork(): boolean {
 let verdict: boolean | undefined
 
 function tryOverlay(): boolean {
-  const fd = openAnonymousFile(SCRATCH_BYTES)
+  let fd: number | undefined
   try {
+    fd = openAnonymousFile(SCRATCH_BYTES)
     const mapping = mapOverlay(fd, SCRATCH_BYTES)
     Atomics.store(mapping.words, 1, 0x15741415)
     mapping.bytes[SCRATCH_BYTES - 1] = 0x5a
@@ -34,6 +35,6 @@ function tryOverlay(): boolean {
     // Whatever it was, the overlay is not to be used here; the fallback mapper reports errors of its own.
     return false
   } finally {
-    closeSync(fd)
+    if (fd !== undefined) closeSync(fd)
   }
 }

@@ -1,4 +1,4 @@
-import { constants, openSync } from 'node:fs'
+import { closeSync, constants, openSync } from 'node:fs'
 import { libc } from './libc.js'
 import { EFBIG, EINTR, ENOSPC, SystemCallError } from './system-error.js'
 
@@ -18,13 +18,21 @@ export function openAnonymousFile(byteLength: number): number {
   const memfd = c.memfd_create('isthmus', MFD_CLOEXEC | MFD_ALLOW_SEALING)
   if (memfd === -1)
     throw new SystemCallError({ errno: c.errno(), syscall: 'memfd_create' }, 'making an anonymous segment')
+  let fd: number
   try {
-    allocate(memfd, byteLength, 'an anonymous segment')
-    const isSealed = c.fcntlInt(memfd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW) === 0
-    if (!isSealed) throw new SystemCallError({ errno: c.errno(), syscall: 'fcntl' }, 'sealing an anonymous segment')
-    return openSync(`/proc/self/fd/${memfd}`, constants.O_RDWR)
+    // At once: a thread that is terminated now would leave the other one open.
+    fd = openSync(`/proc/self/fd/${memfd}`, constants.O_RDWR)
   } finally {
     c.close(memfd)
+  }
+  try {
+    allocate(fd, byteLength, 'an anonymous segment')
+    const isSealed = c.fcntlInt(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW) === 0
+    if (!isSealed) throw new SystemCallError({ errno: c.errno(), syscall: 'fcntl' }, 'sealing an anonymous segment')
+    return fd
+  } catch (error) {
+    closeSync(fd)
+    throw error
   }
 }
 

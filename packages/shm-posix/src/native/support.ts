@@ -1,7 +1,12 @@
 import { IsthmusError } from '@isthmus/sync'
 
 const ARCHITECTURES = ['x64', 'arm64']
-const NODE_VERSION_MIN = [20, 19] as const
+/** The first releases with all that is needed, zlib.crc32 among it, on the lines that have them. */
+const FIRST_MINORS = new Map([
+  [20, 19],
+  [22, 2],
+])
+const NEWEST_LINE = 22
 
 /** What the running system is, as far as it decides whether segments can work here. */
 export interface Runtime {
@@ -14,17 +19,15 @@ export interface Runtime {
  * Called before anything native is loaded, so that an unsupported system gets one clear error and no crash.
  * @throws IsthmusError `ERR_ISTHMUS_UNSUPPORTED`
  */
-export function assertSupported(
-  runtime: Runtime = process.versions.node === undefined ? unknownRuntime() : thisRuntime(),
-): void {
+export function assertSupported(runtime: Runtime = thisRuntime()): void {
   const { platform, arch, nodeVersion } = runtime
   if (platform !== 'linux' || !ARCHITECTURES.includes(arch)) {
     throw unsupported(`this is ${platform} on ${arch}; named segments need Linux on x64 or arm64`)
   }
   const [major = 0, minor = 0] = nodeVersion.split('.').map(Number)
-  const isTooOld = major < NODE_VERSION_MIN[0] || (major === NODE_VERSION_MIN[0] && minor < NODE_VERSION_MIN[1])
-  if (isTooOld)
-    throw unsupported(`this is Node.js ${nodeVersion}; segments need ${NODE_VERSION_MIN.join('.')} or later`)
+  const firstMinor = FIRST_MINORS.get(major) ?? (major > NEWEST_LINE ? 0 : Number.POSITIVE_INFINITY)
+  if (minor < firstMinor)
+    throw unsupported(`this is Node.js ${nodeVersion}; segments need 20.19 or later, and not 21 to 22.1`)
 }
 
 export function unsupported(found: string, cause?: unknown): IsthmusError {
@@ -36,9 +39,5 @@ export function unsupported(found: string, cause?: unknown): IsthmusError {
 }
 
 function thisRuntime(): Runtime {
-  return { platform: process.platform, arch: process.arch, nodeVersion: process.versions.node }
-}
-
-function unknownRuntime(): Runtime {
-  return { platform: process.platform, arch: process.arch, nodeVersion: '0.0' }
+  return { platform: process.platform, arch: process.arch, nodeVersion: process.versions.node ?? '0.0' }
 }

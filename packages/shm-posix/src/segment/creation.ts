@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import { closeSync, constants, fsyncSync, linkSync, openSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { isLockedByAnother, tryLock, unlock } from '../liveness/ofd-lock.js'
@@ -6,8 +5,9 @@ import { libc } from '../native/libc.js'
 import { unsupported } from '../native/support.js'
 import { EEXIST, hasCode, SystemCallError } from '../native/system-error.js'
 import { HEADER_LOCK_BYTE } from './header-lock.js'
-import { type Location, TEMPORARY_PREFIX } from './location.js'
-import { systemError } from './segment-file.js'
+import { type Location, unfinishedName } from './location.js'
+import { pruneUnfinishedIn } from './removal.js'
+import { isStillNamed, systemError } from './segment-file.js'
 
 /** Not among Node.js's constants; the same on x64 and arm64, while O_DIRECTORY differs. */
 const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY
@@ -41,7 +41,7 @@ export function openUnnamed(location: Location, mode: number): UnnamedFile {
 
 /** Exported for its test: file systems without O_TMPFILE are rare. */
 export function openTemporary(location: Location, mode: number): UnnamedFile {
-  const temporary = join(location.directory, `${TEMPORARY_PREFIX}${randomBytes(8).toString('hex')}`)
+  const temporary = join(location.directory, unfinishedName())
   const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
   let fd: number
   try {
@@ -49,8 +49,12 @@ export function openTemporary(location: Location, mode: number): UnnamedFile {
   } catch (error) {
     throw creationError(error, location)
   }
-  // Tells prune that we live, for as long as the descriptor is open.
-  tryLock(fd, HEADER_LOCK_BYTE)
+  // Tells prune that we live, for as long as the descriptor is open. Prune was quicker? Then the file is gone.
+  if (!tryLock(fd, HEADER_LOCK_BYTE) || !isStillNamed(fd, temporary)) {
+    closeSync(fd)
+    return openTemporary(location, mode)
+  }
+  pruneUnfinishedIn(location.directory)
   return {
     fd,
     publish() {
@@ -100,7 +104,7 @@ function linkDescriptor(fd: number, location: Location): void {
   throw new SystemCallError({ errno, syscall: 'linkat', path: location.path }, `creating ${location.subject}.`)
 }
 
-function existsError(location: Location): SystemCallError {
+export function existsError(location: Location): SystemCallError {
   return new SystemCallError(
     { errno: EEXIST, syscall: 'link', path: location.path },
     `creating ${location.subject}: it exists. Open it (open, openOrCreate), or remove it first (Segment.unlink).`,

@@ -1,6 +1,7 @@
 import { readSync, writeSync } from 'node:fs'
 import { IsthmusError, LOCK_PID_WORD, MAX_PEERS, nowMs } from '@isthmus/sync'
 import { tryLock, unlock } from '../liveness/ofd-lock.js'
+import { hasCode } from '../native/system-error.js'
 
 /** Behind the bytes of the peer slots. */
 export const HEADER_LOCK_BYTE = MAX_PEERS
@@ -18,21 +19,30 @@ const pidWord = new Int32Array(1)
 export function withHeaderLock<R>(fd: number, subject: string, deadline: number, action: () => R): R {
   while (!tryLock(fd, HEADER_LOCK_BYTE)) {
     if (nowMs() >= deadline) throw busyError(fd, subject)
-    Atomics.wait(pause, 0, 0, RETRY_MS)
+    pauseMs(RETRY_MS)
   }
   try {
-    writeHolder(fd, process.pid)
+    noteHolder(fd, process.pid)
     return action()
   } finally {
-    writeHolder(fd, 0)
+    noteHolder(fd, 0)
     unlock(fd, HEADER_LOCK_BYTE)
   }
 }
 
-/** For the messages of those who wait. */
-function writeHolder(fd: number, pid: number): void {
+/** Blocks this thread. */
+export function pauseMs(durationMs: number): void {
+  Atomics.wait(pause, 0, 0, durationMs)
+}
+
+/** For the messages of those who wait. Where it cannot be written (a full disk, say), they get a poorer message. */
+function noteHolder(fd: number, pid: number): void {
   pidWord[0] = pid
-  writeSync(fd, pidWord, 0, 4, LOCK_PID_BYTE_OFFSET)
+  try {
+    writeSync(fd, pidWord, 0, 4, LOCK_PID_BYTE_OFFSET)
+  } catch (error) {
+    if (!hasCode(error, 'EIO', 'ENOSPC', 'EDQUOT', 'EROFS', 'EFBIG')) throw error
+  }
 }
 
 function busyError(fd: number, subject: string): IsthmusError {

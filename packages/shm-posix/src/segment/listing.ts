@@ -1,7 +1,7 @@
 import { closeSync, readdirSync } from 'node:fs'
 import { IsthmusError, type PeerDescription, RETIRED, readSignature } from '@isthmus/sync'
 import { hasCode } from '../native/system-error.js'
-import { locate, SHARED_MEMORY_DIRECTORY, TEMPORARY_PREFIX } from './location.js'
+import { locateExisting, SHARED_MEMORY_DIRECTORY } from './location.js'
 import { hasBacklog, openExisting, readFacts, readPeers, readWholeHeader } from './segment-file.js'
 
 export interface SegmentDescription {
@@ -18,14 +18,14 @@ export interface SegmentDescription {
 /** Looks at every name, through one descriptor at a time. */
 export function listSegments(): SegmentDescription[] {
   return readdirSync(SHARED_MEMORY_DIRECTORY)
-    .filter((fileName) => !fileName.startsWith(TEMPORARY_PREFIX))
     .map((fileName) => describe(`/${fileName}`))
     .filter((description) => description !== undefined)
 }
 
 /** Undefined for what is not a whole segment, what is just being removed, and what may not be read. */
 function describe(name: string): SegmentDescription | undefined {
-  const location = locate(name)
+  const location = locateExisting(name)
+  if (location === undefined) return undefined
   let fd: number | undefined
   try {
     fd = openExisting(location, 'read')

@@ -1,4 +1,6 @@
+import { randomBytes } from 'node:crypto'
 import { dirname, resolve } from 'node:path'
+import { inspect } from 'node:util'
 import { IsthmusTypeError } from '@isthmus/sync'
 
 /** A segment that is a file of the program's choice, and so survives a reboot. */
@@ -30,7 +32,7 @@ export function locate(where: string | SegmentFile): Location {
   if (typeof file !== 'string' || file === '' || file.includes('\0')) {
     throw new IsthmusTypeError(
       'ERR_ISTHMUS_INVALID_ARGUMENT',
-      `Locating a segment: got ${JSON.stringify(where) ?? String(where)}. Give a name such as '/orders', or { file: path }.`,
+      `Locating a segment: got ${inspect(where)}. Give a name such as '/orders', or { file: path }.`,
     )
   }
   const path = resolve(file)
@@ -55,12 +57,20 @@ function problemOfName(name: string): string | undefined {
   if (fileName === '' || fileName === '.' || fileName === '..') return 'has no file name behind its slash'
   if (fileName.includes('/')) return 'has a second slash'
   if (fileName.includes('\0')) return 'contains a NUL character'
-  if (fileName.startsWith(TEMPORARY_PREFIX))
-    return `begins with ${TEMPORARY_PREFIX}, which is kept for unfinished segments`
+  if (UNFINISHED_NAME.test(fileName)) return 'is of the kind that unfinished segments have'
   const byteLength = Buffer.byteLength(fileName)
   if (byteLength > NAME_BYTES_MAX) return `has ${byteLength} bytes behind its slash, more than ${NAME_BYTES_MAX}`
   return undefined
 }
 
+/** The location of a name that was found; undefined where no segment can have that name. */
+export function locateExisting(name: string): Location | undefined {
+  return problemOfName(name) === undefined ? locateName(name) : undefined
+}
+
 /** Where files without a name do not exist, segments are made under such a name. */
-export const TEMPORARY_PREFIX = '.isthmus-'
+export function unfinishedName(): string {
+  return `.isthmus-${randomBytes(8).toString('hex')}.unfinished`
+}
+
+export const UNFINISHED_NAME = /^\.isthmus-[0-9a-f]{16}\.unfinished$/

@@ -4,7 +4,7 @@ import { type HeaderFacts, IsthmusError, nowMs, RETIRED } from '@isthmus/sync'
 import { tryLock } from '../liveness/ofd-lock.js'
 import { hasCode } from '../native/system-error.js'
 import { HEADER_LOCK_BYTE, withHeaderLock } from './header-lock.js'
-import { type Location, locate, SHARED_MEMORY_DIRECTORY, TEMPORARY_PREFIX } from './location.js'
+import { type Location, locateExisting, SHARED_MEMORY_DIRECTORY, UNFINISHED_NAME } from './location.js'
 import {
   hasBacklog,
   isStillNamed,
@@ -73,17 +73,19 @@ export function pruneSegments({ prefix = '/', force = false }: PruneOptions): st
   const removed: string[] = []
   for (const fileName of readdirSync(SHARED_MEMORY_DIRECTORY)) {
     if (!`/${fileName}`.startsWith(prefix)) continue
-    const isUnfinished = fileName.startsWith(TEMPORARY_PREFIX)
-    const isRemoved = isUnfinished ? pruneUnfinished(fileName) : pruneOne(`/${fileName}`, force)
+    const isUnfinished = UNFINISHED_NAME.test(fileName)
+    const isRemoved = isUnfinished
+      ? pruneUnfinished(SHARED_MEMORY_DIRECTORY, fileName)
+      : pruneOne(`/${fileName}`, force)
     if (isRemoved) removed.push(`/${fileName}`)
   }
   return removed
 }
 
 function pruneOne(name: string, force: boolean): boolean {
-  const opened = tryOpen(locate(name))
-  if (opened === undefined) return false
-  const { fd, location } = opened
+  const location = locateExisting(name)
+  const fd = location && tryOpen(location)
+  if (location === undefined || fd === undefined) return false
   try {
     readFacts(fd, location.subject)
     // Who holds the lock is using the segment: no need to wait.
@@ -93,35 +95,50 @@ function pruneOne(name: string, force: boolean): boolean {
       return true
     })
   } catch (error) {
-    if (error instanceof IsthmusError) return false
+    if (isNotOursToRemove(error)) return false
     throw error
   } finally {
     closeSync(fd)
   }
 }
 
+/** In a folder of segment files, where only a creator looks: what creators before it left when they were killed. */
+export function pruneUnfinishedIn(directory: string): void {
+  for (const fileName of readdirSync(directory)) {
+    if (UNFINISHED_NAME.test(fileName)) pruneUnfinished(directory, fileName)
+  }
+}
+
 /** A creator takes the header lock of its unfinished file at once, and keeps it: a free lock proves that it is dead. */
-function pruneUnfinished(fileName: string): boolean {
-  const path = join(SHARED_MEMORY_DIRECTORY, fileName)
-  const opened = tryOpen({ path, directory: SHARED_MEMORY_DIRECTORY, subject: path, isFile: false })
-  if (opened === undefined) return false
+function pruneUnfinished(directory: string, fileName: string): boolean {
+  const path = join(directory, fileName)
+  const fd = tryOpen({ path, directory, subject: path, isFile: false })
+  if (fd === undefined) return false
   try {
-    if (!tryLock(opened.fd, HEADER_LOCK_BYTE)) return false
+    if (!tryLock(fd, HEADER_LOCK_BYTE)) return false
     unlinkSync(path)
     return true
+  } catch (error) {
+    if (isNotOursToRemove(error)) return false
+    throw error
   } finally {
-    closeSync(opened.fd)
+    closeSync(fd)
   }
 }
 
 /** Undefined for what is not ours to touch: no file, or no permission. */
-function tryOpen(location: Location): { fd: number; location: Location } | undefined {
+function tryOpen(location: Location): number | undefined {
   try {
-    return { fd: openExisting(location), location }
+    return openExisting(location)
   } catch (error) {
-    if (error instanceof IsthmusError || hasCode(error, 'ENOENT', 'EACCES', 'EPERM')) return undefined
+    if (isNotOursToRemove(error)) return undefined
     throw error
   }
+}
+
+/** Somebody else's, in use, damaged in a way that hides what it is, or just removed by another. */
+function isNotOursToRemove(error: unknown): boolean {
+  return error instanceof IsthmusError || hasCode(error, 'ENOENT', 'EACCES', 'EPERM')
 }
 
 function isInUse(fd: number, subject: string, force: boolean): boolean {

@@ -6,6 +6,7 @@ import {
   PEERS_BYTE_OFFSET,
   type PeerDescription,
   PeerTable,
+  READY,
   RETIRED,
   readBacklogPairs,
   readHeader,
@@ -77,8 +78,18 @@ export function isStillNamed(fd: number, path: string): boolean {
  * word; if we are killed between the two steps, whoever meets the name next takes the second one.
  */
 export function retire(fd: number, path: string): void {
-  writeSync(fd, new Int32Array([RETIRED]), 0, 4, STATE_WORD * 4)
-  unlinkSync(path)
+  writeState(fd, RETIRED)
+  try {
+    unlinkSync(path)
+  } catch (error) {
+    // Not permitted, say: then it has not been removed, and stays what it was.
+    writeState(fd, READY)
+    throw error
+  }
+}
+
+function writeState(fd: number, state: number): void {
+  writeSync(fd, new Int32Array([state]), 0, 4, STATE_WORD * 4)
 }
 
 /** The error of Node.js, with a message that says what to do. */

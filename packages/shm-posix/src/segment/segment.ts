@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
-import { closeSync, constants, fchmodSync, fstatSync, fsyncSync, openSync } from 'node:fs'
+import { closeSync, constants, fchmodSync, fstatSync, fsyncSync, lstatSync, openSync } from 'node:fs'
 import { threadId } from 'node:worker_threads'
-import { crc32 } from 'node:zlib'
+import zlib from 'node:zlib'
 import {
   AttachedRegion,
   assertHolds,
@@ -32,8 +32,8 @@ import { assertSupported } from '../native/support.js'
 import { hasCode, SystemCallError } from '../native/system-error.js'
 import { FutexWaiter } from '../waiting/futex-waiter.js'
 import { currentBootId } from './boot-id.js'
-import { assertLocksWork, makeDurable, openUnnamed } from './creation.js'
-import { withHeaderLock } from './header-lock.js'
+import { assertLocksWork, existsError, makeDurable, openUnnamed } from './creation.js'
+import { pauseMs, withHeaderLock } from './header-lock.js'
 import { listSegments, type SegmentDescription } from './listing.js'
 import { type Location, locate, type SegmentFile } from './location.js'
 import { completeRemoval, type PruneOptions, pruneSegments, unlinkSegment } from './removal.js'
@@ -139,6 +139,7 @@ export class Segment<T> extends AttachedRegion<T> {
     for (;;) {
       const segment = Segment.#openAt(location, layout, options, deadline)
       if (segment !== undefined) return segment
+      if (nowMs() > deadline) throw changingError(location.subject)
     }
   }
 
@@ -148,6 +149,7 @@ export class Segment<T> extends AttachedRegion<T> {
     layout: Layout<T>,
     options: CreateOptions & OpenOptions = {},
   ): Segment<T> {
+    const deadline = lockDeadline(options)
     for (;;) {
       try {
         return Segment.open(where, layout, options)
@@ -157,7 +159,10 @@ export class Segment<T> extends AttachedRegion<T> {
       try {
         return Segment.create(where, layout, options)
       } catch (error) {
-        if (!hasCode(error, 'EEXIST')) throw error
+        // Full, perhaps of the copies of others that are just creating the same. One of them gets there.
+        const mayBeInPassing = hasCode(error, 'ENOSPC') && nowMs() < deadline
+        if (mayBeInPassing) pauseMs(1 + Math.random() * 20)
+        else if (!hasCode(error, 'EEXIST')) throw error
       }
     }
   }
@@ -213,6 +218,8 @@ export class Segment<T> extends AttachedRegion<T> {
 
   static #createAt<T>(location: Location, layout: Layout<T>, options: CreateOptions): Segment<T> {
     const plan = planHeader(layout)
+    // Before memory is taken for a second copy, for which there may be no room.
+    if (lstatSync(location.path, { throwIfNoEntry: false }) !== undefined) throw existsError(location)
     const mode = options.mode ?? MODE_DEFAULT
     const unnamed = openUnnamed(location, mode)
     let segment: Segment<T> | undefined
@@ -224,6 +231,7 @@ export class Segment<T> extends AttachedRegion<T> {
       segment = Segment.#initialize(fd, location, layout, options)
       if (location.isFile) makeDurable(fd)
       unnamed.publish()
+      forgottenDescriptors.register(segment, fd, segment)
       return segment
     } catch (error) {
       if (segment === undefined) closeSync(unnamed.fd)
@@ -238,7 +246,7 @@ export class Segment<T> extends AttachedRegion<T> {
     const plan = planHeader(layout)
     const segmentId = randomBytes(8)
     const mapping = chooseMapper(options.mapper)(fd, plan.byteLength)
-    return Segment.#own(fd, mapping, () => {
+    return Segment.#mapped(mapping, () => {
       const segment = new Segment(
         fd,
         mapping,
@@ -275,12 +283,13 @@ export class Segment<T> extends AttachedRegion<T> {
       }
       return withHeaderLock(fd, subject, deadline, () => {
         if (!isStillNamed(fd, path)) return undefined
-        const isRetired = readFacts(fd, subject).state === RETIRED
-        if (isRetired) {
+        // Once more: it may have been removed meanwhile, or recovered after a boot.
+        const lockedFacts = readFacts(fd, subject)
+        if (lockedFacts.state === RETIRED) {
           retire(fd, path)
           return undefined
         }
-        return Segment.#join(fd, location, layout, facts, options)
+        return Segment.#join(fd, location, layout, lockedFacts, options)
       })
     })
   }
@@ -294,7 +303,7 @@ export class Segment<T> extends AttachedRegion<T> {
     options: OpenOptions,
   ): Segment<T> {
     const mapping = chooseMapper(options.mapper)(fd, facts.byteLength)
-    return Segment.#own(fd, mapping, () => {
+    return Segment.#mapped(mapping, () => {
       const segment = new Segment(fd, mapping, location, layout, facts.rootByteOffset, facts.regionId, options)
       if (facts.bootId !== currentBootId()) segment.#recoverAfterBoot(options.recover === true)
       segment.#claimSlot()
@@ -302,12 +311,10 @@ export class Segment<T> extends AttachedRegion<T> {
     })
   }
 
-  /** Makes the segment the owner of descriptor and mapping; where none comes about, the file's memory is let go. */
-  static #own<T>(fd: number, mapping: Mapping, build: () => Segment<T>): Segment<T> {
+  /** Where no segment comes about, the file's memory is let go. */
+  static #mapped<T>(mapping: Mapping, build: () => Segment<T>): Segment<T> {
     try {
-      const segment = build()
-      forgottenDescriptors.register(segment, fd, segment)
-      return segment
+      return build()
     } catch (error) {
       mapping.unmap()
       throw error
@@ -387,16 +394,32 @@ export class Segment<T> extends AttachedRegion<T> {
    */
   flush(): void {
     this.#assertOpen('Flushing')
-    if (this.#isFile) this.#underLock(() => this.#flushUnderLock())
+    if (this.#isFile) this.#flushFile()
   }
 
   protected override detach(): void {
     try {
-      const othersLive = () => this.peers.list().some(({ peer, isDead }) => peer !== this.peers.self && !isDead)
-      if (this.#isFile && !othersLive()) this.#underLock(() => othersLive() || this.#flushUnderLock())
+      if (this.#isFile && this.#isLastPeer()) this.#flushAsLastPeer()
     } finally {
       this.#letGo()
     }
+  }
+
+  #isLastPeer(): boolean {
+    const { self } = this.peerTable
+    return !this.peerTable.list().some(({ peer, isDead }) => peer !== self && !isDead)
+  }
+
+  /**
+   * Under the lock, and letting go of the slot under it: of two that close at once, the second one finds itself alone. Most
+   * of the work is done before, since others can neither open nor close meanwhile.
+   */
+  #flushAsLastPeer(): void {
+    this.#writeBack()
+    withHeaderLock(this.#fd, this.#subject, nowMs() + this.#lockTimeoutMs, () => {
+      if (this.#isLastPeer()) this.#flushFile()
+      this.peerTable.release()
+    })
   }
 
   #claimSlot(): void {
@@ -405,9 +428,12 @@ export class Segment<T> extends AttachedRegion<T> {
 
   #letGo(): void {
     forgottenDescriptors.unregister(this)
-    this.peerTable.release()
-    if (!this.#isBufferTaken) this.#mapping.unmap()
-    closeSync(this.#fd)
+    try {
+      if (this.peerTable.isAttached) this.peerTable.release()
+      if (!this.#isBufferTaken) this.#mapping.unmap()
+    } finally {
+      closeSync(this.#fd)
+    }
   }
 
   /** The first one after a start of the machine. All peers are dead; what is in the file is what reached the disk. */
@@ -420,14 +446,24 @@ export class Segment<T> extends AttachedRegion<T> {
           'Open it with { recover: true } to keep what is consistent, or remove it.',
       )
     }
+    // From here on a clean one is a segment whose peers have died, as any other. Killed while we sweep, we leave the rest
+    // to those who take the slots; the checksum, which knows nothing of a sweep, is not asked again.
+    if (isClean) this.#writeBootId()
     this.peerTable.sweepDead(this.sweep)
-    if (!isClean) this.layout.recover?.(this, this.rootByteOffset)
+    if (isClean) return
+    // Killed on the way, we leave the old boot id, and the next one begins again.
+    this.layout.recover?.(this, this.rootByteOffset)
     this.#writeBootId()
   }
 
-  #flushUnderLock(): void {
+  #flushFile(): void {
     this.words[FLUSHED_WORD]++
     this.words[CHECKSUM_WORD] = this.#checksum()
+    this.#writeBack()
+  }
+
+  /** Brings every changed page to the disk. */
+  #writeBack(): void {
     const c = libc()
     const isSynced = c.msync(this.#mapping.address, this.bytes.byteLength, MS_SYNC) === 0
     if (!isSynced) throw new SystemCallError({ errno: c.errno(), syscall: 'msync' }, `flushing ${this.#subject}`)
@@ -436,15 +472,11 @@ export class Segment<T> extends AttachedRegion<T> {
 
   /** Of everything but the header. */
   #checksum(): number {
-    return crc32(this.bytes.subarray(this.rootByteOffset)) | 0
+    return zlib.crc32(this.bytes.subarray(this.rootByteOffset)) | 0
   }
 
   #writeBootId(): void {
     this.bytes.set(Buffer.from(currentBootId(), 'hex'), BOOT_ID_WORD * 4)
-  }
-
-  #underLock(action: () => void): void {
-    withHeaderLock(this.#fd, this.#subject, nowMs() + this.#lockTimeoutMs, action)
   }
 
   #assertOpen(attempt: string): void {
@@ -457,15 +489,23 @@ function lockDeadline(options: AttachOptions): number {
   return deadlineAfter(options.lockTimeoutMs ?? LOCK_TIMEOUT_MS_DEFAULT)
 }
 
-/** Closes the descriptor unless the action makes a segment, which then owns it. */
+/** Closes the descriptor, unless the action makes a segment, which then owns it. */
 function closingOnError<T>(fd: number, action: () => Segment<T>): Segment<T>
 function closingOnError<T>(fd: number, action: () => Segment<T> | undefined): Segment<T> | undefined
 function closingOnError<T>(fd: number, action: () => Segment<T> | undefined): Segment<T> | undefined {
   let segment: Segment<T> | undefined
   try {
     segment = action()
+    if (segment !== undefined) forgottenDescriptors.register(segment, fd, segment)
     return segment
   } finally {
     if (segment === undefined) closeSync(fd)
   }
+}
+
+function changingError(subject: string): IsthmusError {
+  return new IsthmusError(
+    'ERR_ISTHMUS_BUSY',
+    `Opening ${subject}: its name led to another file at every look until the deadline. If nobody creates and removes it all the time, its file system does not keep inode numbers.`,
+  )
 }

@@ -158,7 +158,7 @@ export function f64(): Layout<Float64Field> {
 export function bytes(byteLength: number): Layout<Uint8Array> {
   assertCount('bytes', byteLength)
   return plain(`bytes(${byteLength})`, byteLength, 8, (region, byteOffset) => {
-    return new Uint8Array(region.bytes.buffer, region.bytes.byteOffset + byteOffset, byteLength)
+    return keepingRegion(region, new Uint8Array(region.bytes.buffer, region.bytes.byteOffset + byteOffset, byteLength))
   })
 }
 
@@ -166,8 +166,16 @@ export function bytes(byteLength: number): Layout<Uint8Array> {
 export function words(length: number): Layout<Int32Array> {
   assertCount('words', length)
   return plain(`words(${length})`, length * 4, 8, (region, byteOffset) => {
-    return new Int32Array(region.words.buffer, region.words.byteOffset + byteOffset, length)
+    return keepingRegion(region, new Int32Array(region.words.buffer, region.words.byteOffset + byteOffset, length))
   })
+}
+
+const regionOfView = new WeakMap<ArrayBufferView, Region>()
+
+/** As long as the program has the view, it is attached: a region that nobody can reach counts as left. */
+function keepingRegion<V extends ArrayBufferView>(region: Region, view: V): V {
+  regionOfView.set(view, region)
+  return view
 }
 
 /** A layout whose zeroed memory is its first state and that no peer can hold anything of. */

@@ -1,10 +1,21 @@
-import { DEAD, generationOfSlotWord, HOLD_WORD, LIVE, PEER_SLOT_BYTES, STATE_WORD, slotWord } from './layout.js'
+import {
+  DEAD,
+  FREE,
+  generationOfSlotWord,
+  HOLD_WORD,
+  LIVE,
+  PEER_SLOT_BYTES,
+  STATE_WORD,
+  slotWord,
+  stateOfSlotWord,
+} from './layout.js'
 import { generationOf, nextGeneration, type PeerId, slotOf } from './peer-id.js'
 import type { Liveness } from './peers.js'
 
 /**
- * Liveness for memory without an operating system behind it: the hold is a word in the slot, 0 or the generation that
- * has it. It ends when its holder lets go or when its holder's death is declared.
+ * Liveness for memory without an operating system behind it: the hold is a word in the slot: 0, the generation that has
+ * it, or, negative, the slot of the peer that sweeps a declared-dead generation. It ends when its holder lets go or when
+ * its holder's death has been declared and swept.
  */
 export class DeclaredLiveness implements Liveness {
   readonly #words: Int32Array
@@ -37,21 +48,34 @@ export class DeclaredLiveness implements Liveness {
 
   /**
    * Makes a live peer a dead one, gives back what it held, and ends its hold. Of several that declare the same death, one
-   * does all of it: a sweep must not go on once the slot can have its next holder.
+   * at a time goes on: a sweep must be over before the slot can have its next holder. Where that one dies half-way, and
+   * is declared dead itself, declaring the first death again completes it.
    */
-  declareDead(peer: PeerId, sweep: (deadPeer: PeerId) => void): void {
+  declareDead(peer: PeerId, self: PeerId, sweep: (deadPeer: PeerId) => void): void {
     const base = this.#wordOf(slotOf(peer))
-    const live = slotWord(generationOf(peer), LIVE)
-    const dead = slotWord(generationOf(peer), DEAD)
-    if (Atomics.compareExchange(this.#words, base + STATE_WORD, live, dead) !== live) return
+    const generation = generationOf(peer)
+    const live = slotWord(generation, LIVE)
+    const before = Atomics.compareExchange(this.#words, base + STATE_WORD, live, slotWord(generation, DEAD))
+    if (generationOfSlotWord(before) !== generation) return
+    const mark = -(slotOf(self) + 1)
+    if (!this.#takeOver(base + HOLD_WORD, generation, mark)) return
     try {
-      sweep(peer)
+      // FREE: it died between giving everything back and letting go.
+      if (stateOfSlotWord(before) !== FREE) sweep(peer)
     } catch (error) {
-      // As if it had not been declared: the next attempt sweeps again.
-      Atomics.compareExchange(this.#words, base + STATE_WORD, dead, live)
+      Atomics.compareExchange(this.#words, base + HOLD_WORD, mark, generation)
       throw error
     }
-    Atomics.compareExchange(this.#words, base + HOLD_WORD, generationOf(peer), 0)
+    Atomics.compareExchange(this.#words, base + HOLD_WORD, mark, 0)
+  }
+
+  /** From the dead generation, or from a sweeper that is dead as well. */
+  #takeOver(holdIndex: number, generation: number, mark: number): boolean {
+    const hold = Atomics.compareExchange(this.#words, holdIndex, generation, mark)
+    if (hold === generation) return true
+    if (hold >= 0) return false
+    const sweeperState = stateOfSlotWord(Atomics.load(this.#words, this.#wordOf(-hold - 1) + STATE_WORD))
+    return sweeperState !== LIVE && Atomics.compareExchange(this.#words, holdIndex, hold, mark) === hold
   }
 
   #wordOf(slot: number): number {

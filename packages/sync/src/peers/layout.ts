@@ -17,12 +17,13 @@
  * |------------|-----------------------------------------|----------|------------------------------------------------|
  * | state word | the slot's holder; whoever sweeps it    | everyone | the hold is free, the next claimer sweeps anew |
  * | pid, tid   | the claimer, before it stores LIVE      | everyone | the slot never became LIVE: nobody reads them  |
- * | hold       | heap regions only: 0 or the generation  | everyone | declaring the death of that generation frees   |
- * |            | that claims or has the slot             |          | it; no other generation's hold is touched      |
+ * | hold       | heap regions only: claimer and holder   | everyone | declaring the death of that generation sweeps  |
+ * |            | (their generation, 0), a sweeper        |          | and frees it; of a claimer that was never LIVE |
+ * |            | (-1 - its slot)                         |          | nobody knows: its slot is lost to the region   |
  *
  * A slot belongs to the agent that has its *hold*: on a segment a lock that the kernel drops with its holder, on a heap
- * region the word above. Only the agent that has the hold writes the state word, with one exception: on a heap region
- * LIVE becomes DEAD through the CAS of whoever declares the death.
+ * region the word above. Only the agent that has the hold writes the state word, with one exception: LIVE becomes DEAD
+ * through the CAS of whoever has proven the death, or on a heap region declares it.
  *
  * | state | hold  | meaning                                                                                          |
  * |-------|-------|--------------------------------------------------------------------------------------------------|

@@ -1,4 +1,5 @@
 import { IsthmusError } from '../errors.js'
+import { closedError } from '../region/region.js'
 import {
   DEAD,
   FREE,
@@ -23,6 +24,7 @@ export class PeerTable implements Peers {
   readonly #firstWord: number
   readonly #liveness: Liveness
   #self: PeerId | undefined
+  #isReleased = false
 
   constructor(words: Int32Array, byteOffset: number, liveness: Liveness) {
     this.#words = words
@@ -35,12 +37,17 @@ export class PeerTable implements Peers {
     return this.#self
   }
 
+  get isAttached(): boolean {
+    return this.#self !== undefined
+  }
+
   /**
    * Takes a slot for this attachment. A slot whose last holder is proven dead is swept before it changes hands: as long
    * as a slot is LIVE, every word in the region that names the slot belongs to its present holder.
    */
   claim(agent: { pid: number; threadId: number }, sweep: Sweep): PeerId {
     for (let slot = 0; slot < MAX_PEERS; slot++) {
+      this.#markIfDead(slot)
       if (!this.#liveness.tryHold(slot)) continue
       const generation = this.#sweepHeldSlot(slot, sweep)
       const base = this.#wordOf(slot)
@@ -65,6 +72,7 @@ export class PeerTable implements Peers {
     Atomics.store(this.#words, this.#wordOf(slot) + STATE_WORD, slotWord(generationOf(self), FREE))
     this.#liveness.release(slot)
     this.#self = undefined
+    this.#isReleased = true
   }
 
   /** Sweeps every slot whose holder is proven dead, and frees it. */
@@ -86,6 +94,8 @@ export class PeerTable implements Peers {
 
   isDead(peer: PeerId): boolean {
     if (peer === this.#self) return false
+    // What the proof rests on is gone with the attachment: a closed descriptor may be somebody else's by now.
+    if (this.#isReleased) throw closedError('Asking for a proof of death')
     const slot = slotOf(peer)
     // SYNC peer attached: a generation that moved on, or any state but LIVE, says that this peer is gone
     const hasMovedOn = Atomics.load(this.#words, this.#wordOf(slot) + STATE_WORD) !== slotWord(generationOf(peer), LIVE)
@@ -109,6 +119,17 @@ export class PeerTable implements Peers {
       if (peer !== undefined) peers.push(this.describe(peer))
     }
     return peers
+  }
+
+  /**
+   * A slot that is LIVE, and of which nobody has the hold, had its holder die: a holder has the hold before it stores LIVE.
+   * To be told before anybody takes the hold: were it stopped right after, the dead one would look alive to all others.
+   */
+  #markIfDead(slot: number): void {
+    const index = this.#wordOf(slot) + STATE_WORD
+    const word = Atomics.load(this.#words, index)
+    if (stateOfSlotWord(word) !== LIVE || this.#liveness.isHeldByAnother(slot)) return
+    Atomics.compareExchange(this.#words, index, word, slotWord(generationOfSlotWord(word), DEAD))
   }
 
   /** For the agent that has the hold: returns the generation that the slot has now, with nothing of it left anywhere. */

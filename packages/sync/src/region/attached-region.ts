@@ -36,7 +36,9 @@ export abstract class AttachedRegion<T> implements Region {
     this.rootByteOffset = rootByteOffset
   }
 
+  /** @throws IsthmusError `ERR_ISTHMUS_CLOSED` after close. */
   get peers(): Peers {
+    if (this.#isClosed) throw closedError('Asking for the peers of a region')
     return this.peerTable
   }
 
@@ -65,13 +67,23 @@ export abstract class AttachedRegion<T> implements Region {
    */
   close(): void {
     if (this.#isClosed) return
-    try {
-      for (const listener of [...this.#closeListeners]) listener()
-    } finally {
-      this.#isClosed = true
-      this.#closeListeners.clear()
-      this.detach()
+    const errors: unknown[] = []
+    const attempt = (action: () => void) => {
+      try {
+        action()
+      } catch (error) {
+        errors.push(error)
+      }
     }
+    for (const listener of [...this.#closeListeners]) attempt(listener)
+    // Whatever a failed listener still holds must not stand in the name of the slot's next holder.
+    if (errors.length > 0) attempt(() => this.sweep(this.peerTable.self))
+    this.#isClosed = true
+    this.#closeListeners.clear()
+    attempt(() => this.detach())
+    if (errors.length === 1) throw errors[0]
+    if (errors.length > 1)
+      throw new AggregateError(errors, 'Closing a region failed in several places; it is closed now.')
   }
 
   [Symbol.dispose](): void {

@@ -73,7 +73,7 @@ export const RETIRED = 2
 /** Bytes are reserved in whole pages, since memory is mapped in whole pages. */
 const PAGE_BYTES = 4096
 /** Signatures and backlog pairs together stay below this, so that a hostile header cannot make a reader allocate much. */
-const HEADER_BYTES_MAX = 1 << 20
+const HEADER_BYTES_MAX = 1 << 16
 const REGION_BYTES_MAX = 2 ** 32
 
 declare class TextEncoder {

@@ -72,10 +72,10 @@ export class HeapRegion<T> extends AttachedRegion<T> {
       )
     }
     const subject = 'a heap region'
-    const header = new Uint8Array(handle.buffer).slice()
-    const facts = readHeader(header.subarray(0, FIXED_HEADER_BYTES), { subject, byteLength: handle.buffer.byteLength })
+    const bytes = new Uint8Array(handle.buffer)
+    const facts = readHeader(bytes.slice(0, FIXED_HEADER_BYTES), { subject, byteLength: bytes.byteLength })
     assertReady(subject, facts)
-    assertHolds(layout, subject, header, facts)
+    assertHolds(layout, subject, bytes.slice(0, facts.rootByteOffset), facts)
     const region = new HeapRegion(handle.buffer, layout, facts.rootByteOffset)
     region.#claimSlot(options)
     return region
@@ -102,7 +102,7 @@ export class HeapRegion<T> extends AttachedRegion<T> {
         'Declaring a peer dead: it is the one that calls. Use close instead.',
       )
     }
-    this.#liveness.declareDead(peer, this.sweep)
+    this.#liveness.declareDead(peer, this.peers.self, this.sweep)
   }
 
   protected override detach(): void {

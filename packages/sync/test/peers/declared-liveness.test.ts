@@ -9,9 +9,14 @@ const SLOT = 3
 function setUp() {
   const words = new Int32Array(new SharedArrayBuffer(MAX_PEERS * PEER_SLOT_BYTES))
   const base = (SLOT * PEER_SLOT_BYTES) / 4
+  words[(SELF_SLOT * PEER_SLOT_BYTES) / 4 + STATE_WORD] = slotWord(1, LIVE)
   const liveness = new DeclaredLiveness(words, 0)
   return {
     liveness,
+    words,
+    setHold: (hold: number) => {
+      words[base + HOLD_WORD] = hold
+    },
     setState: (word: number) => {
       words[base + STATE_WORD] = word
     },
@@ -25,6 +30,10 @@ function setUp() {
     },
   }
 }
+
+/** The attachment that declares deaths. */
+const SELF_SLOT = 99
+const SELF = peerId(SELF_SLOT, 1)
 
 const noSweep = () => {
   throw new Error('unexpected sweep')
@@ -60,25 +69,47 @@ describe('DeclaredLiveness.declareDead', () => {
     const { liveness, attach, state, hold } = setUp()
     const peer = attach(1)
     const seen: unknown[] = []
-    liveness.declareDead(peer, (deadPeer) => seen.push([deadPeer, state(), hold()]))
-    expect(seen).toEqual([[peer, slotWord(1, DEAD), 1]])
+    liveness.declareDead(peer, SELF, (deadPeer) => seen.push([deadPeer, state(), hold()]))
+    expect(seen).toEqual([[peer, slotWord(1, DEAD), -(SELF_SLOT + 1)]])
     expect([state(), hold()]).toEqual([slotWord(1, DEAD), 0])
   })
 
   test('DeclaredLiveness.declareDead a second time does nothing', () => {
     const { liveness, attach } = setUp()
     const peer = attach(1)
-    liveness.declareDead(peer, () => {})
-    liveness.declareDead(peer, noSweep)
+    liveness.declareDead(peer, SELF, () => {})
+    liveness.declareDead(peer, SELF, noSweep)
   })
 
   test('DeclaredLiveness.declareDead while another declares the same does nothing', () => {
     const { liveness, attach, hold } = setUp()
     const peer = attach(1)
-    liveness.declareDead(peer, () => {
-      liveness.declareDead(peer, noSweep)
-      expect(hold()).toBe(1)
+    liveness.declareDead(peer, SELF, () => {
+      liveness.declareDead(peer, SELF, noSweep)
+      expect(hold()).toBe(-(SELF_SLOT + 1))
     })
+    expect(hold()).toBe(0)
+  })
+
+  test('DeclaredLiveness.declareDead completes what a declarer that died half-way has begun', () => {
+    const { liveness, attach, setHold, words, state, hold } = setUp()
+    const peer = attach(1)
+    liveness.declareDead(peer, SELF, () => {})
+    setHold(-(SELF_SLOT + 1))
+    const swept: PeerId[] = []
+    const other = peerId(SELF_SLOT + 1, 1)
+    liveness.declareDead(peer, other, (deadPeer) => swept.push(deadPeer))
+    expect([swept, hold()]).toEqual([[], -(SELF_SLOT + 1)])
+    words[(SELF_SLOT * PEER_SLOT_BYTES) / 4 + STATE_WORD] = slotWord(1, DEAD)
+    liveness.declareDead(peer, other, (deadPeer) => swept.push(deadPeer))
+    expect([swept, state(), hold()]).toEqual([[peer], slotWord(1, DEAD), 0])
+  })
+
+  test('DeclaredLiveness.declareDead frees the hold of a peer that died while it let go', () => {
+    const { liveness, attach, setState, hold } = setUp()
+    const peer = attach(1)
+    setState(slotWord(1, FREE))
+    liveness.declareDead(peer, SELF, noSweep)
     expect(hold()).toBe(0)
   })
 
@@ -87,7 +118,7 @@ describe('DeclaredLiveness.declareDead', () => {
     const peer = attach(1)
     setState(slotWord(1, FREE))
     liveness.release(SLOT)
-    liveness.declareDead(peer, noSweep)
+    liveness.declareDead(peer, SELF, noSweep)
     expect(state()).toBe(slotWord(1, FREE))
   })
 
@@ -96,7 +127,7 @@ describe('DeclaredLiveness.declareDead', () => {
     const earlier = attach(1)
     liveness.release(SLOT)
     attach(2)
-    liveness.declareDead(earlier, noSweep)
+    liveness.declareDead(earlier, SELF, noSweep)
     expect([state(), hold()]).toEqual([slotWord(2, LIVE), 2])
   })
 
@@ -106,8 +137,8 @@ describe('DeclaredLiveness.declareDead', () => {
     const failingSweep = () => {
       throw new Error('sweep failed')
     }
-    expect(() => liveness.declareDead(peer, failingSweep)).toThrow('sweep failed')
-    liveness.declareDead(peer, () => {})
+    expect(() => liveness.declareDead(peer, SELF, failingSweep)).toThrow('sweep failed')
+    liveness.declareDead(peer, SELF, () => {})
     expect(liveness.tryHold(SLOT)).toBe(true)
   })
 })

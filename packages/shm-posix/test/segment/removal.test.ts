@@ -1,0 +1,258 @@
+import { closeSync, existsSync, openSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { nowMs, PEERS_BYTE_OFFSET } from '@isthmus/sync'
+import { afterEach, describe, expect, it } from 'vitest'
+import { type PruneOptions, Segment } from '../../src/index.js'
+import { openTemporary } from '../../src/segment/creation.js'
+import { withHeaderLock } from '../../src/segment/header-lock.js'
+import { locate } from '../../src/segment/location.js'
+import { Child, endAllChildren, inChild, withOwnSharedMemory } from '../support/child.js'
+import { expectCode } from '../support/expect-code.js'
+import { counter, ledger } from '../support/ledger.js'
+import {
+  confineReaddir,
+  pathOf,
+  removeEverything,
+  takenNames,
+  temporaryDirectory,
+  uniqueName,
+} from '../support/names.js'
+import { holdingsUnder } from '../support/processes.js'
+
+afterEach(async () => {
+  await endAllChildren()
+  removeEverything()
+})
+
+/** A process that attaches to a segment until it is killed. */
+async function startPeer(name: string): Promise<Child<unknown>> {
+  const child = Child.start(async (kit, name) => {
+    const { Segment, struct, u32 } = await kit.load()
+    const segment = Segment.open(name, struct({ count: u32(), other: u32() }))
+    kit.tell(segment.peers.self)
+    await kit.hear()
+    segment.close()
+  }, name)
+  await child.next()
+  return child
+}
+
+describe('Segment.unlink()', () => {
+  it('marks the segment as removed for those who have its file open', () => {
+    const name = uniqueName()
+    using segment = Segment.create(name, counter)
+    Segment.unlink(name)
+    expect(segment.words[3]).toBe(2)
+    segment.root.count.value = 1
+  })
+
+  it('removes a segment with live peers, and leaves them alone', async () => {
+    const name = uniqueName()
+    using segment = Segment.create(name, counter)
+    const peer = await startPeer(name)
+    Segment.unlink(name)
+    expect(takenNames()).toEqual([])
+    expect(segment.peers.list().map(({ isDead }) => isDead)).toEqual([false, false])
+    peer.say('go')
+    await peer.result
+  })
+
+  it('waits for the header lock only until its deadline', () => {
+    const name = uniqueName()
+    using segment = Segment.create(name, counter)
+    const fd = openSync(pathOf(name), 'r+')
+    withHeaderLock(fd, 'it', nowMs(), () => {
+      const error = expectCode('ERR_ISTHMUS_BUSY', () => Segment.unlink(name, { lockTimeoutMs: 20 }))
+      expect(error.message).toContain(`process ${process.pid}`)
+    })
+    closeSync(fd)
+    expect(segment.words[3]).toBe(1)
+    Segment.unlink(name)
+  })
+
+  it('holds on to nothing', () => {
+    const before = holdingsUnder('/dev/shm')
+    for (let turn = 0; turn < 20; turn++) {
+      const name = uniqueName()
+      Segment.create(name, counter).close()
+      Segment.unlink(name)
+      expectCode('ENOENT', () => Segment.unlink(name))
+    }
+    expect(holdingsUnder('/dev/shm')).toEqual(before)
+  })
+})
+
+/** Of the names of these tests alone. */
+function prune(options: PruneOptions = {}): string[] {
+  return Segment.prune({ ...options, prefix: NAME_PREFIX })
+}
+
+describe('Segment.prune()', () => {
+  it('removes what nobody is attached to', () => {
+    const names = [uniqueName(), uniqueName()]
+    for (const name of names) Segment.create(name, counter).close()
+    expect(prune().sort()).toEqual(names.sort())
+    expect(takenNames()).toEqual([])
+    expect(prune()).toEqual([])
+  })
+
+  it('keeps what this thread is attached to, forced or not', () => {
+    const name = uniqueName()
+    using segment = Segment.create(name, counter)
+    expect(prune()).toEqual([])
+    expect(prune({ force: true })).toEqual([])
+    using other = Segment.open(name, counter)
+    expect(other.handle.segmentId).toBe(segment.handle.segmentId)
+    expect(segment.words[3]).toBe(1)
+  })
+
+  it('keeps a segment while its one peer lives or is stopped, and removes it once it is killed', async () => {
+    const name = uniqueName()
+    const own = Segment.create(name, counter)
+    const peer = await startPeer(name)
+    own.close()
+    expect(prune({ force: true })).toEqual([])
+    process.kill(peer.pid, 'SIGSTOP')
+    expect(prune({ force: true })).toEqual([])
+    await peer.kill()
+    expect(prune()).toEqual([name])
+    expect(existsSync(pathOf(name))).toBe(false)
+  })
+
+  it('keeps undelivered data of dead peers unless forced', () => {
+    const name = uniqueName()
+    const segment = Segment.create(name, ledger)
+    segment.root.written = 5
+    segment.root.read = 4
+    segment.close()
+    expect(prune()).toEqual([])
+    expect(prune({ force: false })).toEqual([])
+    const again = Segment.open(name, ledger)
+    expect(again.root.written).toBe(5)
+    again.root.read = 5
+    again.close()
+    expect(prune()).toEqual([name])
+
+    const forced = Segment.create(name, ledger)
+    forced.root.written = 1
+    forced.close()
+    expect(prune({ force: true })).toEqual([name])
+  })
+
+  it('keeps data whose words lie outside the segment: nobody can tell', () => {
+    const name = uniqueName()
+    const segment = Segment.create(name, ledger)
+    // The pairs stand behind the signature text, 4-aligned.
+    const pairsByteOffset = Math.ceil((segment.words[13] + segment.words[14]) / 4) * 4
+    segment.words[pairsByteOffset / 4] = segment.bytes.byteLength
+    segment.words[pairsByteOffset / 4 + 1] = segment.bytes.byteLength
+    segment.close()
+    expect(prune()).toEqual([])
+    expect(prune({ force: true })).toEqual([name])
+  })
+
+  it('sees no life in what dead processes wrote about themselves', () => {
+    const name = uniqueName()
+    const segment = Segment.create(name, counter)
+    const states = [1, 5, 127].map((slot) => (PEERS_BYTE_OFFSET + slot * 64) / 4)
+    for (const word of states) {
+      segment.words[word] = (3 << 3) | 1
+      segment.words[word + 1] = process.pid
+    }
+    expect(segment.peers.list().filter(({ isDead }) => isDead)).toHaveLength(3)
+    segment.close()
+    expect(prune()).toEqual([name])
+  })
+
+  it('passes over a segment whose header lock somebody has, without waiting', () => {
+    const name = uniqueName()
+    Segment.create(name, counter).close()
+    const fd = openSync(pathOf(name), 'r+')
+    withHeaderLock(fd, 'it', nowMs(), () => expect(prune()).toEqual([]))
+    closeSync(fd)
+    expect(prune()).toEqual([name])
+  })
+
+  it('removes the unfinished file of a dead creator, and not that of a live one', () => {
+    const location = locate(uniqueName())
+    const [dead, live] = [openTemporary(location, 0o600), openTemporary(location, 0o600)]
+    const [deadPath, livePath] = [dead, live].map(({ fd }) => readlinkSync(`/proc/self/fd/${fd}`))
+    const pruneBoth = () =>
+      [deadPath, livePath].flatMap((path) => Segment.prune({ prefix: `/${basename(path)}`, force: true }))
+    expect(pruneBoth()).toEqual([])
+    closeSync(dead.fd)
+    expect(pruneBoth()).toEqual([`/${basename(deadPath)}`])
+    expect([existsSync(deadPath), existsSync(livePath)]).toEqual([false, true])
+    live.publish()
+    closeSync(live.fd)
+    expect([existsSync(livePath), existsSync(location.path)]).toEqual([false, true])
+  })
+
+  it('removes nothing of somebody else whose name begins like that of an unfinished file', () => {
+    const name = `/.isthmus-of-somebody-${process.pid}`
+    writeFileSync(pathOf(name), 'precious')
+    try {
+      expect(Segment.prune({ prefix: name, force: true })).toEqual([])
+      expect(existsSync(pathOf(name))).toBe(true)
+    } finally {
+      rmSync(pathOf(name), { force: true })
+    }
+  })
+
+  it('removes only what has the prefix', () => {
+    const names = [uniqueName(), `${uniqueName()}-of-mine`, `${uniqueName()}-of-mine-too`]
+    for (const name of names) Segment.create(name, counter).close()
+    expect(Segment.prune({ prefix: names[1] })).toEqual([names[1]])
+    expect(Segment.prune({ prefix: names[2].slice(0, -3) })).toEqual([names[2]])
+    expect(Segment.prune({ prefix: names[0].slice(1) })).toEqual([])
+    expect(takenNames()).toEqual([names[0]])
+  })
+
+  it('does not look at files of the program’s choice', () => {
+    const file = join(temporaryDirectory(), 'segment')
+    Segment.create({ file }, counter).close()
+    expect(prune({ force: true })).toEqual([])
+    expect(statSync(file).size).toBeGreaterThan(0)
+  })
+
+  it('works on the whole of a /dev/shm with all kinds of things in it', async () => {
+    const seen = await inChild(
+      async (kit) => {
+        const { Segment, struct, u32 } = await kit.load()
+        const layout = struct({ count: u32() })
+        kit.fs.writeFileSync('/dev/shm/text', 'precious')
+        kit.fs.mkdirSync('/dev/shm/directory')
+        kit.fs.symlinkSync('/dev/shm/unused', '/dev/shm/link')
+        for (const name of ['/unused', '/.hidden', '/with space', '/日本']) Segment.create(name, layout).close()
+        const live = Segment.create('/live', layout)
+        const listed = Segment.list().map(({ name }) => name)
+        const pruned = Segment.prune()
+        const left = kit.fs.readdirSync('/dev/shm')
+        live.close()
+        return [listed, pruned, left].map((names) => names.sort())
+      },
+      null,
+      { wrapper: withOwnSharedMemory('10m') },
+    )
+    const unused = ['/.hidden', '/unused', '/with space', '/日本']
+    expect(seen).toEqual([[...unused, '/live'].sort(), unused, ['directory', 'link', 'live', 'text']])
+  })
+
+  it('passes over a name that is no text, as list does', async () => {
+    const seen = await inChild(
+      async (kit) => {
+        const { Segment, struct, u32 } = await kit.load()
+        // No UTF-8: read as text, each byte becomes a sign of three bytes, and the name too long.
+        const path = Buffer.concat([Buffer.from('/dev/shm/'), Buffer.alloc(100, 0xff)])
+        kit.fs.writeFileSync(path, 'precious')
+        Segment.create('/unused', struct({ count: u32() })).close()
+        const listing = kit.failureOf(() => Segment.list())
+        const pruning = kit.failureOf(() => Segment.prune())
+        return { listing, pruning, unused: kit.fs.existsSync('/dev/shm/unused'), other: kit.fs.existsSync(path) }
+      },
+      null,
+      { wrapper: withOwnSharedMemory('1m') },
+    )
+    expect(seen).toEqual({ unused: false, other: true })
+  })
+})
