@@ -399,7 +399,7 @@ export class Segment<T> extends AttachedRegion<T> {
 
   protected override detach(): void {
     try {
-      if (this.#isFile && this.#isLastPeer()) this.#flushAsLastPeer()
+      if (this.#isFile) this.#leaveFile()
     } finally {
       this.#letGo()
     }
@@ -411,11 +411,11 @@ export class Segment<T> extends AttachedRegion<T> {
   }
 
   /**
-   * Under the lock, and letting go of the slot under it: of two that close at once, the second one finds itself alone. Most
-   * of the work is done before, since others can neither open nor close meanwhile.
+   * The last one flushes. Everyone looks under the lock, and lets go of its slot under it: of two that close at once, the
+   * second one finds itself alone. Most of the work is done before, since nobody else can open or close meanwhile.
    */
-  #flushAsLastPeer(): void {
-    this.#writeBack()
+  #leaveFile(): void {
+    if (this.#isLastPeer()) this.#writeBack()
     withHeaderLock(this.#fd, this.#subject, nowMs() + this.#lockTimeoutMs, () => {
       if (this.#isLastPeer()) this.#flushFile()
       this.peerTable.release()

@@ -1,4 +1,5 @@
-import { closeSync, existsSync, openSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import fs, { closeSync, existsSync, openSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
 import { basename, join } from 'node:path'
 import { nowMs, PEERS_BYTE_OFFSET } from '@isthmus/sync'
 import { afterEach, describe, expect, it } from 'vitest'
@@ -9,14 +10,7 @@ import { locate } from '../../src/segment/location.js'
 import { Child, endAllChildren, inChild, withOwnSharedMemory } from '../support/child.js'
 import { expectCode } from '../support/expect-code.js'
 import { counter, ledger } from '../support/ledger.js'
-import {
-  confineReaddir,
-  pathOf,
-  removeEverything,
-  takenNames,
-  temporaryDirectory,
-  uniqueName,
-} from '../support/names.js'
+import { NAME_PREFIX, pathOf, removeEverything, takenNames, temporaryDirectory, uniqueName } from '../support/names.js'
 import { holdingsUnder } from '../support/processes.js'
 
 afterEach(async () => {
@@ -36,6 +30,75 @@ async function startPeer(name: string): Promise<Child<unknown>> {
   await child.next()
   return child
 }
+
+describe('what comes between opening a file and its header lock', () => {
+  it('is not pruned in the place of what was there before', () => {
+    const name = uniqueName()
+    Segment.create(name, counter).close()
+    const successor = interpose(() => replace(name))
+    expect(prune()).toEqual([])
+    using segment = successor()
+    expect(segment.words[3]).toBe(1)
+    expect(inodeOf(pathOf(name))).toBe(inodeOf(segment.handle.path))
+  })
+
+  it('is unlinked as what it is', () => {
+    const name = uniqueName()
+    Segment.create(name, counter).close()
+    const successor = interpose(() => replace(name))
+    Segment.unlink(name)
+    using segment = successor()
+    expect(segment.words[3]).toBe(2)
+    expect(takenNames()).toEqual([])
+  })
+
+  it('is opened in the place of what was there before', () => {
+    const name = uniqueName()
+    Segment.create(name, counter).close()
+    const successor = interpose(() => replace(name))
+    using opened = Segment.open(name, counter)
+    using segment = successor()
+    expect(opened.handle.segmentId).toBe(segment.handle.segmentId)
+  })
+
+  it('is missing for open where nothing took the place', () => {
+    const name = uniqueName()
+    Segment.create(name, counter).close()
+    const removed = interpose(() => Segment.unlink(name))
+    expectCode('ENOENT', () => Segment.open(name, counter))
+    removed()
+  })
+
+  function replace(name: string): Segment<unknown> {
+    Segment.unlink(name)
+    return Segment.create(name, counter)
+  }
+
+  function inodeOf(path: string): number {
+    return statSync(path).ino
+  }
+
+  /** Does something right before the next look at an open file. Returns what gives its result. */
+  function interpose<R>(action: () => R): () => R {
+    const { fstatSync } = fs
+    const restore = (replacement: typeof fstatSync) => {
+      fs.fstatSync = replacement
+      syncBuiltinESMExports()
+    }
+    const results: R[] = []
+    const interposed = (...stat: Parameters<typeof fstatSync>) => {
+      restore(fstatSync)
+      results.push(action())
+      return fstatSync(...stat)
+    }
+    restore(interposed as typeof fstatSync)
+    return () => {
+      restore(fstatSync)
+      if (results.length === 0) throw new Error('Nobody looked')
+      return results[0]
+    }
+  }
+})
 
 describe('Segment.unlink()', () => {
   it('marks the segment as removed for those who have its file open', () => {
