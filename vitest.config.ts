@@ -9,5 +9,7 @@ export default defineConfig({
   test: {
     include: ['packages/*/test/**/*.test.ts', 'property-tests/test/**/*.test.ts', 'test/**/*.test.ts'],
     pool: 'forks',
+    // A watchdog, not a measurement: a loaded machine may take its time.
+    testTimeout: 60_000,
   },
 })

@@ -34,7 +34,10 @@ import { MessageAssembly, type Piece } from './message-assembly.js'
 import type { SpscRingPlace } from './spsc-ring.js'
 
 export interface ConsumerOptions<T> {
-  /** Turns the bytes of a message into what receive returns: `utf8`, `json()`, a `TextDecoder`. Without it, Uint8Arrays. */
+  /**
+   * Turns the bytes of a message into what receive returns: `utf8`, `json()`, a `TextDecoder`. Without it, Uint8Arrays.
+   * Where it can return null or undefined, tell them from the end by iterating over the consumer.
+   */
   readonly decode: Decoder<T>
 }
 
@@ -189,6 +192,12 @@ export class Consumer<T = Uint8Array> {
    */
   drain(callback: DrainCallback, limit = Number.POSITIVE_INFINITY): number | null {
     this.#beginReading(false)
+    if (!(limit >= 0)) {
+      throw new IsthmusRangeError(
+        'ERR_ISTHMUS_INVALID_ARGUMENT',
+        `Draining: limit is ${limit}. Give a number of messages, or leave it out.`,
+      )
+    }
     if (!this.#refill() && this.#isEnded()) return null
     const { words, bytes } = this
     let count = 0
@@ -231,9 +240,7 @@ export class Consumer<T = Uint8Array> {
    * @throws IncompleteMessageError `ERR_ISTHMUS_MESSAGE_INCOMPLETE` where a large message breaks off
    */
   tryReceive(): T | undefined | null {
-    const message = this.#tryTake(false, this.#assemble)
-    if (message === undefined || message === null || this.#decode === undefined) return message as T | undefined | null
-    return this.#decode.decode(message)
+    return this.#decoded(this.#tryTake(false, this.#assemble))
   }
 
   /**
@@ -246,16 +253,16 @@ export class Consumer<T = Uint8Array> {
   receiveSync(): T | null
   receiveSync(options: ReceiveOptions): T | undefined | null
   receiveSync(options: ReceiveOptions = {}): T | undefined | null {
-    const deadline = deadlineAfter(options.timeoutMs)
-    for (;;) {
-      const message = this.tryReceive()
-      if (message !== undefined || !this.#waitForData(deadline)) return message
-    }
+    return this.#decoded(this.#receiveBytes(deadlineAfter(options.timeoutMs)))
   }
 
   /** Receives one message after the other, blocking the thread, until the producer closes. Throws as receiveSync. */
   *[Symbol.iterator](): Generator<T, void, undefined> {
-    for (let message = this.receiveSync(); message !== null; message = this.receiveSync()) yield message
+    for (;;) {
+      const bytes = this.#receiveBytes(Number.POSITIVE_INFINITY)
+      if (bytes === null || bytes === undefined) return
+      yield this.#decoded(bytes) as T
+    }
   }
 
   /**
@@ -305,6 +312,19 @@ export class Consumer<T = Uint8Array> {
 
   [Symbol.dispose](): void {
     this.close()
+  }
+
+  /** Blocks until a whole message is there. */
+  #receiveBytes(deadline: number): Uint8Array | undefined | null {
+    for (;;) {
+      const message = this.#tryTake(false, this.#assemble)
+      if (message !== undefined || !this.#waitForData(deadline)) return message
+    }
+  }
+
+  #decoded(message: Uint8Array | undefined | null): T | undefined | null {
+    if (message === undefined || message === null || this.#decode === undefined) return message as T | undefined | null
+    return this.#decode.decode(message)
   }
 
   /** Takes records until `take` makes something of one, or none is left, or it has been at it for long enough. */
@@ -381,7 +401,8 @@ export class Consumer<T = Uint8Array> {
 
   /** Moves behind a record whose length was checked; nothing has moved where it throws for a corrupt one. */
   #takePiece(kind: number, byteLength: number, index: number, recordBytes: number): Piece | undefined {
-    const piece = this.#assembly.take(kind, byteLength, kindOf(kind) === FIRST ? this.#totalLengthAt(index) : 0)
+    const hasTotal = kindOf(kind) === FIRST && byteLength >= TOTAL_LENGTH_BYTES
+    const piece = this.#assembly.take(kind, byteLength, hasTotal ? this.#totalLengthAt(index) : 0)
     this.#position = (this.#position + recordBytes) | 0
     if (piece instanceof IncompleteMessageError) {
       this.#message = undefined

@@ -153,7 +153,7 @@ export function f64(): Layout<Float64Field> {
 
 /**
  * `byteLength` bytes, 0 at first, as a Uint8Array over the region. Others may change them at any time: copy what you
- * are going to decode. After `close` the array reads zeros.
+ * are going to decode. On a segment the array reads zeros after `close`.
  */
 export function bytes(byteLength: number): Layout<Uint8Array> {
   assertCount('bytes', byteLength)
@@ -162,7 +162,7 @@ export function bytes(byteLength: number): Layout<Uint8Array> {
   })
 }
 
-/** `length` signed 32-bit words, 0 at first, as an Int32Array over the region, fit for Atomics. After `close` they read 0. */
+/** `length` signed 32-bit words, 0 at first, as an Int32Array over the region, fit for Atomics. On a segment they read 0 after `close`. */
 export function words(length: number): Layout<Int32Array> {
   assertCount('words', length)
   return plain(`words(${length})`, length * 4, 8, (region, byteOffset) => {

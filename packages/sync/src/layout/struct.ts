@@ -62,7 +62,7 @@ interface Member {
 function place(entries: [string, Layout<unknown>][]): Member[] {
   let end = 0
   return entries.map(([key, layout]) => {
-    if (/^\d+$/.test(key)) {
+    if (/^(0|-?[1-9]\d*)$/.test(key)) {
       throw new IsthmusTypeError(
         'ERR_ISTHMUS_INVALID_ARGUMENT',
         `Making a struct: the key "${key}" reads as an integer, and JavaScript puts such keys first. Give it a name.`,

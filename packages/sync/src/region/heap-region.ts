@@ -34,7 +34,7 @@ declare const process: { readonly pid?: number } | undefined
  * A region over a plain SharedArrayBuffer, for the threads of one process or page. It needs no native code.
  *
  * Nothing can prove the death of a thread here. Where a worker may be terminated while it holds something, the program
- * says so: `worker.on('exit', () => region.peers.declareDead(peer))`, with the `region.peers.self` that the worker had.
+ * says so: `worker.on('exit', () => region.declareDead(peer))`, with the `region.peers.self` that the worker had.
  *
  * @example
  * ```ts
