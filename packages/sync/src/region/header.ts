@@ -154,7 +154,7 @@ export function readHeader(head: Uint8Array, found: { subject: string; byteLengt
     )
   }
   if (head.byteLength < FIXED_HEADER_BYTES) throw sizeError(attempt, found.byteLength, 'a whole header')
-  const words = new Uint32Array(head.slice().buffer, 0, FIXED_HEADER_BYTES / 4)
+  const words = new Uint32Array(copyOf(head, 0, FIXED_HEADER_BYTES).buffer)
   if (words[VERSION_WORD] !== FORMAT_VERSION) {
     throw new IsthmusError(
       'ERR_ISTHMUS_VERSION',
@@ -189,13 +189,13 @@ export function readHeader(head: Uint8Array, found: { subject: string; byteLengt
 
 /** Signature and backlog, for which the whole header has to be at hand: a private copy of its bytes up to the root. */
 export function readSignature(header: Uint8Array, facts: HeaderFacts): string {
-  return new TextDecoder().decode(header.slice(TEXT_BYTE_OFFSET, TEXT_BYTE_OFFSET + facts.textByteLength))
+  return new TextDecoder().decode(copyOf(header, TEXT_BYTE_OFFSET, facts.textByteLength))
 }
 
 /** The word pairs that differ while something waits to be delivered, as byte offsets from the start of the region. */
 export function readBacklogPairs(header: Uint8Array, facts: HeaderFacts): WordPair[] {
   const pairsByteOffset = alignUp(TEXT_BYTE_OFFSET + facts.textByteLength, 4)
-  const offsets = new Uint32Array(header.slice(pairsByteOffset, pairsByteOffset + facts.pairCount * 8).buffer)
+  const offsets = new Uint32Array(copyOf(header, pairsByteOffset, facts.pairCount * 8).buffer)
   return Array.from({ length: facts.pairCount }, (_, pair): WordPair => [offsets[pair * 2], offsets[pair * 2 + 1]])
 }
 
@@ -234,6 +234,11 @@ function sizeError(attempt: string, byteLength: number, expected: string): Isthm
     'ERR_ISTHMUS_SIZE',
     `${attempt}: it is ${byteLength} bytes long, but should be ${expected}. It was cut or overwritten; remove it.`,
   )
+}
+
+/** Also of a Node.js Buffer, whose own slice shares the memory instead, at any alignment. */
+function copyOf(bytes: Uint8Array, byteOffset: number, byteLength: number): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(bytes.subarray(byteOffset, byteOffset + byteLength))
 }
 
 function hex(bytes: Uint8Array, byteOffset: number, byteLength: number): string {
