@@ -1,0 +1,8 @@
+/** Thrown at an operation to unwind an agent that has crashed, or whose schedule is over. Nobody is to handle it. */
+export class Halt extends Error {
+  override readonly name = 'Halt'
+
+  constructor() {
+    super('This agent goes no further')
+  }
+}

@@ -1,0 +1,85 @@
+import { ADD, AND, COMPARE_EXCHANGE, EXCHANGE, LOAD, NOTIFY, OR, STORE, SUB, WAIT, XOR } from '../operation.js'
+import type { Turn } from './turn.js'
+import { targetOf } from './watched-arrays.js'
+
+/** What production code may call: 32-bit words are the only ones that isthmus's structures share. */
+type Words = Int32Array<SharedArrayBuffer>
+
+const real = Atomics
+/** A sleep of this length or longer is the safety slice of a wait, not a timeout of the program. */
+const WAIT_SLICE_MS = 50
+
+/** An `Atomics` whose operations on the region stop until it is their agent's turn. Others are what they always are. */
+export function steppingAtomics(region: SharedArrayBuffer, turn: Turn): typeof Atomics {
+  const isStep = (array: Words): boolean => {
+    if (!turn.isStepping || array.buffer !== region) return false
+    if (array.BYTES_PER_ELEMENT === 4) return true
+    throw new Error('The interleaver knows operations on 32-bit words only')
+  }
+  const wordOf = (array: Words, index: number): number => (array.byteOffset >>> 2) + index
+
+  const modifying = (kind: number, operation: 'add' | 'sub' | 'and' | 'or' | 'xor' | 'exchange' | 'store') => {
+    return (given: Words, index: number, value: number): number => {
+      const array = targetOf(given)
+      if (!isStep(array)) return real[operation](array, index, value)
+      const word = wordOf(array, index)
+      turn.before(kind, word)
+      const result = real[operation](array, index, value)
+      turn.done(kind, word, value, 0, result)
+      return result
+    }
+  }
+
+  const stepping = {
+    load(given: Words, index: number): number {
+      const array = targetOf(given)
+      if (!isStep(array)) return real.load(array, index)
+      const word = wordOf(array, index)
+      turn.before(LOAD, word)
+      const result = real.load(array, index)
+      turn.done(LOAD, word, 0, 0, result)
+      return result
+    },
+    store: modifying(STORE, 'store'),
+    add: modifying(ADD, 'add'),
+    sub: modifying(SUB, 'sub'),
+    and: modifying(AND, 'and'),
+    or: modifying(OR, 'or'),
+    xor: modifying(XOR, 'xor'),
+    exchange: modifying(EXCHANGE, 'exchange'),
+    compareExchange(given: Words, index: number, expected: number, replacement: number): number {
+      const array = targetOf(given)
+      if (!isStep(array)) return real.compareExchange(array, index, expected, replacement)
+      const word = wordOf(array, index)
+      turn.before(COMPARE_EXCHANGE, word)
+      const result = real.compareExchange(array, index, expected, replacement)
+      turn.done(COMPARE_EXCHANGE, word, replacement, expected, result)
+      return result
+    },
+    notify(given: Words, index: number, count = Number.POSITIVE_INFINITY): number {
+      const array = targetOf(given)
+      if (!isStep(array)) return real.notify(array, index, count)
+      const word = wordOf(array, index)
+      turn.before(NOTIFY, word)
+      const woken = turn.wake(word, count)
+      turn.done(NOTIFY, word, 0, 0, woken)
+      return woken
+    },
+    wait(given: Words, index: number, expected: number, timeoutMs = Number.POSITIVE_INFINITY) {
+      const array = targetOf(given)
+      if (!isStep(array)) return real.wait(array, index, expected, timeoutMs)
+      const word = wordOf(array, index)
+      turn.before(WAIT, word)
+      const value = real.load(array, index)
+      turn.done(WAIT, word, 0, expected, value)
+      if (value !== expected) return 'not-equal'
+      return turn.sleep(word, timeoutMs, timeoutMs < WAIT_SLICE_MS) ? 'ok' : 'timed-out'
+    },
+    waitAsync(): never {
+      throw new Error('The interleaver does not know waitAsync')
+    },
+    isLockFree: real.isLockFree.bind(real),
+    [Symbol.toStringTag]: 'Atomics',
+  }
+  return stepping as unknown as typeof Atomics
+}

@@ -1,0 +1,287 @@
+import { agentOf, isCrash } from '../choice.js'
+import {
+  ABORTING,
+  AGENT_COUNT,
+  CAN_TIME_OUT,
+  type Control,
+  CRASHED,
+  DONE,
+  FINISHED,
+  GATHERING,
+  HAS_TIMEOUTS,
+  IDLE,
+  KIND,
+  MAX_AGENTS,
+  MAX_NOTES,
+  MAX_PARK_WORDS,
+  MUST_CRASH,
+  NOTES,
+  OUTCOME,
+  PARK,
+  PARK_COUNT,
+  PHASE,
+  QUEUE_TICKET,
+  READY,
+  RESULT,
+  RUNNING,
+  SLEEPING,
+  STARTING,
+  STATUS,
+  STEP_EXPECTED,
+  STEP_OPERAND,
+  STEPS,
+  TICKET,
+  TURN,
+  VIOLATED,
+  VIOLATION_BYTES,
+  WOKEN,
+  WORD,
+} from '../control.js'
+import {
+  type AWAIT_CRASH,
+  COMPARE_EXCHANGE,
+  type END,
+  readsValue,
+  TIME_OUT,
+  WAIT,
+  WAKE,
+  writesValue,
+} from '../operation.js'
+import { Halt } from './halt.js'
+import { NextChoice } from './next-choice.js'
+import { ReadStreak } from './read-streak.js'
+
+/** The turns themselves must not be simulated: these are the real ones. */
+const { load, store, add, wait, notify } = Atomics
+
+/** Looks for the turn before the thread sleeps: handing over back and forth is then much faster. */
+const LOOKS = 400
+
+/**
+ * One agent's place in the schedule. It stops before each operation, publishes what it is about to do, and goes on when
+ * it has the turn. Who has the turn also makes the next choice, see next-choice.ts.
+ */
+export class Turn {
+  readonly #control: Control
+  readonly #words: Int32Array
+  readonly #self: number
+  readonly #at: number
+  readonly #region: Int32Array
+  readonly #savedRegion: Int32Array
+  readonly #invariant: () => string | undefined
+  readonly #nextChoice: NextChoice
+  readonly #streak = new ReadStreak()
+  /** False in `prepare` and outside of a schedule: operations then are what they always are. */
+  isStepping = false
+  #isHalted = false
+  /** The agent's own clock. It stands still but for timeouts. */
+  nowMs = 0
+
+  constructor(control: Control, self: number, region: Int32Array, invariant: () => string | undefined) {
+    this.#control = control
+    this.#words = control.words
+    this.#self = self
+    this.#at = control.agentAt(self)
+    this.#region = region
+    this.#savedRegion = new Int32Array(region.length)
+    this.#invariant = invariant
+    this.#nextChoice = new NextChoice(control, region)
+  }
+
+  /** Waits until this agent is to run up to its first operation; false where the schedule is over before. */
+  begin(): boolean {
+    this.isStepping = false
+    this.#isHalted = false
+    this.nowMs = 1000
+    this.#streak.clear()
+    this.#awaitTurn()
+    return this.#words[PHASE] === GATHERING
+  }
+
+  /** Stops before an operation. On return it is to be executed, then told to `done`. */
+  before(kind: number, word: number): void {
+    if (this.#isHalted) throw new Halt()
+    const words = this.#words
+    words[this.#at + KIND] = kind
+    words[this.#at + WORD] = word
+    this.#park(kind, word)
+    this.#yield(READY)
+  }
+
+  /** The operation is executed. */
+  done(kind: number, word: number, operand: number, expected: number, result: number): void {
+    const words = this.#words
+    const record = this.#control.stepAt(words[STEPS] - 1)
+    words[record + RESULT] = result
+    words[record + STEP_OPERAND] = operand
+    words[record + STEP_EXPECTED] = expected
+    const isFailedExchange = kind === COMPARE_EXCHANGE && result !== expected
+    if (writesValue(kind) && !isFailedExchange) this.#streak.clear()
+    else if (readsValue(kind)) this.#streak.add(word, result)
+    const violation = this.#invariant()
+    if (violation !== undefined) this.#violate(violation)
+  }
+
+  /** Goes to sleep on a word. Returns whether somebody has woken it; false for a timeout. */
+  sleep(word: number, timeoutMs: number, isProgramTimeout: boolean): boolean {
+    const words = this.#words
+    const canTimeOut = isProgramTimeout && words[HAS_TIMEOUTS] !== 0
+    words[this.#at + KIND] = canTimeOut ? TIME_OUT : WAKE
+    words[this.#at + WORD] = word
+    words[this.#at + CAN_TIME_OUT] = canTimeOut ? 1 : 0
+    words[this.#at + TICKET] = words[QUEUE_TICKET]++
+    words[this.#at + PARK_COUNT] = 0
+    this.#streak.clear()
+    this.#yield(SLEEPING)
+    const isWoken = words[this.#at + STATUS] === READY
+    if (!isWoken) this.nowMs += timeoutMs
+    this.done(isWoken ? WAKE : TIME_OUT, word, 0, 0, 0)
+    return isWoken
+  }
+
+  /** Ends the sleep of up to `count` agents, those who have slept longest first. Returns how many. */
+  wake(word: number, count: number): number {
+    const words = this.#words
+    const record = this.#control.stepAt(words[STEPS] - 1)
+    let woken = 0
+    for (; woken < count; woken++) {
+      let first = -1
+      for (let agent = 0; agent < words[AGENT_COUNT]; agent++) {
+        const at = this.#control.agentAt(agent)
+        if (words[at + STATUS] !== SLEEPING || words[at + WORD] !== word) continue
+        if (first < 0 || words[at + TICKET] < words[this.#control.agentAt(first) + TICKET]) first = agent
+      }
+      if (first < 0) break
+      words[this.#control.agentAt(first) + STATUS] = READY
+      words[this.#control.agentAt(first) + KIND] = WAKE
+      words[record + WOKEN] |= 1 << first
+    }
+    return woken
+  }
+
+  /** A step without an effect on memory. */
+  pass(kind: typeof AWAIT_CRASH | typeof END): void {
+    this.before(kind, -1)
+    this.done(kind, -1, 0, 0, 0)
+  }
+
+  /** A plain access to memory that is only accessed plainly: no step, but noted for the search for data races. */
+  note(kind: number, word: number, count: number): void {
+    const words = this.#words
+    if (this.#isHalted || words[NOTES] === MAX_NOTES) return
+    const note = this.#control.noteAt(words[NOTES]++)
+    words[note] = this.#self
+    words[note + 1] = kind
+    words[note + 2] = word
+    words[note + 3] = count
+  }
+
+  /** The agent's program is over, or was stopped. The turn goes to another, and the agent waits for the next schedule. */
+  end(): void {
+    const words = this.#words
+    const wasStopped = words[this.#at + STATUS] === CRASHED
+    // What a crashed agent did on its way out, it never did.
+    if (wasStopped) this.#region.set(this.#savedRegion)
+    this.isStepping = false
+    // A program that fails before its first operation is a mistake in the scenario.
+    if (words[PHASE] === GATHERING) this.#finish(FINISHED)
+    if (words[PHASE] !== ABORTING) {
+      if (!wasStopped) words[this.#at + STATUS] = DONE
+      const next = this.#decide()
+      if (next >= 0) this.#give(next)
+    }
+    if (add(words, IDLE, 1) + 1 === words[AGENT_COUNT]) notify(words, IDLE)
+  }
+
+  #park(kind: number, word: number): void {
+    const pairs = readsValue(kind) && !writesValue(kind) && kind !== WAIT ? this.#streak.loopAt(word) : []
+    const words = this.#words
+    words[this.#at + PARK_COUNT] = Math.min(pairs.length, MAX_PARK_WORDS)
+    pairs.slice(0, MAX_PARK_WORDS).forEach(([parkedWord, value], pair) => {
+      words[this.#at + PARK + pair * 2] = parkedWord
+      words[this.#at + PARK + pair * 2 + 1] = value
+    })
+  }
+
+  /** Lets the others go on until it is this agent's turn. */
+  #yield(status: typeof READY | typeof SLEEPING): void {
+    const words = this.#words
+    words[this.#at + STATUS] = status
+    if (words[PHASE] === GATHERING) this.#gatherNext()
+    else {
+      const next = this.#decide()
+      if (next < 0) this.#halt()
+      if (next !== this.#self) {
+        this.#give(next)
+        this.#awaitTurn()
+      }
+    }
+    if (words[PHASE] === ABORTING) this.#halt()
+    if (words[this.#at + MUST_CRASH] === 0) return
+    words[this.#at + STATUS] = CRASHED
+    this.#savedRegion.set(this.#region)
+    this.#halt()
+  }
+
+  #gatherNext(): void {
+    const words = this.#words
+    if (this.#self + 1 < words[AGENT_COUNT]) {
+      this.#give(this.#self + 1)
+      this.#awaitTurn()
+      return
+    }
+    words[PHASE] = RUNNING
+    const next = this.#decide()
+    if (next === this.#self) return
+    if (next >= 0) this.#give(next)
+    if (next >= 0) this.#awaitTurn()
+  }
+
+  /** Returns the agent whose turn it is; -1 where the schedule has ended. */
+  #decide(): number {
+    const decision = this.#nextChoice.make()
+    if ('outcome' in decision) {
+      this.#finish(decision.outcome)
+      return -1
+    }
+    const agent = agentOf(decision.choice)
+    if (isCrash(decision.choice)) this.#words[this.#control.agentAt(agent) + MUST_CRASH] = 1
+    return agent
+  }
+
+  #violate(violation: string): never {
+    this.#control.writeText(MAX_AGENTS, VIOLATION_BYTES, violation)
+    this.#finish(VIOLATED)
+    this.#halt()
+  }
+
+  /** Everybody who has not ended unwinds. */
+  #finish(outcome: number): void {
+    const words = this.#words
+    words[OUTCOME] = outcome
+    words[PHASE] = ABORTING
+    for (let agent = 0; agent < words[AGENT_COUNT]; agent++) {
+      const status = words[this.#control.agentAt(agent) + STATUS]
+      const isStopped = status === STARTING || status === READY || status === SLEEPING
+      if (isStopped && agent !== this.#self) this.#give(agent)
+    }
+  }
+
+  #halt(): never {
+    this.#isHalted = true
+    throw new Halt()
+  }
+
+  #give(agent: number): void {
+    const turn = this.#control.agentAt(agent) + TURN
+    store(this.#words, turn, 1)
+    notify(this.#words, turn)
+  }
+
+  #awaitTurn(): void {
+    const turn = this.#at + TURN
+    for (let look = 0; look < LOOKS && load(this.#words, turn) === 0; look++);
+    while (load(this.#words, turn) === 0) wait(this.#words, turn, 0)
+    store(this.#words, turn, 0)
+  }
+}

@@ -1,0 +1,29 @@
+/**
+ * One choice of a schedule: the agent that takes its next step, or the agent that stops for ever.
+ * As a number, so that it can stand in shared memory.
+ */
+const CRASH_BIT = 16
+const AGENT_MASK = 15
+
+export function stepOf(agent: number): number {
+  return agent
+}
+
+export function crashOf(agent: number): number {
+  return agent | CRASH_BIT
+}
+
+export function agentOf(choice: number): number {
+  return choice & AGENT_MASK
+}
+
+export function isCrash(choice: number): boolean {
+  return (choice & CRASH_BIT) !== 0
+}
+
+/** The agents in a mask, lowest first. */
+export function agentsIn(mask: number): number[] {
+  const agents: number[] = []
+  for (let agent = 0; mask >>> agent !== 0; agent++) if ((mask >>> agent) & 1) agents.push(agent)
+  return agents
+}

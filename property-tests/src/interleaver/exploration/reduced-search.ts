@@ -1,0 +1,188 @@
+import { agentOf, agentsIn, crashOf, isCrash, stepOf } from '../choice.js'
+import { MAX_AGENTS } from '../control.js'
+import type { Crew, Plan } from '../crew.js'
+import type { Execution } from '../execution.js'
+import { AWAIT_CRASH, areDependent, changesQueue, readsValue, writesValue } from '../operation.js'
+import { crashCandidates } from './crash-candidates.js'
+import type { Search } from './search.js'
+
+interface Node {
+  readonly enabled: number
+  readonly kinds: readonly number[]
+  readonly words: readonly number[]
+  choice: number
+  /** Agents whose next step has been taken here, with all that follows from it. */
+  done: number
+  /** Agents whose next step is to be taken here. */
+  wanted: number
+  /** Agents that need not be tried: their next step was taken earlier, and nothing since then depends on it. */
+  readonly asleep: number
+  crashes: number
+}
+
+/**
+ * Every schedule, without any bound, but of those that differ only in the order of independent steps just one: dynamic
+ * partial-order reduction (Flanagan and Godefroid, 2005) with sleep sets. Where a step turns out to depend on an earlier
+ * one of another agent, and nothing between forces their order, the other order is tried too.
+ *
+ * A crash has no order of its own (see crash-candidates.ts): it is tried at each of its places, whatever else is skipped.
+ */
+export class ReducedSearch implements Search {
+  readonly #crew: Crew
+  readonly #stack: Node[] = []
+  #asleep = 0
+  #isDone = false
+
+  constructor(crew: Crew) {
+    this.#crew = crew
+  }
+
+  next(): Plan | undefined {
+    if (this.#isDone) return undefined
+    return { choices: this.#stack.map(({ choice }) => choice), asleep: this.#asleep }
+  }
+
+  learn(execution: Execution): void {
+    const known = this.#stack.length
+    for (let step = known; step < execution.steps; step++) this.#stack.push(this.#nodeAt(execution, step))
+    this.#wantReversals(execution, known)
+    this.#backtrack()
+  }
+
+  #nodeAt(execution: Execution, step: number): Node {
+    const choice = execution.choiceAt(step)
+    const chosen = 1 << agentOf(choice)
+    return {
+      enabled: execution.enabledAt(step),
+      kinds: Array.from({ length: MAX_AGENTS }, (_, agent) => execution.pendingKindAt(step, agent)),
+      words: Array.from({ length: MAX_AGENTS }, (_, agent) => execution.pendingWordAt(step, agent)),
+      choice,
+      done: chosen,
+      wanted: chosen,
+      asleep: execution.asleepAt(step),
+      crashes: crashCandidates(execution, step, this.#crew.crashable),
+    }
+  }
+
+  /** For each state that is new, and each agent: the latest step that its next one races with. */
+  #wantReversals(execution: Execution, known: number): void {
+    const clocks = new Clocks(execution)
+    for (let step = 0; step <= execution.steps; step++) {
+      if (step >= known) {
+        for (const agent of agentsIn(execution.aliveAt(step))) this.#wantReversal(execution, clocks, step, agent)
+      }
+      if (step < execution.steps) clocks.advance(step)
+    }
+  }
+
+  #wantReversal(execution: Execution, clocks: Clocks, step: number, agent: number): void {
+    const kind = execution.pendingKindAt(step, agent)
+    const word = execution.pendingWordAt(step, agent)
+    for (let earlier = step - 1; earlier >= 0; earlier--) {
+      const choice = execution.choiceAt(earlier)
+      const other = agentOf(choice)
+      if (other === agent || isCrash(choice)) continue
+      if (!areDependent(kind, word, execution.kindAt(earlier), execution.wordAt(earlier))) continue
+      if (clocks.isBefore(earlier, other, agent)) continue
+      const node = this.#stack[earlier]
+      if ((node.enabled >>> agent) & 1) node.wanted |= 1 << agent
+      else {
+        // Somebody who can run there, and whose step leads to the one of the agent.
+        const leading = agentsIn(node.enabled).find((candidate) => clocks.leads(earlier, candidate, agent))
+        node.wanted |= leading === undefined ? node.enabled : 1 << leading
+      }
+      return
+    }
+  }
+
+  #backtrack(): void {
+    for (let node = this.#stack.at(-1); node !== undefined; node = this.#stack.at(-1)) {
+      const open = node.wanted & node.enabled & ~node.done & ~node.asleep
+      if (open !== 0) {
+        const agent = agentsIn(open)[0]
+        this.#asleep = this.#asleepAfter(node, agent)
+        node.choice = stepOf(agent)
+        node.done |= 1 << agent
+        return
+      }
+      if (node.crashes !== 0) {
+        const agent = agentsIn(node.crashes)[0]
+        node.crashes &= ~(1 << agent)
+        // What was done here does not sleep: a crash after one of those steps would not stand at its place.
+        this.#asleep = node.asleep & ~(1 << agent)
+        node.choice = crashOf(agent)
+        return
+      }
+      this.#stack.pop()
+    }
+    this.#isDone = true
+  }
+
+  #asleepAfter({ asleep, done, kinds, words }: Node, agent: number): number {
+    let remaining = (asleep | done) & ~(1 << agent)
+    for (const other of agentsIn(remaining)) {
+      if (areDependent(kinds[agent], words[agent], kinds[other], words[other])) remaining &= ~(1 << other)
+    }
+    return remaining
+  }
+}
+
+/** Which step comes before which, by dependence: vector clocks of step numbers. */
+class Clocks {
+  readonly #execution: Execution
+  readonly #agents: number[][] = Array.from({ length: MAX_AGENTS }, () => new Array<number>(MAX_AGENTS).fill(-1))
+  readonly #writes = new Map<number, number[]>()
+  readonly #reads = new Map<number, number[]>()
+  readonly #queues = new Map<number, number[]>()
+  #crash: number[] | undefined
+  /** The first step of each agent behind a given one is found through these. */
+  readonly #stepsOf: number[][] = Array.from({ length: MAX_AGENTS }, () => [])
+
+  constructor(execution: Execution) {
+    this.#execution = execution
+  }
+
+  /** Whether this step, by `other`, comes before whatever `agent` does next. */
+  isBefore(step: number, other: number, agent: number): boolean {
+    return this.#agents[agent][other] >= step
+  }
+
+  /** Whether a step of `candidate` behind `step` comes before whatever `agent` does next. */
+  leads(step: number, candidate: number, agent: number): boolean {
+    const first = this.#stepsOf[candidate].find((own) => own > step)
+    return first !== undefined && this.#agents[agent][candidate] >= first
+  }
+
+  advance(step: number): void {
+    const choice = this.#execution.choiceAt(step)
+    const agent = agentOf(choice)
+    const clock = this.#agents[agent]
+    clock[agent] = step
+    this.#stepsOf[agent].push(step)
+    if (isCrash(choice)) {
+      this.#crash = clock.slice()
+      return
+    }
+    const kind = this.#execution.kindAt(step)
+    if (kind === AWAIT_CRASH) join(clock, this.#crash)
+    const word = this.#execution.wordAt(step)
+    if (readsValue(kind) || writesValue(kind)) join(clock, this.#writes.get(word))
+    if (writesValue(kind)) join(clock, this.#reads.get(word))
+    if (changesQueue(kind)) join(clock, this.#queues.get(word))
+    if (writesValue(kind)) this.#writes.set(word, clock.slice())
+    if (readsValue(kind)) this.#reads.set(word, joined(clock, this.#reads.get(word)))
+    if (changesQueue(kind)) this.#queues.set(word, clock.slice())
+    for (const woken of agentsIn(this.#execution.wokenAt(step))) join(this.#agents[woken], clock)
+  }
+}
+
+function join(clock: number[], other: readonly number[] | undefined): void {
+  if (other === undefined) return
+  for (let agent = 0; agent < clock.length; agent++) if (other[agent] > clock[agent]) clock[agent] = other[agent]
+}
+
+function joined(clock: readonly number[], other: readonly number[] | undefined): number[] {
+  const both = clock.slice()
+  join(both, other)
+  return both
+}

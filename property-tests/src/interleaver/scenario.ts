@@ -1,0 +1,86 @@
+import type { HeapRegion, HeapRegionHandle, Layout, PeerId } from '@isthmus/sync'
+
+/** What an agent's program gets besides the memory. */
+export interface AgentTools<T> {
+  readonly handle: HeapRegionHandle
+  readonly layout: Layout<T>
+  /** Attaches to the region. In `prepare` it is no part of the schedule; in `run`, each of its operations is a step. */
+  attach(): HeapRegion<T>
+  /** Waits until an agent has crashed; undefined where none did and none can any more. */
+  awaitCrash(): PeerId | undefined
+}
+
+/**
+ * One agent of a scenario. `prepare` runs before the schedule begins, one agent after the other, and every operation of
+ * `run` is a step. What `run` returns, as plain data, is given to the scenario's `check`.
+ */
+export interface AgentProgram<T> {
+  prepare(tools: AgentTools<T>): unknown
+  // biome-ignore lint/suspicious/noExplicitAny: what prepare returned; `agent` below ties the two types together.
+  run(prepared: any, tools: AgentTools<T>): unknown
+}
+
+/** Ties the layout to what `prepare` attaches, and what that returns to what `run` takes. */
+export function agent<T, P>(
+  _layout: Layout<T>,
+  program: { prepare(tools: AgentTools<T>): P; run(prepared: P, tools: AgentTools<T>): unknown },
+): AgentProgram<T> {
+  return program
+}
+
+/** How an agent's program ended. */
+export type AgentEnd =
+  | { readonly how: 'returned'; readonly value: unknown }
+  | { readonly how: 'threw'; readonly code: string; readonly message: string; readonly stack: string }
+  | { readonly how: 'crashed' }
+  | { readonly how: 'unfinished' }
+
+/** How a schedule ended, for `check`. */
+export interface Ending {
+  /** By name of the agent. An agent that throws fails the schedule before `check` is asked. */
+  readonly agents: Readonly<Record<string, AgentEnd>>
+  /** What the agent returned; undefined where it crashed. */
+  returned(agent: string): unknown
+  readonly crashed: string | undefined
+  readonly region: RegionWords
+}
+
+/** The region's memory, for invariants and checks. */
+export interface RegionWords {
+  readonly words: Int32Array
+  readonly rootByteOffset: number
+}
+
+/** A name for a word of the root, and how to show its values. */
+export interface WordName {
+  readonly byteOffset: number
+  readonly name: string
+  show?(value: number): string
+}
+
+/** A small case of which every schedule is to be seen. */
+export interface Scenario<T = unknown> {
+  readonly name: string
+  /** What each agent does and what must hold, in a sentence or two. */
+  readonly about: string
+  readonly layout: Layout<T>
+  /** The words of the layout, from the start of the root on. */
+  readonly wordNames: readonly WordName[]
+  /** Bytes of the root, from here to its end, that are only accessed plainly: a data race there fails the schedule. */
+  readonly plainFromByteOffset?: number
+  /** Changes the memory before anybody attaches. */
+  setUp?(region: RegionWords): void
+  readonly agents: Readonly<Record<string, AgentProgram<T>>>
+  /** The agents of which one may crash, at any of its operations. */
+  readonly mayCrash?: readonly string[]
+  /** Whether a wait of less than WAIT_SLICE_MS may end by its timeout. All other waits end by a notify only. */
+  readonly hasTimeouts?: boolean
+  /** Asked after every step; says what is wrong. */
+  invariant?(region: RegionWords): string | undefined
+  /** Asked at the end of every schedule; says what is wrong. */
+  check(ending: Ending): string | undefined
+}
+
+export function scenario<T>(definition: Scenario<T>): Scenario<T> {
+  return definition
+}

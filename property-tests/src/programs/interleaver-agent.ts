@@ -1,0 +1,31 @@
+import { workerData } from 'node:worker_threads'
+import { AgentRunner } from '../interleaver/agent/agent-runner.js'
+import { isolate } from '../interleaver/agent/isolation.js'
+import { Turn } from '../interleaver/agent/turn.js'
+import { Control } from '../interleaver/control.js'
+import type { AgentTask } from '../interleaver/crew.js'
+
+/** The thread of one agent: everything that can be replaced is replaced before the packages are imported. */
+
+const {
+  control: controlBuffer,
+  handle,
+  scenarioName,
+  agent,
+  rootByteOffset,
+  plainFromByte,
+  ready,
+}: AgentTask = workerData
+const control = new Control(controlBuffer)
+const words = new Int32Array(handle.buffer)
+let invariant = (): string | undefined => undefined
+const turn = new Turn(control, agent, words, () => invariant())
+isolate(handle.buffer, plainFromByte, turn)
+
+const { HeapRegion } = await import('@isthmus/sync')
+const { scenarioNamed } = await import('../interleaver/scenarios/index.js')
+const scenario = scenarioNamed(scenarioName)
+const region = { words, rootByteOffset }
+if (scenario.invariant !== undefined) invariant = () => scenario.invariant?.(region)
+ready.postMessage('ready')
+new AgentRunner(control, agent, turn, scenario, handle, HeapRegion.attach).run()
