@@ -4,6 +4,7 @@ import type * as fs from 'node:fs'
 import type { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import type * as sync from '@isthmus/sync'
+import { vi } from 'vitest'
 import type * as shm from '../../src/index.js'
 
 /** What a child's program has at hand. It must use nothing else: its text is sent to the child. */
@@ -37,6 +38,9 @@ export interface ChildOptions {
 const PACKAGE_DIRECTORY = fileURLToPath(new URL('../..', import.meta.url))
 const WATCHDOG_MS = 60_000
 const running = new Set<Child<unknown>>()
+
+// A process takes its time to start where the machine is busy.
+vi.setConfig({ testTimeout: 2 * WATCHDOG_MS })
 
 /** To be called after each test. */
 export async function endAllChildren(): Promise<void> {
