@@ -1,9 +1,25 @@
+import { closeSync, constants, openSync } from 'node:fs'
 import { unsupported } from '../native/support.js'
-import type { Mapper, MapperName } from './mapping.js'
+import type { Mapper, MapperName, Mapping } from './mapping.js'
 import { mapWithMmapIo } from './mmap-io.js'
 import { mapOverlay } from './overlay.js'
 import { doesOverlayWork } from './self-test.js'
 import { mapView } from './view.js'
+
+/**
+ * Maps a file in the way that was asked for, or in the best one that works here. A mapping keeps the open file description
+ * that it was made through, and with it every lock that belongs to it; the locks that prove a thread's life have to end
+ * with its descriptor, so the mapping is made through a description of its own.
+ */
+export function mapOwnDescription(fd: number, byteLength: number, name: MapperName | undefined): Mapping {
+  const map = chooseMapper(name)
+  const second = openSync(`/proc/self/fd/${fd}`, constants.O_RDWR)
+  try {
+    return map(second, byteLength)
+  } finally {
+    closeSync(second)
+  }
+}
 
 /** The mapper that was asked for, or the best one that works here. */
 export function chooseMapper(name: MapperName | undefined): Mapper {

@@ -9,7 +9,8 @@ const unmapping = new FinalizationRegistry<{ address: number; byteLength: number
 
 /**
  * The fallback where the overlay does not work: a plain ArrayBuffer over the mapped file. Atomics work on it, all but
- * waiting, which goes through the futex anyway; only posting the buffer to another thread copies instead of sharing.
+ * waiting, which goes through the futex anyway; only posting the buffer to another thread copies instead of sharing. A
+ * thread that ends without closing leaves its mapping to the process: nothing of JavaScript runs at a thread's end.
  */
 export function mapView(fd: number, byteLength: number): Mapping {
   const address = mapFile(fd, byteLength)

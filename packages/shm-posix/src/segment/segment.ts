@@ -24,7 +24,7 @@ import {
   writeHeader,
 } from '@isthmus/sync'
 import { OfdLiveness } from '../liveness/ofd-liveness.js'
-import { chooseMapper } from '../mapping/mapper.js'
+import { mapOwnDescription } from '../mapping/mapper.js'
 import type { MapperName, Mapping } from '../mapping/mapping.js'
 import { allocate, openAnonymousFile } from '../native/anonymous-file.js'
 import { libc } from '../native/libc.js'
@@ -245,7 +245,7 @@ export class Segment<T> extends AttachedRegion<T> {
   static #initialize<T>(fd: number, location: Location, layout: Layout<T>, options: AttachOptions): Segment<T> {
     const plan = planHeader(layout)
     const segmentId = randomBytes(8)
-    const mapping = chooseMapper(options.mapper)(fd, plan.byteLength)
+    const mapping = mapOwnDescription(fd, plan.byteLength, options.mapper)
     return Segment.#mapped(mapping, () => {
       const segment = new Segment(
         fd,
@@ -302,7 +302,7 @@ export class Segment<T> extends AttachedRegion<T> {
     facts: HeaderFacts,
     options: OpenOptions,
   ): Segment<T> {
-    const mapping = chooseMapper(options.mapper)(fd, facts.byteLength)
+    const mapping = mapOwnDescription(fd, facts.byteLength, options.mapper)
     return Segment.#mapped(mapping, () => {
       const segment = new Segment(fd, mapping, location, layout, facts.rootByteOffset, facts.regionId, options)
       if (facts.bootId !== currentBootId()) segment.#recoverAfterBoot(options.recover === true)
