@@ -495,17 +495,18 @@ export class Consumer<T = Uint8Array> {
   /** Blocks until there is something to look at: data, or another word in the producer's role. */
   #waitForData(deadline: number): boolean {
     if (nowMs() >= deadline) return false
-    if (this.#producerRole.isHeldBySelf()) {
-      throw new IsthmusError(
-        'EDEADLK',
-        'Waiting for a message: the producer of this ring belongs to this very thread, which would block for ever. Send first.',
-      )
-    }
     // Compared with the role as it was judged, not as it is now: the producer may have closed in between.
     const isWorthALook = () => {
       return (
         Atomics.load(this.words, this.#writeIndex) !== this.#position ||
         this.#producerRole.word !== this.#judgedRoleWord
+      )
+    }
+    if (isWorthALook()) return true
+    if (this.#producerRole.isHeldBySelf()) {
+      throw new IsthmusError(
+        'EDEADLK',
+        'Waiting for a message: the producer of this ring belongs to this very thread, which would block for ever. Send first.',
       )
     }
     return this.#dataEvents.waitSync(isWorthALook, deadline, () => this.#producerRole.settle())

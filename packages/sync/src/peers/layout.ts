@@ -29,10 +29,10 @@
  * |-------|-------|--------------------------------------------------------------------------------------------------|
  * | FREE  | free  | nobody; everything of this generation was given back                                             |
  * | FREE  | taken | somebody is claiming the slot, or letting it go                                                  |
- * | LIVE  | taken | attached; or a claimer has just proven the last holder's death and is about to store DEAD        |
+ * | LIVE  | taken | attached; or its holder died and a claimer took the hold, which is about to store DEAD           |
  * | LIVE  | free  | the holder died; nothing of it has been swept                                                    |
  * | DEAD  | taken | the holder of this generation is proven dead and is being swept                                  |
- * | DEAD  | free  | the sweeper died as well; the next claimer sweeps again                                          |
+ * | DEAD  | free  | proven dead and not swept yet, or the sweeper died as well: the next claimer sweeps              |
  */
 export const PEER_SLOT_BYTES = 64
 export const STATE_WORD = 0

@@ -32,7 +32,8 @@ import { MAX_PEERS } from '../peers/peer-id.js'
  * | state           | the creator: READY; a remover, under  | every opener, | RETIRED and still named: whoever meets it next  |
  * |                 | the header lock: RETIRED              | under the lock| under the lock completes the removal            |
  * | boot id         | the creator; the first opener after a | every opener, | the next opener finds another boot id still and |
- * |                 | boot, under the lock, when recovered  | under the lock| recovers again                                  |
+ * |                 | boot, under the lock: of a clean file | under the lock| recovers again; of a clean file, slots that are |
+ * |                 | before its sweep, else when recovered |               | not swept yet are when they are taken           |
  * | flushed, check- | whoever flushes a file, under the     | the first     | the checksum does not fit: the file counts as   |
  * | sum             | lock                                  | opener after  | not flushed                                     |
  * |                 |                                       | a boot        |                                                 |
