@@ -37,6 +37,10 @@ export type IsthmusErrorCode =
   | 'ERR_ISTHMUS_UNCLEAN'
   /** This platform, runtime, file system or option is not supported. */
   | 'ERR_ISTHMUS_UNSUPPORTED'
+  /** Unlocking, releasing or waiting with something that this handle does not hold. */
+  | 'ERR_ISTHMUS_NOT_HELD'
+  /** A mutex that one of its owners gave up for good. */
+  | 'ERR_ISTHMUS_ABANDONED'
   /** A blocking wait that only the waiting thread itself could end. */
   | 'EDEADLK'
 
@@ -79,5 +83,20 @@ export class IsthmusTypeError extends TypeError {
   constructor(code: IsthmusErrorCode, message: string) {
     super(message)
     this.code = code
+  }
+}
+
+/** @throws AbortError where the signal has aborted. */
+export function throwIfAborted(signal: { readonly aborted: boolean; readonly reason?: unknown } | undefined): void {
+  if (signal?.aborted) throw new AbortError(signal.reason)
+}
+
+/** A wait that was ended by its AbortSignal, in the shape of Node.js's own; `cause` is the signal's reason. */
+export class AbortError extends Error {
+  override readonly name: string = 'AbortError'
+  readonly code: string = 'ABORT_ERR'
+
+  constructor(reason: unknown) {
+    super('The wait was aborted', { cause: reason })
   }
 }

@@ -1,15 +1,44 @@
+export {
+  type Barrier,
+  type BarrierDescription,
+  type BarrierMemberDescription,
+  type BarrierOptions,
+  barrier,
+  type OnMemberDeath,
+} from './barrier/barrier.js'
+export type { BarrierMember } from './barrier/barrier-member.js'
+export { type Condvar, type CondvarDescription, condvar, type Predicate } from './condvar/condvar.js'
 export * from './errors.js'
+export { type Futex, futex } from './futex/futex.js'
 export * from './layout/fields.js'
 export { type Attached, alignUp, type Layout, MAX_ALIGNMENT, type WordPair } from './layout/layout.js'
 export { struct } from './layout/struct.js'
+export { type Mutex, type MutexDescription, mutex } from './mutex/mutex.js'
+export type { MutexGuard } from './mutex/mutex-guard.js'
 export { generationOf, MAX_PEERS, type PeerId, slotOf } from './peers/peer-id.js'
 export { PeerTable, type Sweep } from './peers/peer-table.js'
-export type { Liveness, PeerDescription, Peers } from './peers/peers.js'
+export type { Liveness, LoopId, PeerDescription, PeerIdentity, Peers } from './peers/peers.js'
 export { AttachedRegion, type Attachment } from './region/attached-region.js'
 export * from './region/header.js'
 export { HeapRegion, type HeapRegionHandle, type HeapRegionOptions } from './region/heap-region.js'
 export { assertOpen, closedError, type Region } from './region/region.js'
-export { deadlineAfter, nowMs } from './waiting/deadline.js'
+export type { ReadGuard, WriteGuard } from './rw-lock/rw-guards.js'
+export { type RwLock, type RwLockDescription, rwLock } from './rw-lock/rw-lock.js'
+export {
+  type Permit,
+  type PermitHolder,
+  type Semaphore,
+  type SemaphoreDescription,
+  type SemaphoreOptions,
+  semaphore,
+} from './semaphore/semaphore.js'
+export type { Condition } from './waiting/condition.js'
+export { deadlineAfter, nowMs, type TimeoutOptions, type WaitOptions } from './waiting/deadline.js'
 export { EVENT_COUNT_BYTES, EventCount } from './waiting/event-count.js'
-export { AdaptiveSpin } from './waiting/spin.js'
-export { WAIT_SLICE_MS, type Waiter } from './waiting/waiter.js'
+export { eventLoop, type WaitFor } from './waiting/event-loop.js'
+export type { Signal } from './waiting/host.js'
+export { PollingProbe } from './waiting/polling-probe.js'
+export { TaskQueue } from './waiting/task-queue.js'
+export { WAITABLE, type Waitable, waitAny } from './waiting/wait-any.js'
+export { WAIT_SET_BYTES, WaitSet } from './waiting/wait-set.js'
+export { safetyNet, type Waiter } from './waiting/waiter.js'

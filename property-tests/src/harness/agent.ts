@@ -63,13 +63,13 @@ export class Agent {
   }
 
   /** Asks for something and waits for the answer; fails with the code of what the agent threw. */
-  call<R>(operation: string, parameters: unknown = undefined): Promise<R> {
+  call<R>(operation: string, parameters: unknown = undefined, timeoutMs = ANSWER_TIMEOUT_MS): Promise<R> {
     const id = this.#nextId++
     const request: Request = { id, operation, parameters }
     const answer = new Promise<unknown>((resolve, reject) => this.#waiting.set(id, { resolve, reject }))
     if (this.#runner instanceof Worker) this.#runner.postMessage(request)
     else this.#runner.send(request)
-    return withWatchdog(answer, `${operation} of an agent`) as Promise<R>
+    return withWatchdog(answer, `${operation} of an agent`, timeoutMs) as Promise<R>
   }
 
   /** Asks for something that never ends by itself. */
@@ -104,10 +104,10 @@ export class Agent {
   }
 }
 
-async function withWatchdog<R>(answer: Promise<R>, what: string): Promise<R> {
+async function withWatchdog<R>(answer: Promise<R>, what: string, timeoutMs = ANSWER_TIMEOUT_MS): Promise<R> {
   let watchdog: NodeJS.Timeout | undefined
   const timeout = new Promise<never>((_, reject) => {
-    watchdog = setTimeout(() => reject(new Error(`Waited ${ANSWER_TIMEOUT_MS} ms for ${what}`)), ANSWER_TIMEOUT_MS)
+    watchdog = setTimeout(() => reject(new Error(`Waited ${timeoutMs} ms for ${what}`)), timeoutMs)
   })
   try {
     return await Promise.race([answer, timeout])

@@ -1,6 +1,7 @@
 import { readdirSync, rmSync } from 'node:fs'
 import { threadId } from 'node:worker_threads'
 import { Segment } from '@isthmus/shm-posix'
+import { pruneFifos } from '../../../packages/shm-posix/src/waiting/fifo-removal.js'
 
 const prefix = `isthmus-test-${process.pid}-${threadId}-`
 let count = 0
@@ -11,8 +12,9 @@ export function uniqueName(): string {
   return `/${prefix}${count}`
 }
 
-/** Removes whatever the tests of this process left under such names. */
+/** Removes whatever the tests of this process left under such names, and the FIFOs of all agents that were killed. */
 export function removeTestSegments(): void {
+  pruneFifos()
   for (const fileName of readdirSync('/dev/shm')) {
     if (fileName.startsWith(prefix)) rmSync(`/dev/shm/${fileName}`, { force: true, recursive: true })
   }

@@ -9,7 +9,18 @@ import {
   roleWord,
   slotOfRole,
   stateOfRole,
+  VACANT,
 } from './layout.js'
+
+/** Who has a role, and for the how-manieth time it is given out. */
+export interface RoleDescription {
+  readonly state: 'vacant' | 'held' | 'closed' | 'died'
+  readonly epoch: number
+  /** Undefined unless the role is held. */
+  readonly holder: PeerDescription | undefined
+}
+
+const ROLE_STATE_NAMES = { [VACANT]: 'vacant', [HELD]: 'held', [CLOSED]: 'closed', [DIED]: 'died' } as const
 
 /** A role of which one agent at a time is the holder, and which survives the holder's death. See layout.ts. */
 export class Role {
@@ -51,10 +62,12 @@ export class Role {
     this.#replace(word, roleWord(epochOfRole(word), CLOSED, slotOfRole(word)))
   }
 
-  /** For a sweep: the dead peer no longer has the role. */
-  sweep(deadPeer: PeerId): void {
+  /** For a sweep: the dead peer no longer has the role. Returns whether it had. */
+  sweep(deadPeer: PeerId): boolean {
     const word = this.word
-    if (stateOfRole(word) === HELD && slotOfRole(word) === slotOf(deadPeer)) this.#replaceByDied(word)
+    const hadRole = stateOfRole(word) === HELD && slotOfRole(word) === slotOf(deadPeer)
+    if (hadRole) this.#replaceByDied(word)
+    return hadRole
   }
 
   /**
@@ -76,10 +89,22 @@ export class Role {
     return stateOfRole(word) === HELD && slotOfRole(word) === slotOf(this.#region.peers.self)
   }
 
-  /** Who has, or had, the role: for messages. */
-  describeHolder(): PeerDescription | undefined {
-    const holder = this.#region.peers.at(slotOfRole(this.word))
-    return holder === undefined ? undefined : this.#region.peers.describe(holder)
+  /** The peer that has the role, dead or alive: none, or one. */
+  holders(): PeerId[] {
+    const { word } = this
+    const holder = stateOfRole(word) === HELD ? this.#region.peers.at(slotOfRole(word)) : undefined
+    return holder === undefined ? [] : [holder]
+  }
+
+  /** For tools. Changes nothing, so a holder that died may still stand as one, with `isDead`. */
+  describe(): RoleDescription {
+    const { word } = this
+    const [holder] = this.holders()
+    return {
+      state: ROLE_STATE_NAMES[stateOfRole(word)],
+      epoch: epochOfRole(word),
+      holder: holder === undefined ? undefined : this.#region.peers.describe(holder),
+    }
   }
 
   /** A slot that is no longer LIVE had its holder proven dead, and is being swept or has been. */

@@ -1,16 +1,25 @@
 import {
+  type Condition,
   closedError,
   deadlineAfter,
   EventCount,
+  eventLoop,
   IsthmusError,
   IsthmusRangeError,
   nowMs,
   PeerDiedError,
+  PollingProbe,
+  TaskQueue,
+  type TimeoutOptions,
+  throwIfAborted,
+  WAITABLE,
+  type Waitable,
+  type WaitFor,
+  type WaitOptions,
 } from '@isthmus/sync'
 import type { Decoder } from '../codec.js'
 import { corruptError, IncompleteMessageError } from '../errors.js'
-import { CLOSED, HELD, type RoleState, stateOfRole, VACANT } from '../role/layout.js'
-import { PollingProbe } from '../role/polling-probe.js'
+import { CLOSED, DIED, epochOfRole, HELD, type RoleState, stateOfRole, VACANT } from '../role/layout.js'
 import { Role } from '../role/role.js'
 import {
   arePositionsValid,
@@ -39,11 +48,6 @@ export interface ConsumerOptions<T> {
    * Where it can return null or undefined, tell them from the end by iterating over the consumer.
    */
   readonly decode: Decoder<T>
-}
-
-export interface ReceiveOptions {
-  /** How long to wait for a message, in milliseconds; without end if not given. */
-  readonly timeoutMs?: number
 }
 
 export interface ChunkOptions {
@@ -76,7 +80,7 @@ const EMPTY_RECORDS_MAX = 1024
 export type DrainCallback = (bytes: Uint8Array, byteOffset: number, byteLength: number) => void
 
 /**
- * The receiving side of an SPSC ring: gives private copies (`tryReceive`, `receiveSync`), or shows messages in place
+ * The receiving side of an SPSC ring: gives private copies (`tryReceive`, `receiveSync`, `receive`), or shows messages in place
  * (`drain`). `undefined` means nothing yet, or timed out; `null` means that the producer closed and everything was
  * received. If the producer dies, every message it committed is received first; then a call throws
  * `ERR_ISTHMUS_PEER_DIED`, once for each producer that died, and the handle waits for a successor.
@@ -86,7 +90,7 @@ export type DrainCallback = (bytes: Uint8Array, byteOffset: number, byteLength: 
  * for (const message of consumer) handle(message)
  * ```
  */
-export class Consumer<T = Uint8Array> {
+export class Consumer<T = Uint8Array> implements Waitable {
   /** The whole region as bytes: what drain shows. In this and the three below, a drained record is at its byte offset, if `bytes` is this array. */
   readonly bytes: Uint8Array
   /** The same as 32-bit words; the index is `byteOffset / 4`. */
@@ -132,6 +136,8 @@ export class Consumer<T = Uint8Array> {
   readonly #producerProbe = new PollingProbe()
   /** The producer's role as the last look at an empty ring found it. */
   #judgedRoleWord = 0
+  readonly #receives = new TaskQueue()
+  readonly #dataCondition: Condition
   /** The epoch whose end was told through this handle; 0 for none. */
   #toldEpoch = 0
   /** The epoch whose end was told to the consumer before this one. */
@@ -177,6 +183,13 @@ export class Consumer<T = Uint8Array> {
     }
     this.#dataEvents.reset()
     this.#forgetClose = region.onClose(() => this.close())
+    this.#dataCondition = {
+      isReady: () => this.#isWorthALook(),
+      prove: () => this.#producerRole.settle(),
+      dependsOn: () => this.#producerRole.holders(),
+    }
+    // Whoever sleeps until there is space now depends on us, and on our life.
+    this.#producerEvents.notify()
   }
 
   /**
@@ -192,6 +205,7 @@ export class Consumer<T = Uint8Array> {
    */
   drain(callback: DrainCallback, limit = Number.POSITIVE_INFINITY): number | null {
     this.#beginReading(false)
+    if (this.#receives.isBusy) return 0
     if (!(limit >= 0)) {
       throw new IsthmusRangeError(
         'ERR_ISTHMUS_INVALID_ARGUMENT',
@@ -240,6 +254,7 @@ export class Consumer<T = Uint8Array> {
    * @throws IncompleteMessageError `ERR_ISTHMUS_MESSAGE_INCOMPLETE` where a large message breaks off
    */
   tryReceive(): T | undefined | null {
+    if (this.#receives.isBusy) return undefined
     return this.#decoded(this.#tryTake(false, this.#assemble))
   }
 
@@ -251,15 +266,36 @@ export class Consumer<T = Uint8Array> {
    * @throws IsthmusError `EDEADLK` where it would wait for a producer of this very thread
    */
   receiveSync(): T | null
-  receiveSync(options: ReceiveOptions): T | undefined | null
-  receiveSync(options: ReceiveOptions = {}): T | undefined | null {
-    return this.#decoded(this.#receiveBytes(deadlineAfter(options.timeoutMs)))
+  receiveSync(options: TimeoutOptions): T | undefined | null
+  receiveSync(options: TimeoutOptions = {}): T | undefined | null {
+    return this.#decoded(this.#receiveBytesSync(deadlineAfter(options.timeoutMs)))
+  }
+
+  /**
+   * As receiveSync, without blocking the event loop. Several calls get their messages in order; while one waits,
+   * `tryReceive` returns undefined. A message is decoded when it is there, so the promise also rejects with what the
+   * decoder throws.
+   * @throws AbortError when the signal aborts; no message is lost
+   */
+  receive(): Promise<T | null>
+  receive(options: WaitOptions): Promise<T | undefined | null>
+  async receive(options: WaitOptions = {}): Promise<T | undefined | null> {
+    return this.#decoded(await this.#takeInTurn(() => this.#tryTake(false, this.#assemble), options))
   }
 
   /** Receives one message after the other, blocking the thread, until the producer closes. Throws as receiveSync. */
   *[Symbol.iterator](): Generator<T, void, undefined> {
     for (;;) {
-      const bytes = this.#receiveBytes(Number.POSITIVE_INFINITY)
+      const bytes = this.#receiveBytesSync(Number.POSITIVE_INFINITY)
+      if (bytes === null || bytes === undefined) return
+      yield this.#decoded(bytes) as T
+    }
+  }
+
+  /** Receives one message after the other, without blocking the event loop, until the producer closes. Throws as receive. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<T, void, undefined> {
+    for (;;) {
+      const bytes = await this.#takeInTurn(() => this.#tryTake(false, this.#assemble), {})
       if (bytes === null || bytes === undefined) return
       yield this.#decoded(bytes) as T
     }
@@ -273,19 +309,49 @@ export class Consumer<T = Uint8Array> {
    * @throws IsthmusRangeError `ERR_ISTHMUS_INVALID_ARGUMENT` where the chunk does not fit into `into`; nothing was received
    */
   tryReceiveChunk(options: ChunkOptions = {}): MessageChunk | undefined | null {
-    this.#chunkTarget = options.into
-    return this.#tryTake(true, this.#takeChunk)
+    if (this.#receives.isBusy) return undefined
+    return this.#tryTakeChunk(options.into)
   }
 
   /** As tryReceiveChunk, and blocks the thread until a part is there, or until `timeoutMs` is over. */
   receiveChunkSync(options?: ChunkOptions): MessageChunk | null
-  receiveChunkSync(options: ChunkOptions & ReceiveOptions): MessageChunk | undefined | null
-  receiveChunkSync(options: ChunkOptions & ReceiveOptions = {}): MessageChunk | undefined | null {
+  receiveChunkSync(options: ChunkOptions & TimeoutOptions): MessageChunk | undefined | null
+  receiveChunkSync(options: ChunkOptions & TimeoutOptions = {}): MessageChunk | undefined | null {
     const deadline = deadlineAfter(options.timeoutMs)
+    this.#assertOurTurn()
     for (;;) {
-      const chunk = this.tryReceiveChunk(options)
-      if (chunk !== undefined || !this.#waitForData(deadline)) return chunk
+      const chunk = this.#tryTakeChunk(options.into)
+      if (chunk !== undefined || !this.#waitForDataSync(deadline)) return chunk
     }
+  }
+
+  /** As receiveChunkSync, without blocking the event loop. */
+  receiveChunk(options?: ChunkOptions): Promise<MessageChunk | null>
+  receiveChunk(options: ChunkOptions & WaitOptions): Promise<MessageChunk | undefined | null>
+  receiveChunk(options: ChunkOptions & WaitOptions = {}): Promise<MessageChunk | undefined | null> {
+    return this.#takeInTurn(() => this.#tryTakeChunk(options.into), options)
+  }
+
+  /** Pending receives keep the process running; this is the default. */
+  ref(): this {
+    this.#dataEvents.setRef(true)
+    return this
+  }
+
+  /** Pending receives no longer keep the process running. */
+  unref(): this {
+    this.#dataEvents.setRef(false)
+    return this
+  }
+
+  /** For waitAny: ready when a receive would not have to wait, whether for a record, an end, or a reason to throw. */
+  [WAITABLE](): WaitFor {
+    const { word } = this.#producerRole
+    const state = stateOfRole(word)
+    const isEndOld = epochOfRole(word) === this.#toldEpoch || epochOfRole(word) === this.#inheritedEpoch
+    if (state === HELD || state === VACANT || (state === DIED && isEndOld)) this.#judgedRoleWord = word
+    const isReady = () => this.#isWorthALook() || this.#hasEndedForGood()
+    return { point: this.#dataEvents, condition: { ...this.#dataCondition, isReady } }
   }
 
   /**
@@ -302,9 +368,11 @@ export class Consumer<T = Uint8Array> {
     if (this.#isClosed) return
     this.#returnSpace()
     this.#noteTold()
+    this.#isClosed = true
+    // Our own waits end before a successor can have its own.
+    eventLoop.lookAt(this.#dataEvents)
     this.#role.close(this.#roleWord)
     this.#producerEvents.notify()
-    this.#isClosed = true
     // Ends a drain that is under way.
     this.#writePosition = this.#position
     this.#forgetClose()
@@ -315,11 +383,34 @@ export class Consumer<T = Uint8Array> {
   }
 
   /** Blocks until a whole message is there. */
-  #receiveBytes(deadline: number): Uint8Array | undefined | null {
+  #receiveBytesSync(deadline: number): Uint8Array | undefined | null {
+    this.#assertOurTurn()
     for (;;) {
       const message = this.#tryTake(false, this.#assemble)
-      if (message !== undefined || !this.#waitForData(deadline)) return message
+      if (message !== undefined || !this.#waitForDataSync(deadline)) return message
     }
+  }
+
+  /** Tries again and again, without blocking, when all receives before this one are over. */
+  async #takeInTurn<R>(tryTake: () => R | undefined, { timeoutMs, signal }: WaitOptions): Promise<R | undefined> {
+    const deadline = deadlineAfter(timeoutMs)
+    throwIfAborted(signal)
+    if (this.#receives.mayPass()) {
+      const taken = tryTake()
+      if (taken !== undefined) return taken
+    }
+    return this.#receives.run(deadline, signal, undefined, async () => {
+      for (;;) {
+        const taken = tryTake()
+        if (taken !== undefined) return taken
+        if (!(await this.#dataEvents.wait(this.#dataCondition, deadline, signal))) return undefined
+      }
+    })
+  }
+
+  #tryTakeChunk(target: Uint8Array | undefined): MessageChunk | undefined | null {
+    this.#chunkTarget = target
+    return this.#tryTake(true, this.#takeChunk)
   }
 
   #decoded(message: Uint8Array | undefined | null): T | undefined | null {
@@ -492,24 +583,41 @@ export class Consumer<T = Uint8Array> {
     Atomics.store(this.words, this.#reportedEpochIndex, this.#toldEpoch)
   }
 
-  /** Blocks until there is something to look at: data, or another word in the producer's role. */
-  #waitForData(deadline: number): boolean {
+  /** Whether there is something to look at: data, or another word in the producer's role. */
+  #isWorthALook(): boolean {
+    return (
+      this.#isClosed ||
+      Atomics.load(this.words, this.#writeIndex) !== this.#position ||
+      // Compared with the role as it was judged, not as it is now: the producer may have closed in between.
+      this.#producerRole.word !== this.#judgedRoleWord
+    )
+  }
+
+  /** Whether every receive returns null, until there is a new producer. */
+  #hasEndedForGood(): boolean {
+    const { word } = this.#producerRole
+    return stateOfRole(word) === CLOSED && epochOfRole(word) === this.#toldEpoch
+  }
+
+  /** Blocks until there is something to look at. */
+  #waitForDataSync(deadline: number): boolean {
     if (nowMs() >= deadline) return false
-    // Compared with the role as it was judged, not as it is now: the producer may have closed in between.
-    const isWorthALook = () => {
-      return (
-        Atomics.load(this.words, this.#writeIndex) !== this.#position ||
-        this.#producerRole.word !== this.#judgedRoleWord
-      )
-    }
-    if (isWorthALook()) return true
+    if (this.#isWorthALook()) return true
     if (this.#producerRole.isHeldBySelf()) {
       throw new IsthmusError(
         'EDEADLK',
         'Waiting for a message: the producer of this ring belongs to this very thread, which would block for ever. Send first.',
       )
     }
-    return this.#dataEvents.waitSync(isWorthALook, deadline, () => this.#producerRole.settle())
+    return this.#dataEvents.waitSync(this.#dataCondition, deadline)
+  }
+
+  #assertOurTurn(): void {
+    if (!this.#receives.isBusy) return
+    throw new IsthmusError(
+      'EDEADLK',
+      'Waiting for a message: a receive of this very thread waits for one before this, which would block for ever. Await it first.',
+    )
   }
 
   #beginReading(inChunks: boolean): void {

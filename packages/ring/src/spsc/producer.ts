@@ -1,17 +1,26 @@
 import {
+  type Condition,
   closedError,
   deadlineAfter,
   EventCount,
+  eventLoop,
   IsthmusError,
   IsthmusRangeError,
   IsthmusTypeError,
   nowMs,
   PeerDiedError,
+  PollingProbe,
+  TaskQueue,
+  type TimeoutOptions,
+  throwIfAborted,
+  WAITABLE,
+  type Waitable,
+  type WaitFor,
+  type WaitOptions,
 } from '@isthmus/sync'
 import type { Encoder } from '../codec.js'
 import { corruptError } from '../errors.js'
-import { DIED, HELD, stateOfRole } from '../role/layout.js'
-import { PollingProbe } from '../role/polling-probe.js'
+import { DIED, epochOfRole, HELD, stateOfRole } from '../role/layout.js'
 import { Role } from '../role/role.js'
 import {
   ABORT,
@@ -42,13 +51,14 @@ export interface ProducerOptions<T> {
   readonly encode: Encoder<T>
 }
 
-export interface SendOptions {
-  /** How long to wait for space, in milliseconds; without end if not given. */
-  readonly timeoutMs?: number
+/** What a message that is being sent waits for: this many bytes for a record, and free ones behind it. */
+interface SpaceNeeded {
+  readonly recordBytes: number
+  readonly reserveBytes: number
 }
 
 /**
- * The sending side of an SPSC ring: copies messages in (`trySend`, `sendSync`), or lets them be written in place
+ * The sending side of an SPSC ring: copies messages in (`trySend`, `sendSync`, `send`), or lets them be written in place
  * (`tryClaim` … `commit`). What is sent arrives in order. If the consumer dies, messages stay for its successor; a call
  * that finds the ring full then throws `ERR_ISTHMUS_PEER_DIED`, once for each consumer that died.
  *
@@ -61,7 +71,7 @@ export interface SendOptions {
  * }
  * ```
  */
-export class Producer<T = Uint8Array> {
+export class Producer<T = Uint8Array> implements Waitable {
   /** The whole region as bytes: where claims are written. Indexes are byte offsets as tryClaim returns them. */
   readonly bytes: Uint8Array
   /** The same as 32-bit words; the index is `byteOffset / 4`. */
@@ -105,6 +115,11 @@ export class Producer<T = Uint8Array> {
   readonly #spaceEvents: EventCount
   readonly #consumerProbe = new PollingProbe()
   #reportedConsumerEpoch = 0
+  readonly #sends = new TaskQueue()
+  /** Whether fragments of a message are published of which the last one is still to come. */
+  #isMessageUnderWay = false
+  #awaitedSpace: SpaceNeeded = { recordBytes: RECORD_HEADER_BYTES, reserveBytes: 0 }
+  readonly #spaceCondition: Condition
   readonly #forgetClose: () => void
 
   /** @internal Use `ring.producer()`. */
@@ -147,6 +162,13 @@ export class Producer<T = Uint8Array> {
     }
     this.#spaceEvents.reset()
     this.#forgetClose = region.onClose(() => this.close())
+    this.#spaceCondition = {
+      isReady: () => this.#hasAwaitedSpace(),
+      prove: () => this.#reportDeadConsumer(),
+      dependsOn: () => this.#consumerRole.holders(),
+    }
+    // Whoever sleeps until there is a message now depends on us, and on our life.
+    this.#consumerEvents.notify()
     const predecessorDied = stateOfRole(previous) === HELD || stateOfRole(previous) === DIED
     // It may have left a message half sent. Then 8 bytes are free; and if they are not, it has not.
     if (predecessorDied && this.#freeBytes() >= RECORD_HEADER_BYTES) this.#publishAbort()
@@ -165,7 +187,7 @@ export class Producer<T = Uint8Array> {
     let start = this.#position
     const isClaimOpen = this.#claimEnd !== start
     if (isClaimOpen || ((this.#writableUntil - start) | 0) < recordBytes) {
-      if (!this.#makeRoom(recordBytes, 0)) return -1
+      if (!this.#makeRoom(recordBytes)) return -1
       start = this.#claimStart
     }
     const index = start & this.#indexMask
@@ -251,24 +273,92 @@ export class Producer<T = Uint8Array> {
    * @throws PeerDiedError `ERR_ISTHMUS_PEER_DIED` where the ring is full and its consumer dead
    * @throws IsthmusError `EDEADLK` where it would wait for a consumer of this very thread
    */
-  sendSync(value: T, options: SendOptions = {}): boolean {
+  sendSync(value: T, options: TimeoutOptions = {}): boolean {
     const bytes = this.#toBytes(value)
     const deadline = deadlineAfter(options.timeoutMs)
-    if (bytes.byteLength > this.maxRecordBytes) return this.#sendFragments(bytes, deadline)
-    while (!this.#trySendBytes(bytes)) {
-      if (!this.#waitForSpace(recordBytesOf(bytes.byteLength), 0, deadline)) return false
+    if (this.#sends.isBusy) {
+      throw new IsthmusError(
+        'EDEADLK',
+        'Sending to a ring: a send of this very thread waits for its turn before this one, which would block for ever. Await it first.',
+      )
     }
-    return true
+    const sending = this.#sending(bytes)
+    try {
+      for (let step = sending.next(); step.done !== true; step = sending.next()) {
+        if (!this.#waitForSpaceSync(step.value, deadline)) return false
+      }
+      return true
+    } finally {
+      sending.return()
+    }
+  }
+
+  /**
+   * As sendSync, without blocking the event loop. Sends of one producer go out in the order of the calls; while one waits,
+   * `trySend` returns false and `tryClaim` -1. The bytes of the message may be changed again when the promise is settled.
+   * @throws AbortError when the signal aborts; the receiver is told of a large message that was under way
+   */
+  async send(value: T, options: WaitOptions = {}): Promise<boolean> {
+    const bytes = this.#toBytes(value)
+    const deadline = deadlineAfter(options.timeoutMs)
+    const { signal } = options
+    throwIfAborted(signal)
+    const mayPass = bytes.byteLength <= this.maxRecordBytes && this.#sends.mayPass()
+    if (mayPass && this.#trySendBytes(bytes)) return true
+    // Sends every claim of the meantime to the slow path, which looks whether a send is under way.
+    this.#writableUntil = this.#position
+    return this.#sends.run(deadline, signal, false, async () => {
+      const sending = this.#sending(bytes)
+      try {
+        for (let step = sending.next(); step.done !== true; step = sending.next()) {
+          this.#writableUntil = this.#position
+          this.#awaitedSpace = step.value
+          if (!(await this.#spaceEvents.wait(this.#spaceCondition, deadline, signal))) return false
+        }
+        return true
+      } finally {
+        sending.return()
+        this.#writableUntil = this.#position
+      }
+    })
+  }
+
+  /** Pending sends keep the process running; this is the default. */
+  ref(): this {
+    this.#spaceEvents.setRef(true)
+    return this
+  }
+
+  /** Pending sends no longer keep the process running. */
+  unref(): this {
+    this.#spaceEvents.setRef(false)
+    return this
+  }
+
+  /** For waitAny: ready when there is space for a record of up to half of what one can hold, or a reason to throw. */
+  [WAITABLE](): WaitFor {
+    const halfRecordBytes = recordBytesOf(this.maxRecordBytes >> 1)
+    return {
+      point: this.#spaceEvents,
+      condition: {
+        isReady: () => this.#isClosed || this.#hasDeathToTell() || this.#hasSpace(halfRecordBytes, 0),
+        prove: () => this.#consumerRole.settle(),
+        dependsOn: () => this.#consumerRole.holders(),
+      },
+    }
   }
 
   /** Publishes what is held back, drops an open claim, and ends this epoch: the consumer gets `null` after the last message. */
   close(): void {
     if (this.#isClosed) return
     this.#claimEnd = this.#position
+    if (this.#isMessageUnderWay) this.#publishAbort()
     if (this.#publishedPosition !== this.#position) this.#publish()
+    this.#isClosed = true
+    // Our own waits end before a successor can have its own.
+    eventLoop.lookAt(this.#spaceEvents)
     this.#role.close(this.#roleWord)
     this.#consumerEvents.notify()
-    this.#isClosed = true
     // Sends every later claim to the slow path, which looks at #isClosed.
     this.#writableUntil = this.#position
     this.#forgetClose()
@@ -286,11 +376,24 @@ export class Producer<T = Uint8Array> {
     return true
   }
 
+  /** Sends a message step by step; yields whenever it needs space. Ended before it is done, it has sent nothing, or an ABORT. */
+  *#sending(bytes: Uint8Array): Generator<SpaceNeeded, void, void> {
+    if (bytes.byteLength > this.maxRecordBytes) {
+      yield* this.#sendingFragments(bytes)
+      return
+    }
+    const recordBytes = recordBytesOf(bytes.byteLength)
+    while (!this.#findRoom(recordBytes, 0)) yield { recordBytes, reserveBytes: 0 }
+    this.bytes.set(bytes, this.#writeHeader(this.#claimStart, bytes.byteLength, DATA))
+    this.#claimEnd = (this.#claimStart + recordBytes) | 0
+    this.commit()
+  }
+
   /**
    * A message in fragments. Behind each but the last, space for an ABORT stays free: whenever we stop, however we stop, we
    * or our successor can say so.
    */
-  #sendFragments(bytes: Uint8Array, deadline: number): boolean {
+  *#sendingFragments(bytes: Uint8Array): Generator<SpaceNeeded, void, void> {
     const total = bytes.byteLength
     if (total > this.maxMessageBytes) throw this.#lengthError(total)
     const fragmentRecordBytes = maxFragmentRecordBytesOf(this.#capacityBytes)
@@ -301,8 +404,8 @@ export class Producer<T = Uint8Array> {
         const prefixBytes = sent === 0 ? TOTAL_LENGTH_BYTES : 0
         const fragmentBytes = Math.min(total - sent, fragmentRecordBytes - RECORD_HEADER_BYTES - prefixBytes)
         const recordBytes = recordBytesOf(prefixBytes + fragmentBytes)
-        while (!this.#makeRoom(recordBytes, RECORD_HEADER_BYTES)) {
-          if (!this.#waitForSpace(recordBytes, RECORD_HEADER_BYTES, deadline)) return false
+        while (!this.#findRoom(recordBytes, RECORD_HEADER_BYTES)) {
+          yield { recordBytes, reserveBytes: RECORD_HEADER_BYTES }
         }
         const kind = sent === 0 ? FIRST : sent + fragmentBytes < total ? MIDDLE : LAST
         const byteOffset = this.#writeHeader(this.#claimStart, prefixBytes + fragmentBytes, kind)
@@ -311,12 +414,11 @@ export class Producer<T = Uint8Array> {
         sent += fragmentBytes
         this.#position = (this.#claimStart + recordBytes) | 0
         this.#claimEnd = this.#position
+        this.#isMessageUnderWay = sent < total
         this.#publish()
       }
-      return true
     } finally {
-      const isUnderWay = sent > 0 && sent < total
-      if (isUnderWay) this.#publishAbort()
+      if (this.#isMessageUnderWay) this.#publishAbort()
     }
   }
 
@@ -325,14 +427,16 @@ export class Producer<T = Uint8Array> {
     this.#writeHeader(this.#position, 0, ABORT)
     this.#position = (this.#position + RECORD_HEADER_BYTES) | 0
     this.#claimEnd = this.#position
+    this.#isMessageUnderWay = false
     this.#publish()
   }
 
   /** Returns the byte offset of the payload. */
   #writeHeader(position: number, byteLength: number, kind: number): number {
     const index = position & this.#indexMask
+    const messageId = kind === DATA ? 0 : this.#messageId
     this.words[this.#recordsWord + (index >> 2)] = byteLength
-    this.words[this.#recordsWord + (index >> 2) + 1] = kindWord(kind, this.#messageId)
+    this.words[this.#recordsWord + (index >> 2) + 1] = kindWord(kind, messageId)
     return this.#recordsByteOffset + index + RECORD_HEADER_BYTES
   }
 
@@ -348,11 +452,18 @@ export class Producer<T = Uint8Array> {
     this.#consumerEvents.notify()
   }
 
+  /** The slow part of a claim. */
+  #makeRoom(recordBytes: number): boolean {
+    // What waits for its turn goes first.
+    if (this.#sends.isBusy && !this.#isClosed) return false
+    return this.#findRoom(recordBytes, 0)
+  }
+
   /**
-   * The slow part of a claim: finds space for a record, and for `reserveBytes` behind it. On true, #claimStart is where
+   * Finds space for a record, and for `reserveBytes` behind it. On true, #claimStart is where
    * the record goes. On false the ring is full, and the consumer has been shown all there is.
    */
-  #makeRoom(recordBytes: number, reserveBytes: number): boolean {
+  #findRoom(recordBytes: number, reserveBytes: number): boolean {
     this.#assertOpen('Sending')
     if (this.#claimEnd !== this.#position) {
       throw new IsthmusError(
@@ -403,20 +514,34 @@ export class Producer<T = Uint8Array> {
     this.#readPosition = readPosition
   }
 
-  #waitForSpace(recordBytes: number, reserveBytes: number, deadline: number): boolean {
+  #hasSpace(recordBytes: number, reserveBytes: number): boolean {
+    this.#refreshReadPosition()
+    return this.#freeBytes() >= this.#neededBytes(recordBytes, reserveBytes)
+  }
+
+  #hasAwaitedSpace(): boolean {
+    this.#assertOpen('Sending')
+    if (this.#hasSpace(this.#awaitedSpace.recordBytes, this.#awaitedSpace.reserveBytes)) return true
+    if (this.#hasDeathToTell()) this.#reportDeadConsumer()
+    return false
+  }
+
+  #waitForSpaceSync(space: SpaceNeeded, deadline: number): boolean {
     if (nowMs() >= deadline) return false
-    const neededBytes = this.#neededBytes(recordBytes, reserveBytes)
-    const hasSpace = () => {
-      this.#refreshReadPosition()
-      return this.#freeBytes() >= neededBytes
-    }
     if (this.#consumerRole.isHeldBySelf()) {
       throw new IsthmusError(
         'EDEADLK',
         'Waiting for space in a ring: its consumer belongs to this very thread, which would block for ever. Receive first.',
       )
     }
-    return this.#spaceEvents.waitSync(hasSpace, deadline, () => this.#reportDeadConsumer())
+    this.#awaitedSpace = space
+    return this.#spaceEvents.waitSync(this.#spaceCondition, deadline)
+  }
+
+  /** As far as somebody has proven it. */
+  #hasDeathToTell(): boolean {
+    const { word } = this.#consumerRole
+    return stateOfRole(word) === DIED && epochOfRole(word) !== this.#reportedConsumerEpoch
   }
 
   #reportDeadConsumer(): void {

@@ -1,11 +1,13 @@
-import { IsthmusRangeError, type Layout, MAX_ALIGNMENT, type Region } from '@isthmus/sync'
-import { Role } from '../role/role.js'
+import { assertOpen, EventCount, IsthmusRangeError, type Layout, MAX_ALIGNMENT, type Region } from '@isthmus/sync'
+import { Role, type RoleDescription } from '../role/role.js'
 import { Consumer, type ConsumerOptions } from './consumer.js'
 import {
   CAPACITY_BYTES_MAX,
   CAPACITY_BYTES_MIN,
+  CONSUMER_EVENTS_OFFSET,
   CONSUMER_ROLE_OFFSET,
   maxRecordBytesOf,
+  PRODUCER_EVENTS_OFFSET,
   PRODUCER_ROLE_OFFSET,
   READ_POSITION_OFFSET,
   RECORDS_OFFSET,
@@ -22,6 +24,20 @@ export interface SpscRingOptions {
    * the memory says.
    */
   readonly maxMessageBytes?: number
+}
+
+/** One side of a ring. */
+export interface RingSideDescription extends RoleDescription {
+  /** Whether its holder sleeps: the producer for space, the consumer for messages. */
+  readonly isWaiting: boolean
+}
+
+export interface SpscRingDescription {
+  readonly capacityBytes: number
+  /** Published, and not returned by the consumer yet. */
+  readonly usedBytes: number
+  readonly producer: RingSideDescription
+  readonly consumer: RingSideDescription
 }
 
 /** Where a ring lies, and how large it is. */
@@ -81,8 +97,13 @@ export function spscRing({
     initialize() {},
     attach: (region, byteOffset) => new SpscRing(placeAt(region, byteOffset)),
     sweep(region, byteOffset, deadPeer) {
-      new Role(region, byteOffset + PRODUCER_ROLE_OFFSET, 'producer').sweep(deadPeer)
-      new Role(region, byteOffset + CONSUMER_ROLE_OFFSET, 'consumer').sweep(deadPeer)
+      // Whoever waits for the dead one learns of it.
+      if (new Role(region, byteOffset + PRODUCER_ROLE_OFFSET, 'producer').sweep(deadPeer)) {
+        new EventCount(region, byteOffset + CONSUMER_EVENTS_OFFSET).notify()
+      }
+      if (new Role(region, byteOffset + CONSUMER_ROLE_OFFSET, 'consumer').sweep(deadPeer)) {
+        new EventCount(region, byteOffset + PRODUCER_EVENTS_OFFSET).notify()
+      }
     },
     recover: (region, byteOffset) => recoverRecords(placeAt(region, byteOffset)),
   }
@@ -111,6 +132,22 @@ export class SpscRing {
 
   get maxMessageBytes(): number {
     return this.#place.maxMessageBytes
+  }
+
+  /** Who has the roles, who waits, and how full the ring is: for people and tools. */
+  describe(): SpscRingDescription {
+    const { region, byteOffset, capacityBytes } = this.#place
+    const positionAt = (offset: number) => Atomics.load(assertOpen(region).words, (byteOffset + offset) >>> 2)
+    const sideOf = (name: string, roleOffset: number, eventsOffset: number): RingSideDescription => ({
+      ...new Role(region, byteOffset + roleOffset, name).describe(),
+      isWaiting: new EventCount(region, byteOffset + eventsOffset).sleeper !== undefined,
+    })
+    return {
+      capacityBytes,
+      usedBytes: (positionAt(WRITE_POSITION_OFFSET) - positionAt(READ_POSITION_OFFSET)) | 0,
+      producer: sideOf('producer', PRODUCER_ROLE_OFFSET, PRODUCER_EVENTS_OFFSET),
+      consumer: sideOf('consumer', CONSUMER_ROLE_OFFSET, CONSUMER_EVENTS_OFFSET),
+    }
   }
 
   /**

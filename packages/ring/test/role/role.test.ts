@@ -174,12 +174,14 @@ describe('Role.settle', () => {
     expect(facts(role.word)).toEqual({ state: DIED, epoch: 1, slot: slotOf(gone.self) })
   })
 
-  test('Role.describeHolder tells who has the role', () => {
+  test('Role.describe tells who has the role', () => {
     const { first, role, attach } = setUp()
+    expect(role.describe()).toEqual({ state: 'vacant', epoch: 0, holder: undefined })
     const other = attach()
     other.role.acquire()
-    expect(role.describeHolder()).toEqual(first.peers.describe(other.self))
-    other.region.close()
-    expect(role.describeHolder()).toBeUndefined()
+    expect(role.describe()).toEqual({ state: 'held', epoch: 1, holder: first.peers.describe(other.self) })
+    endHold(first, other.self)
+    role.settle()
+    expect(role.describe()).toEqual({ state: 'died', epoch: 1, holder: undefined })
   })
 })

@@ -1,4 +1,4 @@
-import { closeSync, constants, openSync } from 'node:fs'
+import { closeSync, constants, fchmodSync, openSync } from 'node:fs'
 import { libc } from './libc.js'
 import { EFBIG, EINTR, ENOSPC, SystemCallError } from './system-error.js'
 
@@ -26,6 +26,8 @@ export function openAnonymousFile(byteLength: number): number {
     c.close(memfd)
   }
   try {
+    // The kernel's default is for everybody.
+    fchmodSync(fd, 0o600)
     allocate(fd, byteLength, 'an anonymous segment')
     const isSealed = c.fcntlInt(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW) === 0
     if (!isSealed) throw new SystemCallError({ errno: c.errno(), syscall: 'fcntl' }, 'sealing an anonymous segment')

@@ -16,7 +16,11 @@ export interface Libc {
   munmap(address: number | bigint, byteLength: number): number
   msync(address: number | bigint, byteLength: number, flags: number): number
   memfd_create(name: string, flags: number): number
+  /** Never to make a file: there is no mode. What it opens is no business of Node.js, which does not close it. */
+  open(path: string, flags: number): number
   close(fd: number): number
+  write(fd: number, bytes: Uint8Array, byteLength: number): number
+  mkfifo(path: string, mode: number): number
   fcntlInt(fd: number, command: number, argument: number): number
   fcntlLock(fd: number, command: number, flock: Uint8Array): number
   /** Returns the error number itself. */
@@ -59,7 +63,10 @@ function load(): Libc {
     msync: c.func('int msync(uintptr_t address, size_t length, int flags)'),
     memfd_create: c.func('int memfd_create(const char *name, unsigned int flags)'),
     close: c.func('int close(int fd)'),
-    // fcntl and syscall are variadic in C. On Linux, fixed prototypes call them the same way, and faster.
+    write: c.func('int64_t write(int fd, const void *bytes, size_t length)'),
+    mkfifo: c.func('int mkfifo(const char *path, unsigned int mode)'),
+    // These are variadic in C. On Linux, fixed prototypes call them the same way, and faster.
+    open: c.func('open', 'int', ['const char *', 'int']),
     fcntlInt: c.func('fcntl', 'int', ['int', 'int', 'int']),
     fcntlLock: c.func('fcntl', 'int', ['int', 'int', 'void *']),
     posix_fallocate: c.func('int posix_fallocate(int fd, int64_t offset, int64_t length)'),

@@ -1,7 +1,7 @@
 import { constants } from 'node:os'
 import { getSystemErrorName } from 'node:util'
 
-export const { EACCES, EAGAIN, EEXIST, EFBIG, EINTR, ENOSPC, ETIMEDOUT } = constants.errno
+export const { EACCES, EAGAIN, EEXIST, EFBIG, EINTR, ELOOP, ENOENT, ENOSPC, ENXIO, EPERM, ETIMEDOUT } = constants.errno
 
 /** A failed system call, in the shape of Node.js's own: `code`, `errno`, `syscall`, `path`. */
 export class SystemCallError extends Error {

@@ -1,7 +1,8 @@
 import { closeSync, readdirSync } from 'node:fs'
 import { IsthmusError, type PeerDescription, RETIRED, readSignature } from '@isthmus/sync'
+import { SHARED_MEMORY_DIRECTORY } from '../native/shared-memory-directory.js'
 import { hasCode } from '../native/system-error.js'
-import { locateExisting, SHARED_MEMORY_DIRECTORY } from './location.js'
+import { locateExisting } from './location.js'
 import { hasBacklog, openExisting, readFacts, readPeers, readWholeHeader } from './segment-file.js'
 
 export interface SegmentDescription {

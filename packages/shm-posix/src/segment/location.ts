@@ -2,6 +2,8 @@ import { randomBytes } from 'node:crypto'
 import { dirname, resolve } from 'node:path'
 import { inspect } from 'node:util'
 import { IsthmusTypeError } from '@isthmus/sync'
+import { SHARED_MEMORY_DIRECTORY } from '../native/shared-memory-directory.js'
+import { FIFO_NAME } from '../waiting/fifo.js'
 
 /** A segment that is a file of the program's choice, and so survives a reboot. */
 export interface SegmentFile {
@@ -19,9 +21,6 @@ export interface Location {
   /** A file of the program's choice, and not memory. */
   readonly isFile: boolean
 }
-
-/** Linux keeps POSIX shared memory in a tmpfs, where a name is a file. */
-export const SHARED_MEMORY_DIRECTORY = '/dev/shm'
 
 const NAME_BYTES_MAX = 255
 
@@ -58,6 +57,7 @@ function problemOfName(name: string): string | undefined {
   if (fileName.includes('/')) return 'has a second slash'
   if (fileName.includes('\0')) return 'contains a NUL character'
   if (UNFINISHED_NAME.test(fileName)) return 'is of the kind that unfinished segments have'
+  if (FIFO_NAME.test(fileName)) return 'is of the kind that the FIFOs of threads have'
   const byteLength = Buffer.byteLength(fileName)
   if (byteLength > NAME_BYTES_MAX) return `has ${byteLength} bytes behind its slash, more than ${NAME_BYTES_MAX}`
   return undefined

@@ -2,9 +2,11 @@ import { closeSync, readdirSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { type HeaderFacts, IsthmusError, nowMs, RETIRED } from '@isthmus/sync'
 import { tryLock } from '../liveness/ofd-lock.js'
+import { SHARED_MEMORY_DIRECTORY } from '../native/shared-memory-directory.js'
 import { hasCode } from '../native/system-error.js'
+import { pruneFifos } from '../waiting/fifo-removal.js'
 import { HEADER_LOCK_BYTE, withHeaderLock } from './header-lock.js'
-import { type Location, locateExisting, SHARED_MEMORY_DIRECTORY, UNFINISHED_NAME } from './location.js'
+import { type Location, locateExisting, UNFINISHED_NAME } from './location.js'
 import {
   hasBacklog,
   isStillNamed,
@@ -68,8 +70,12 @@ export interface PruneOptions {
   readonly force?: boolean
 }
 
-/** Removes the segments that nobody uses any more; returns their names. Segments of others are passed over. */
+/**
+ * Removes the segments that nobody uses any more; returns their names. Segments of others are passed over. What threads
+ * that are gone left beside them goes too, whatever the prefix: it has no name that anybody chose.
+ */
 export function pruneSegments({ prefix = '/', force = false }: PruneOptions): string[] {
+  pruneFifos()
   const removed: string[] = []
   for (const fileName of readdirSync(SHARED_MEMORY_DIRECTORY)) {
     if (!`/${fileName}`.startsWith(prefix)) continue

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { closeSync, constants, fchmodSync, fstatSync, fsyncSync, lstatSync, openSync } from 'node:fs'
+import { closeSync, constants, fchmodSync, fstatSync, fsyncSync, lstatSync, openSync, type Stats } from 'node:fs'
 import { threadId } from 'node:worker_threads'
 import zlib from 'node:zlib'
 import {
@@ -21,6 +21,8 @@ import {
   planHeader,
   REGION_ID_WORD,
   RETIRED,
+  type Sweep,
+  slotOf,
   writeHeader,
 } from '@isthmus/sync'
 import { OfdLiveness } from '../liveness/ofd-liveness.js'
@@ -30,7 +32,11 @@ import { allocate, openAnonymousFile } from '../native/anonymous-file.js'
 import { libc } from '../native/libc.js'
 import { assertSupported } from '../native/support.js'
 import { hasCode, SystemCallError } from '../native/system-error.js'
+import { threadNameOf } from '../waiting/fifo.js'
+import { removeFifosIfGone } from '../waiting/fifo-removal.js'
 import { FutexWaiter } from '../waiting/futex-waiter.js'
+import { SegmentWaiter } from '../waiting/segment-waiter.js'
+import { type PresenceReference, ThreadPresence } from '../waiting/thread-presence.js'
 import { currentBootId } from './boot-id.js'
 import { assertLocksWork, existsError, makeDurable, openUnnamed } from './creation.js'
 import { pauseMs, withHeaderLock } from './header-lock.js'
@@ -69,6 +75,14 @@ export interface SegmentHandle {
   readonly isFile: boolean
 }
 
+/** What an attachment stands on. */
+interface Foothold {
+  readonly fd: number
+  readonly file: Stats
+  readonly mapping: Mapping
+  readonly presence: PresenceReference
+}
+
 const MODE_DEFAULT = 0o600
 const LOCK_TIMEOUT_MS_DEFAULT = 2000
 const MS_SYNC = 4
@@ -101,6 +115,7 @@ export class Segment<T> extends AttachedRegion<T> {
   readonly mapper: MapperName
   readonly #mapping: Mapping
   readonly #fd: number
+  readonly #presence: PresenceReference
   readonly #subject: string
   readonly #isFile: boolean
   readonly #segmentId: string
@@ -246,16 +261,9 @@ export class Segment<T> extends AttachedRegion<T> {
     const plan = planHeader(layout)
     const segmentId = randomBytes(8)
     const mapping = mapOwnDescription(fd, plan.byteLength, options.mapper)
-    return Segment.#mapped(mapping, () => {
-      const segment = new Segment(
-        fd,
-        mapping,
-        location,
-        layout,
-        plan.rootByteOffset,
-        segmentId.toString('hex'),
-        options,
-      )
+    return Segment.#mapped(fd, mapping, (foothold) => {
+      const id = segmentId.toString('hex')
+      const segment = new Segment(foothold, location, layout, plan.rootByteOffset, id, options)
       writeHeader(segment.words, segment.bytes, plan, layout)
       segment.bytes.set(segmentId, REGION_ID_WORD * 4)
       segment.#writeBootId()
@@ -303,19 +311,25 @@ export class Segment<T> extends AttachedRegion<T> {
     options: OpenOptions,
   ): Segment<T> {
     const mapping = mapOwnDescription(fd, facts.byteLength, options.mapper)
-    return Segment.#mapped(mapping, () => {
-      const segment = new Segment(fd, mapping, location, layout, facts.rootByteOffset, facts.regionId, options)
+    return Segment.#mapped(fd, mapping, (foothold) => {
+      const segment = new Segment(foothold, location, layout, facts.rootByteOffset, facts.regionId, options)
       if (facts.bootId !== currentBootId()) segment.#recoverAfterBoot(options.recover === true)
       segment.#claimSlot()
       return segment
     })
   }
 
-  /** Where no segment comes about, the file's memory is let go. */
-  static #mapped<T>(mapping: Mapping, build: () => Segment<T>): Segment<T> {
+  /** Where no segment comes about, the file's memory is let go, and so is the thread's presence in it. */
+  static #mapped<T>(fd: number, mapping: Mapping, build: (foothold: Foothold) => Segment<T>): Segment<T> {
+    let presence: PresenceReference | undefined
     try {
-      return build()
+      const file = fstatSync(fd)
+      presence = ThreadPresence.acquire(file)
+      const segment = build({ fd, file, mapping, presence })
+      presence.belongTo(segment)
+      return segment
     } catch (error) {
+      presence?.release()
       mapping.unmap()
       throw error
     }
@@ -343,8 +357,7 @@ export class Segment<T> extends AttachedRegion<T> {
   }
 
   private constructor(
-    fd: number,
-    mapping: Mapping,
+    { fd, file, mapping, presence }: Foothold,
     location: Location,
     layout: Layout<T>,
     rootByteOffset: number,
@@ -353,10 +366,12 @@ export class Segment<T> extends AttachedRegion<T> {
   ) {
     const { words, bytes, address } = mapping
     const peers = new PeerTable(words, PEERS_BYTE_OFFSET, new OfdLiveness(fd))
-    super({ words, bytes, waiter: new FutexWaiter(address), peers }, layout, rootByteOffset)
+    const waiter = new SegmentWaiter(new FutexWaiter(address), peers, presence.presence, file)
+    super({ words, bytes, waiter, peers }, layout, rootByteOffset)
     this.mapper = mapping.mapper
     this.#mapping = mapping
     this.#fd = fd
+    this.#presence = presence
     this.#subject = location.subject
     this.#isFile = location.isFile
     this.#segmentId = segmentId
@@ -423,7 +438,15 @@ export class Segment<T> extends AttachedRegion<T> {
   }
 
   #claimSlot(): void {
-    this.peerTable.claim({ pid: process.pid, threadId }, this.sweep)
+    const { loopId } = this.#presence.presence
+    this.peerTable.claim({ pid: process.pid, threadId, loopId }, this.#sweepSlot)
+  }
+
+  /** With what the slot's last holder left outside of the segment. */
+  readonly #sweepSlot: Sweep = (deadPeer) => {
+    this.sweep(deadPeer)
+    const thread = threadNameOf(this.peerTable.loopIdAt(slotOf(deadPeer)))
+    if (thread !== undefined) removeFifosIfGone(thread)
   }
 
   #letGo(): void {
@@ -433,6 +456,8 @@ export class Segment<T> extends AttachedRegion<T> {
       if (!this.#isBufferTaken) this.#mapping.unmap()
     } finally {
       closeSync(this.#fd)
+      // The slot goes first: nobody is to find a peer in it that cannot be reached any more.
+      this.#presence.release()
     }
   }
 
@@ -449,7 +474,7 @@ export class Segment<T> extends AttachedRegion<T> {
     // From here on a clean one is a segment whose peers have died, as any other. Killed while we sweep, we leave the rest
     // to those who take the slots; the checksum, which knows nothing of a sweep, is not asked again.
     if (isClean) this.#writeBootId()
-    this.peerTable.sweepDead(this.sweep)
+    this.peerTable.sweepDead(this.#sweepSlot)
     if (isClean) return
     // Killed on the way, we leave the old boot id, and the next one begins again.
     this.layout.recover?.(this, this.rootByteOffset)

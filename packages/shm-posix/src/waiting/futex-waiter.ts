@@ -1,4 +1,4 @@
-import { WAIT_SLICE_MS, type Waiter } from '@isthmus/sync'
+import { safetyNet } from '@isthmus/sync'
 import { libc } from '../native/libc.js'
 import { EAGAIN, EINTR, ETIMEDOUT, SystemCallError } from '../native/system-error.js'
 
@@ -10,8 +10,8 @@ const FUTEX_WAKE = 1
 /** Seconds and nanoseconds. A wait is over before the next one of this thread begins. */
 const timespec = new BigInt64Array(2)
 
-/** Waits in the kernel, for threads and processes alike. */
-export class FutexWaiter implements Waiter {
+/** The threads' half of waiting: in the kernel, for threads of one process and of several alike. See SegmentWaiter. */
+export class FutexWaiter {
   readonly #address: number
 
   /** @param address where the region's words are in this process */
@@ -20,7 +20,10 @@ export class FutexWaiter implements Waiter {
   }
 
   waitSync(index: number, expected: number, timeoutMs: number): void {
-    timespec[1] = BigInt(Math.floor(Math.min(timeoutMs, WAIT_SLICE_MS) * 1e6))
+    const sliceMs = Math.min(timeoutMs, safetyNet.sliceMs)
+    const seconds = Math.floor(sliceMs / 1000)
+    timespec[0] = BigInt(seconds)
+    timespec[1] = BigInt(Math.floor((sliceMs - seconds * 1000) * 1e6))
     const c = libc()
     if (c.futexWait(FUTEX_NUMBER, this.#address + index * 4, FUTEX_WAIT, expected >>> 0, timespec) === 0) return
     const errno = c.errno()

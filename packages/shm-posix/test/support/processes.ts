@@ -32,6 +32,19 @@ export function holdingsUnder(directory: string): { descriptors: number; mapping
   return { descriptors, mappings }
 }
 
+/** What the descriptors of this process lead to, as far as it is in shared memory: segments and FIFOs. */
+export function openDescriptors(): string[] {
+  const links: string[] = []
+  for (const fd of readdirSync('/proc/self/fd')) {
+    try {
+      links.push(readlinkSync(`/proc/self/fd/${fd}`))
+    } catch {
+      // The descriptor through which the directory was read.
+    }
+  }
+  return links.filter((link) => link.startsWith('/dev/shm/') || link.startsWith('/memfd:')).sort()
+}
+
 function sharedMappings(): string[] {
   return readFileSync('/proc/self/maps', 'utf8')
     .split('\n')

@@ -1,6 +1,6 @@
 import { constants } from 'node:os'
 import { Worker } from 'node:worker_threads'
-import { nowMs, WAIT_SLICE_MS } from '@isthmus/sync'
+import { nowMs, safetyNet } from '@isthmus/sync'
 import { afterEach, describe, expect, it, type MockInstance, vi } from 'vitest'
 import { Segment } from '../../src/index.js'
 import { libc } from '../../src/native/libc.js'
@@ -72,10 +72,31 @@ describe('FutexWaiter.waitSync()', () => {
     const futexWait = vi.spyOn(libc(), 'futexWait')
     const startMs = nowMs()
     for (const timeoutMs of [60_000, Number.POSITIVE_INFINITY]) segment.waiter.waitSync(2100, 0, timeoutMs)
-    expect(nowMs() - startMs).toBeGreaterThanOrEqual(2 * WAIT_SLICE_MS)
+    expect(nowMs() - startMs).toBeGreaterThanOrEqual(2 * safetyNet.sliceMs)
     const slice = (futexWait.mock.calls[1] as unknown[])[4] as BigInt64Array
-    expect([...slice]).toEqual([0n, BigInt(WAIT_SLICE_MS) * 1_000_000n])
+    expect([...slice]).toEqual([0n, BigInt(safetyNet.sliceMs) * 1_000_000n])
     segment.close()
+  })
+
+  it('tells the kernel seconds and nanoseconds, where slices are longer than tests have them', () => {
+    const { sliceMs } = safetyNet
+    const segment = Segment.anonymous(counter)
+    const timesOf = (timeoutMs: number) => {
+      const futexWait = vi.spyOn(libc(), 'futexWait')
+      segment.waiter.waitSync(2100, 1, timeoutMs)
+      const times = (futexWait.mock.lastCall as unknown[])[4] as BigInt64Array
+      futexWait.mockRestore()
+      return [...times]
+    }
+    try {
+      safetyNet.sliceMs = 1e9
+      expect(timesOf(Number.POSITIVE_INFINITY)).toEqual([1_000_000n, 0n])
+      expect(timesOf(61_250.5)).toEqual([61n, 250_500_000n])
+      expect(timesOf(999.9999999)).toEqual([0n, 999_999_999n])
+    } finally {
+      safetyNet.sliceMs = sliceMs
+      segment.close()
+    }
   })
 
   it('reports a word that is not there', () => {

@@ -2,10 +2,10 @@
  * The peers table: 128 slots of 64 bytes, part of every region's header.
  *
  * ```
- * byte   0              4            8            12           16                         64
- *        +--------------+------------+------------+------------+----------- … ------------+
- *        | state word   | pid        | thread id  | hold       | reserved: bell, life id  |
- *        +--------------+------------+------------+------------+----------- … ------------+
+ * byte   0            4          8           12         16                24         28          64
+ *        +------------+----------+-----------+----------+-----------------+----------+---- … ----+
+ *        | state word | pid      | thread id | hold     | loop id (64)    | bell     | reserved  |
+ *        +------------+----------+-----------+----------+-----------------+----------+---- … ----+
  *
  * state word:   31  25 24                    3 2       0
  *              +------+-----------------------+---------+
@@ -16,7 +16,10 @@
  * | word       | written by                              | read by  | its writer is killed right after               |
  * |------------|-----------------------------------------|----------|------------------------------------------------|
  * | state word | the slot's holder; whoever sweeps it    | everyone | the hold is free, the next claimer sweeps anew |
- * | pid, tid   | the claimer, before it stores LIVE      | everyone | the slot never became LIVE: nobody reads them  |
+ * | pid, tid,  | the claimer, before it stores LIVE      | everyone | the slot never became LIVE: nobody reads them  |
+ * | loop id    | (0: its event loop cannot be rung)      |          |                                                |
+ * | bell       | heap regions only: whoever rings, +1    | the      | nobody was woken: the loop looks at its next   |
+ * |            |                                         | holder   | tick                                           |
  * | hold       | heap regions only: claimer and holder   | everyone | declaring the death of that generation sweeps  |
  * |            | (their generation, 0), a sweeper        |          | and frees it; of a claimer that was never LIVE |
  * |            | (-1 - its slot)                         |          | nobody knows: its slot is lost to the region   |
@@ -39,6 +42,9 @@ export const STATE_WORD = 0
 export const PID_WORD = 1
 export const THREAD_ID_WORD = 2
 export const HOLD_WORD = 3
+/** Names the FIFOs of the holder's thread, see shm-posix: the lower half, then the upper one. */
+export const LOOP_ID_WORD = 4
+export const BELL_WORD = 6
 
 export const FREE = 0
 export const LIVE = 1

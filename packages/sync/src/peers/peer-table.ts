@@ -5,6 +5,7 @@ import {
   FREE,
   generationOfSlotWord,
   LIVE,
+  LOOP_ID_WORD,
   PEER_SLOT_BYTES,
   PID_WORD,
   STATE_WORD,
@@ -13,7 +14,7 @@ import {
   THREAD_ID_WORD,
 } from './layout.js'
 import { generationOf, MAX_PEERS, nextGeneration, type PeerId, peerId, slotOf } from './peer-id.js'
-import type { Liveness, PeerDescription, Peers } from './peers.js'
+import type { Liveness, LoopId, PeerDescription, PeerIdentity, Peers } from './peers.js'
 
 /** Gives back what a proven-dead peer held in the structures of the region. Idempotent. */
 export type Sweep = (deadPeer: PeerId) => void
@@ -45,7 +46,7 @@ export class PeerTable implements Peers {
    * Takes a slot for this attachment. A slot whose last holder is proven dead is swept before it changes hands: as long
    * as a slot is LIVE, every word in the region that names the slot belongs to its present holder.
    */
-  claim(agent: { pid: number; threadId: number }, sweep: Sweep): PeerId {
+  claim(agent: PeerIdentity, sweep: Sweep): PeerId {
     for (let slot = 0; slot < MAX_PEERS; slot++) {
       this.#markIfDead(slot)
       if (!this.#liveness.tryHold(slot)) continue
@@ -53,8 +54,11 @@ export class PeerTable implements Peers {
       const base = this.#wordOf(slot)
       this.#words[base + PID_WORD] = agent.pid
       this.#words[base + THREAD_ID_WORD] = agent.threadId
+      const [low, high] = agent.loopId ?? [0, 0]
+      this.#words[base + LOOP_ID_WORD] = low
+      this.#words[base + LOOP_ID_WORD + 1] = high
       const next = nextGeneration(generation)
-      // SYNC peer attached: publishes pid and thread id
+      // SYNC peer attached: publishes pid, thread id and loop id
       Atomics.store(this.#words, base + STATE_WORD, slotWord(next, LIVE))
       this.#self = peerId(slot, next)
       return this.#self
@@ -102,10 +106,37 @@ export class PeerTable implements Peers {
     return hasMovedOn || !this.#liveness.isHeldByAnother(slot)
   }
 
+  others(): PeerId[] {
+    const others: PeerId[] = []
+    for (let slot = 0; slot < MAX_PEERS; slot++) {
+      const peer = this.at(slot)
+      if (peer !== undefined && peer !== this.#self) others.push(peer)
+    }
+    return others
+  }
+
+  hasDead(): boolean {
+    for (let slot = 0; slot < MAX_PEERS; slot++) {
+      const state = stateOfSlotWord(Atomics.load(this.#words, this.#wordOf(slot) + STATE_WORD))
+      if (state === DEAD) return true
+      const isOwn = this.#self !== undefined && slot === slotOf(this.#self)
+      if (state === LIVE && !isOwn && !this.#liveness.isHeldByAnother(slot)) return true
+    }
+    return false
+  }
+
+  /** By which the event loop of the holder of a slot, or of its last holder, can be rung. */
+  loopIdAt(slot: number): LoopId {
+    const index = this.#wordOf(slot) + LOOP_ID_WORD
+    return [this.#words[index], this.#words[index + 1]]
+  }
+
   describe(peer: PeerId): PeerDescription {
     const base = this.#wordOf(slotOf(peer))
     return {
       peer,
+      slot: slotOf(peer),
+      generation: generationOf(peer),
       pid: this.#words[base + PID_WORD],
       threadId: this.#words[base + THREAD_ID_WORD],
       isDead: this.isDead(peer),

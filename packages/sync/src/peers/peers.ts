@@ -11,6 +11,10 @@ export interface Peers {
    * says that its holder no longer runs. Never true for a peer that is merely slow, stopped or being debugged.
    */
   isDead(peer: PeerId): boolean
+  /** Everyone but this attachment whom the table lists as attached: whose death may matter. */
+  others(): PeerId[]
+  /** Whether anybody is proven dead who has not been swept to the end. It costs a system call for each peer. */
+  hasDead(): boolean
   /** What the table says about a peer: for messages and tools, not for decisions. */
   describe(peer: PeerId): PeerDescription
   /** Everyone whom the table lists as attached, the dead who have not been swept included. */
@@ -19,12 +23,26 @@ export interface Peers {
 
 export interface PeerDescription {
   readonly peer: PeerId
+  /** How many attachments have had this slot before, and this one: a slot and a generation name it for ever. */
+  readonly slot: number
+  readonly generation: number
   /** Process id as its own PID namespace sees it; 0 where the runtime has none. */
   readonly pid: number
   /** worker_threads' threadId; 0 is the main thread. */
   readonly threadId: number
   readonly isDead: boolean
 }
+
+/** What a peer tells the others about itself. */
+export interface PeerIdentity {
+  readonly pid: number
+  readonly threadId: number
+  /** By which its event loop can be rung, where its kind of region has such a thing. */
+  readonly loopId?: LoopId
+}
+
+/** 64 bits; 0 and 0 for none. */
+export type LoopId = readonly [low: number, high: number]
 
 /**
  * The proof of life: a hold on a slot that ends with its holder, whatever ends it.

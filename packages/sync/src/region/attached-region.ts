@@ -75,9 +75,10 @@ export abstract class AttachedRegion<T> implements Region {
         errors.push(error)
       }
     }
-    for (const listener of [...this.#closeListeners]) attempt(listener)
-    // Whatever a failed listener still holds must not stand in the name of the slot's next holder.
-    if (errors.length > 0) attempt(() => this.sweep(this.peerTable.self))
+    // The last first: what was built upon something else ends before it.
+    for (const listener of [...this.#closeListeners].reverse()) attempt(listener)
+    // What the program still holds is given back as if it had died: nothing may stand in the name of the slot's next holder.
+    attempt(() => this.sweep(this.peerTable.self))
     this.#isClosed = true
     this.#closeListeners.clear()
     attempt(() => this.detach())

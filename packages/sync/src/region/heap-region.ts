@@ -3,6 +3,7 @@ import type { Layout } from '../layout/layout.js'
 import { DeclaredLiveness } from '../peers/declared-liveness.js'
 import type { PeerId } from '../peers/peer-id.js'
 import { PeerTable } from '../peers/peer-table.js'
+import { eventLoop } from '../waiting/event-loop.js'
 import { HeapWaiter } from '../waiting/heap-waiter.js'
 import { AttachedRegion } from './attached-region.js'
 import {
@@ -48,6 +49,7 @@ declare const process: { readonly pid?: number } | undefined
 export class HeapRegion<T> extends AttachedRegion<T> {
   readonly handle: HeapRegionHandle
   readonly #liveness: DeclaredLiveness
+  readonly #waiter: HeapWaiter
 
   /** A new region with zeroed memory in which the layout has been initialised. */
   static create<T>(layout: Layout<T>, options: HeapRegionOptions = {}): HeapRegion<T> {
@@ -86,7 +88,9 @@ export class HeapRegion<T> extends AttachedRegion<T> {
     const bytes = new Uint8Array(buffer, 0, buffer.byteLength)
     const liveness = new DeclaredLiveness(words, PEERS_BYTE_OFFSET)
     const peers = new PeerTable(words, PEERS_BYTE_OFFSET, liveness)
-    super({ words, bytes, waiter: new HeapWaiter(words), peers }, layout, rootByteOffset)
+    const waiter = new HeapWaiter(words, PEERS_BYTE_OFFSET)
+    super({ words, bytes, waiter, peers }, layout, rootByteOffset)
+    this.#waiter = waiter
     this.#liveness = liveness
     this.handle = { isthmus: 'heap-region', buffer }
   }
@@ -103,14 +107,18 @@ export class HeapRegion<T> extends AttachedRegion<T> {
       )
     }
     this.#liveness.declareDead(peer, this.peers.self, this.sweep)
+    // Now that everything is swept: whoever waits for what the dead one had finds it.
+    for (const other of this.peers.others()) this.#waiter.ring(other)
+    eventLoop.lookSoon()
   }
 
   protected override detach(): void {
+    this.#waiter.detach()
     this.peerTable.release()
   }
 
   #claimSlot(options: HeapRegionOptions): void {
     const pid = (typeof process === 'undefined' ? undefined : process.pid) ?? 0
-    this.peerTable.claim({ pid, threadId: options.threadId ?? 0 }, this.sweep)
+    this.#waiter.attach(this.peerTable.claim({ pid, threadId: options.threadId ?? 0 }, this.sweep))
   }
 }

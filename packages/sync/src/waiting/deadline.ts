@@ -1,11 +1,24 @@
 import { IsthmusRangeError } from '../errors.js'
+import { host, type Signal, setKeepsAlive } from './host.js'
 
-/** Both Node.js and browsers have it; this package takes its types from neither. */
-declare const performance: { now(): number }
+/** Timers count milliseconds in 32 bits. */
+const TIMER_MS_MAX = 2 ** 31 - 1
+
+/** How long a call that blocks its thread may take. */
+export interface TimeoutOptions {
+  /** How long to wait, in milliseconds from 0 on; without end if not given. */
+  readonly timeoutMs?: number
+}
+
+/** How long a promise may take, and what ends it early. */
+export interface WaitOptions extends TimeoutOptions {
+  /** Ends the wait with an AbortError and leaves nothing of it behind. */
+  readonly signal?: Signal
+}
 
 /** Milliseconds on a clock that never jumps. */
 export function nowMs(): number {
-  return performance.now()
+  return host.performance.now()
 }
 
 /**
@@ -19,4 +32,17 @@ export function deadlineAfter(timeoutMs: number | undefined): number {
     'ERR_ISTHMUS_INVALID_ARGUMENT',
     `Waiting: timeoutMs is ${timeoutMs}. Give milliseconds from 0 on, or leave it out to wait without end.`,
   )
+}
+
+/** Calls back at this time, never earlier; returns what takes it back. It keeps no process running. */
+export function callAt(deadline: number, callback: () => void): () => void {
+  if (deadline === Number.POSITIVE_INFINITY) return () => {}
+  let timer: unknown
+  const schedule = () => {
+    const delayMs = Math.min(Math.max(0, Math.ceil(deadline - nowMs())), TIMER_MS_MAX)
+    timer = host.setTimeout(() => (nowMs() < deadline ? schedule() : callback()), delayMs)
+    setKeepsAlive(timer, false)
+  }
+  schedule()
+  return () => host.clearTimeout(timer)
 }

@@ -1,90 +1,116 @@
+import type { PeerId } from '../peers/peer-id.js'
+import type { PeerDescription } from '../peers/peers.js'
 import type { Region } from '../region/region.js'
-import { nowMs } from './deadline.js'
-import { AdaptiveSpin } from './spin.js'
+import type { Condition } from './condition.js'
+import { eventLoop } from './event-loop.js'
+import { lastLook, WaitPoint } from './wait-point.js'
 
 /**
  * An event count for one sleeper: the meeting point of an agent that waits for a condition in shared memory and of those
- * who make it true. (The two-phase handshake of folly's EventCount, here for a single sleeper.)
+ * who make it true. (The two-phase handshake of folly's EventCount, here for a single sleeper. WaitSet is for several.)
  *
  * ```
  * byte  0            4            8
  *       +------------+------------+
- *       | waiting    | sequence   |
+ *       | sleeper    | sequence   |
  *       +------------+------------+
+ *
+ * sleeper:  31 30  29  28                  0
+ *          +------+---+---------------------+
+ *          |  0   | L | peer id, 0 = nobody |      L: it sleeps on its event loop, not in its thread
+ *          +------+---+---------------------+
  * ```
  *
- * | word     | written by                      | read by     | its writer is killed right after                          |
- * |----------|---------------------------------|-------------|-----------------------------------------------------------|
- * | waiting  | the sleeper alone: 1 before it  | the notifier| 1 stays: wakes that wake nobody, until the next sleeper   |
- * |          | looks again, 0 when it is up    |             | takes the place and writes its own value                  |
- * | sequence | notifiers: +1 before each wake  | the sleeper | the wake is missing: the sleeper looks after one slice    |
+ * | word     | written by                        | read by     | its writer is killed right after                        |
+ * |----------|-----------------------------------|-------------|---------------------------------------------------------|
+ * | sleeper  | the sleeper alone: its id before  | the notifier| it stays: wakes that wake nobody, until the next        |
+ * |          | it looks again, 0 when it is up   |             | sleeper takes the place and writes its own              |
+ * | sequence | notifiers: +1 before each wake    | the sleeper | the wake is missing: the sleeper looks after one slice, |
+ * |          |                                   |             | or when it hears of the death                           |
  *
- * Nobody misses a wake-up: the sleeper stores `waiting`, then looks at the condition; the notifier changes the condition,
- * then looks at `waiting`. One of the two sees the other. A notify between that look and the sleep changes `sequence`,
- * and the sleep ends at once.
+ * Nobody misses a wake-up: the sleeper stores its id, then looks at the condition; the notifier changes the condition,
+ * then looks at the id. One of the two sees the other. A notify between that look and the sleep changes `sequence`, and
+ * the sleep ends at once; a bell rings on until it is answered.
  */
 export const EVENT_COUNT_BYTES = 8
-const WAITING_WORD = 0
+const SLEEPER_WORD = 0
 const SEQUENCE_WORD = 1
+const ON_EVENT_LOOP = 1 << 29
+const PEER_MASK = ON_EVENT_LOOP - 1
 
-export class EventCount {
-  readonly #region: Region
+export class EventCount extends WaitPoint {
   readonly #words: Int32Array
-  readonly #waitingIndex: number
+  readonly #sleeperIndex: number
   readonly #sequenceIndex: number
-  readonly #spin = new AdaptiveSpin()
+  /** How many waits of this agent's event loop are armed here. */
+  #armedCount = 0
 
   constructor(region: Region, byteOffset: number) {
-    this.#region = region
+    super(region)
     this.#words = region.words
-    this.#waitingIndex = (byteOffset >>> 2) + WAITING_WORD
+    this.#sleeperIndex = (byteOffset >>> 2) + SLEEPER_WORD
     this.#sequenceIndex = (byteOffset >>> 2) + SEQUENCE_WORD
   }
 
   /** A look without ordering: right sooner or later, and free. */
   get isAwaited(): boolean {
-    return this.#words[this.#waitingIndex] !== 0
+    return this.#words[this.#sleeperIndex] !== 0
+  }
+
+  /** Who sleeps here: for tools. */
+  get sleeper(): PeerDescription | undefined {
+    const peer = (Atomics.load(this.#words, this.#sleeperIndex) & PEER_MASK) as PeerId
+    return peer === 0 ? undefined : this.region.peers.describe(peer)
   }
 
   /** To be called after the condition was changed through Atomics. A system call only where somebody sleeps. */
   notify(): void {
-    if (Atomics.load(this.#words, this.#waitingIndex) !== 0) this.#wake()
+    const sleeper = Atomics.load(this.#words, this.#sleeperIndex)
+    if (sleeper !== 0) this.#wake(sleeper)
   }
 
   /** For the agent that takes the sleeper's place: what a dead predecessor left behind is forgotten. */
   reset(): void {
-    Atomics.store(this.#words, this.#waitingIndex, 0)
+    Atomics.store(this.#words, this.#sleeperIndex, 0)
   }
 
-  /**
-   * Blocks until `isReady()` or until the deadline (see deadlineAfter); returns whether it is ready. `beforeSleep` runs
-   * ahead of every sleep, at least every WAIT_SLICE_MS: the place to look whether the one we wait for still lives.
-   */
-  waitSync(isReady: () => boolean, deadline: number, beforeSleep: () => void): boolean {
-    if (this.#spin.until(isReady)) return true
-    for (;;) {
-      beforeSleep()
-      if (isReady()) return true
-      const startedMs = nowMs()
-      if (startedMs >= deadline) return false
-      this.#sleep(isReady, deadline - startedMs)
-      this.#spin.learn(nowMs() - startedMs)
-      if (isReady()) return true
-    }
+  arm(): void {
+    this.region.waiter.hear()
+    this.#armedCount++
+    Atomics.store(this.#words, this.#sleeperIndex, this.region.peers.self | ON_EVENT_LOOP)
   }
 
-  #sleep(isReady: () => boolean, timeoutMs: number): void {
+  disarm(): void {
+    if (--this.#armedCount === 0) this.#clear(this.region.peers.self | ON_EVENT_LOOP)
+  }
+
+  protected override sleepOnce(condition: Condition, timeoutMs: number): boolean {
     const sequence = Atomics.load(this.#words, this.#sequenceIndex)
-    Atomics.store(this.#words, this.#waitingIndex, 1)
+    Atomics.store(this.#words, this.#sleeperIndex, this.region.peers.self)
     try {
-      if (!isReady()) this.#region.waiter.waitSync(this.#sequenceIndex, sequence, timeoutMs)
+      if (lastLook(condition)) return true
+      this.region.waiter.waitSync(this.#sequenceIndex, sequence, timeoutMs)
+      return false
     } finally {
-      Atomics.store(this.#words, this.#waitingIndex, 0)
+      this.#clear(this.region.peers.self)
+      if (this.#armedCount > 0) this.#armAgain()
     }
   }
 
-  #wake(): void {
+  /** What stands there may be our successor's by now. */
+  #clear(own: number): void {
+    Atomics.compareExchange(this.#words, this.#sleeperIndex, own, 0)
+  }
+
+  /** A thread slept in the place of its own event loop. */
+  #armAgain(): void {
+    Atomics.store(this.#words, this.#sleeperIndex, this.region.peers.self | ON_EVENT_LOOP)
+    eventLoop.lookSoon()
+  }
+
+  #wake(sleeper: number): void {
     Atomics.add(this.#words, this.#sequenceIndex, 1)
-    this.#region.waiter.wake(this.#sequenceIndex, 1)
+    if ((sleeper & ON_EVENT_LOOP) === 0) this.region.waiter.wake(this.#sequenceIndex, 1)
+    else this.region.waiter.ring((sleeper & PEER_MASK) as PeerId)
   }
 }

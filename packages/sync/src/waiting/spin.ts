@@ -1,11 +1,9 @@
+import type { Condition } from './condition.js'
+import { isSingleCore } from './host.js'
+
 /** On Node.js 24 and later it tells the core that this is a spin loop. */
 const pause: (() => void) | undefined = (Atomics as { pause?: () => void }).pause
 
-/** Browsers, and Node.js from 21 on. */
-declare const navigator: { readonly hardwareConcurrency?: number } | undefined
-
-/** On a single core nothing can change while we look. */
-const isSingleCore = typeof navigator !== 'undefined' && navigator.hardwareConcurrency === 1
 const LOOKS_MAX = isSingleCore ? 0 : 1_500
 const LOOKS_MIN = isSingleCore ? 0 : 16
 
@@ -20,10 +18,10 @@ const SHORT_SLEEP_MS = 0.05
 export class AdaptiveSpin {
   #looks = LOOKS_MAX >> 2
 
-  /** Looks until `isReady` says so; false when the looks are used up. */
-  until(isReady: () => boolean): boolean {
+  /** Looks until the condition is ready; false when the looks are used up. */
+  until(condition: Condition): boolean {
     for (let look = 0; look < this.#looks; look++) {
-      if (isReady()) {
+      if (condition.isReady()) {
         this.#lookLonger()
         return true
       }

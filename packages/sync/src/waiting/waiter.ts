@@ -1,20 +1,36 @@
+import type { PeerId } from '../peers/peer-id.js'
+
 /**
- * How an agent sleeps on a 32-bit word of the region and how it is woken. Implemented over `Atomics.wait` for a plain
- * SharedArrayBuffer and over the futex system call for a segment. (Waiting on the event loop gets its place here.)
+ * How an agent sleeps and how it is woken: its thread on a 32-bit word of the region, its event loop by its bell.
+ * Implemented over `Atomics` for a plain SharedArrayBuffer, and over futexes and FIFOs for a segment.
  */
 export interface Waiter {
+  /** About how long it takes until an event loop hears its bell, in milliseconds. */
+  readonly bellMs: number
   /**
    * Blocks the thread while `words[index]` holds `expected`, until somebody wakes it, for at most `timeoutMs` and never
-   * longer than WAIT_SLICE_MS. It may return early for no reason: the caller looks again at what it waits for, and at
-   * whether the peer that could bring it still lives.
+   * longer than a slice (see safetyNet). It may return early for no reason: the caller looks again at what it waits for,
+   * and at whether the peer that could bring it still lives.
    */
   waitSync(index: number, expected: number, timeoutMs: number): void
   /** Wakes up to `count` threads that sleep on `words[index]`; returns how many it woke. */
   wake(index: number, count: number): number
+  /** From now on this agent's event loop hears its bell. To be called before any word says that it waits. */
+  hear(): void
+  /**
+   * Rings the bell of a peer: its event loop looks at everything it waits for. A ring too many costs one look.
+   * @returns false where nobody hears it: what does not prove that the peer is dead, but makes it worth asking
+   */
+  ring(peer: PeerId): boolean
+  /** From now on our own bell rings when this peer dies, as soon as the system tells. Nothing where it cannot. */
+  watch(peer: PeerId): void
 }
 
 /**
- * The longest sleep without a look around, in milliseconds. No wake-up that gets lost with a killed peer costs more than
- * this, and a worker that is told to terminate does so within it.
+ * What is lost with a peer that is killed between a store and the wake-up that belongs to it, or with a death that no
+ * system told, is found by a look around: by a blocked thread after each slice, by an event loop that waits at each tick.
+ * A worker that is told to terminate does so within a slice.
+ *
+ * Nothing else depends on it. Tests take the net away to see that no wake-up is ever lost while everybody lives.
  */
-export const WAIT_SLICE_MS = 50
+export const safetyNet = { sliceMs: 50, tickMs: 2000 }

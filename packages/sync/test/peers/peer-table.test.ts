@@ -216,11 +216,11 @@ describe('PeerTable: who is there', () => {
     const killed = table().claim({ pid: 5, threadId: 6 }, noSweep)
     gone.release()
     holds.kill(slotOf(killed))
-    expect(own.list()).toEqual([
+    expect(own.list()).toMatchObject([
       { peer: own.self, pid: 1, threadId: 2, isDead: false },
       { peer: killed, pid: 5, threadId: 6, isDead: true },
     ])
-    expect(own.describe(left)).toEqual({ peer: left, pid: 3, threadId: 4, isDead: true })
+    expect(own.describe(left)).toMatchObject({ peer: left, pid: 3, threadId: 4, isDead: true })
   })
 
   test('PeerTable.at tells who holds a slot, and undefined where nobody does', () => {

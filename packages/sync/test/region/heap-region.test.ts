@@ -194,9 +194,10 @@ describe('HeapRegion.peers', () => {
     const region = HeapRegion.create(layout, { threadId: 4 })
     const other = HeapRegion.attach(region.handle, layout)
     expect(region.peers.list()).toEqual([
-      { peer: region.peers.self, pid: process.pid, threadId: 4, isDead: false },
-      { peer: other.peers.self, pid: process.pid, threadId: 0, isDead: false },
+      { peer: region.peers.self, slot: 0, generation: 1, pid: process.pid, threadId: 4, isDead: false },
+      { peer: other.peers.self, slot: 1, generation: 1, pid: process.pid, threadId: 0, isDead: false },
     ])
+    expect([region.peers.others(), other.peers.others()]).toEqual([[other.peers.self], [region.peers.self]])
   })
 
   test('HeapRegion.attach gives out all 128 slots, then throws until one is closed', () => {
@@ -230,8 +231,10 @@ describe('HeapRegion.peers', () => {
     const other = HeapRegion.attach(region.handle, spy)
     const { self } = other.peers
     other.close()
+    // What it still held, it gave back itself.
+    expect(sweptPeers).toEqual([self])
     region.declareDead(self)
-    expect(sweptPeers).toEqual([])
+    expect(sweptPeers).toEqual([self])
   })
 
   test('HeapRegion.declareDead refuses the caller itself, and a closed region', () => {

@@ -4,3 +4,8 @@ import { expect } from 'vitest'
 export function expectCode(code: string, action: () => unknown): void {
   expect(action).toThrow(expect.objectContaining({ code }))
 }
+
+/** The promise rejects with an error that has this `code`. */
+export async function expectRejection(code: string, promise: Promise<unknown>): Promise<void> {
+  await expect(promise).rejects.toMatchObject({ code })
+}

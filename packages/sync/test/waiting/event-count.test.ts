@@ -1,31 +1,41 @@
 import { describe, expect, test } from 'vitest'
 import {
+  type Condition,
   deadlineAfter,
   EVENT_COUNT_BYTES,
   EventCount,
   HeapRegion,
+  type PeerId,
   type Region,
   type Waiter,
   words,
 } from '../../src/index.js'
+import { until } from '../support/waiting.js'
 
-const WAITING = 0
+const SLEEPER = 0
 const SEQUENCE = 1
+const ON_EVENT_LOOP = 1 << 29
 
 /** An event count whose waiter does not sleep but writes down how it was called. */
 function setUp(onSleep: (events: EventCount) => void = () => {}) {
   const heap = HeapRegion.create(words(EVENT_COUNT_BYTES / 4))
-  const sleeps: { isStillExpected: boolean; waiting: number; timeoutMs: number }[] = []
+  const sleeps: { isStillExpected: boolean; sleeper: number; timeoutMs: number }[] = []
   const wakes: number[] = []
+  const rings: PeerId[] = []
+  const calls: string[] = []
   const waiter: Waiter = {
+    bellMs: 0,
     waitSync(index, expected, timeoutMs) {
-      sleeps.push({ isStillExpected: heap.words[index] === expected, waiting: heap.root[WAITING], timeoutMs })
+      sleeps.push({ isStillExpected: heap.words[index] === expected, sleeper: heap.root[SLEEPER], timeoutMs })
       onSleep(events)
     },
     wake(_index, count) {
       wakes.push(count)
       return 0
     },
+    hear: () => void calls.push(`hear with ${heap.root[SLEEPER]}`),
+    ring: (peer) => rings.push(peer) > 0,
+    watch: () => {},
   }
   const region: Region = {
     words: heap.words,
@@ -36,7 +46,11 @@ function setUp(onSleep: (events: EventCount) => void = () => {}) {
     onClose: () => () => {},
   }
   const events = new EventCount(region, heap.root.byteOffset)
-  return { events, memory: heap.root, sleeps, wakes }
+  return { events, memory: heap.root, sleeps, wakes, rings, calls, self: heap.peers.self }
+}
+
+function condition(isReady: () => boolean, rest: Partial<Condition> = {}): Condition {
+  return { isReady, prove() {}, dependsOn: () => [], ...rest }
 }
 
 const never = Number.POSITIVE_INFINITY
@@ -46,9 +60,8 @@ describe('EventCount.waitSync', () => {
     const { events, sleeps } = setUp()
     expect(
       events.waitSync(
-        () => true,
+        condition(() => true),
         never,
-        () => {},
       ),
     ).toBe(true)
     expect(sleeps).toEqual([])
@@ -58,89 +71,130 @@ describe('EventCount.waitSync', () => {
     const { events, sleeps } = setUp()
     expect(
       events.waitSync(
-        () => false,
+        condition(() => false),
         deadlineAfter(0),
-        () => {},
       ),
     ).toBe(false)
     expect(sleeps).toEqual([])
   })
 
-  test('EventCount.waitSync sees what became ready after the deadline was reached', () => {
+  test('EventCount.waitSync sees what a proof made ready after the deadline was reached', () => {
     const { events } = setUp()
     let isReady = false
-    const becomeReady = () => {
+    const prove = () => {
       isReady = true
     }
-    expect(events.waitSync(() => isReady, deadlineAfter(0), becomeReady)).toBe(true)
+    expect(
+      events.waitSync(
+        condition(() => isReady, { prove }),
+        deadlineAfter(0),
+      ),
+    ).toBe(true)
   })
 
-  test('EventCount.waitSync sleeps with its waiting word set and takes it back', () => {
+  test('EventCount.waitSync sleeps with its own id in the sleeper word and takes it back', () => {
     let isReady = false
-    const { events, memory, sleeps } = setUp(() => {
+    const { events, memory, sleeps, self } = setUp(() => {
       isReady = true
     })
     expect(
       events.waitSync(
-        () => isReady,
+        condition(() => isReady),
         never,
-        () => {},
       ),
     ).toBe(true)
-    expect(sleeps).toEqual([{ isStillExpected: true, waiting: 1, timeoutMs: never }])
-    expect(memory[WAITING]).toBe(0)
+    expect(sleeps).toEqual([{ isStillExpected: true, sleeper: self, timeoutMs: never }])
+    expect(memory[SLEEPER]).toBe(0)
   })
 
-  test('EventCount.waitSync looks around before every sleep', () => {
-    let looks = 0
+  test('EventCount.waitSync proves before every sleep', () => {
+    let proofs = 0
     let sleepCount = 0
     const { events } = setUp(() => {
       sleepCount++
     })
+    const prove = () => {
+      proofs++
+      expect(proofs).toBe(sleepCount + 1)
+    }
     events.waitSync(
-      () => sleepCount === 3,
+      condition(() => sleepCount === 3, { prove }),
       never,
-      () => {
-        looks++
-        expect(looks).toBe(sleepCount + 1)
-      },
     )
-    expect(looks).toBe(3)
+    expect(proofs).toBe(3)
+  })
+
+  test('EventCount.waitSync takes the last look, where there is one, with the sleeper word set', () => {
+    const { events, memory, sleeps, self } = setUp()
+    const lastLook = () => memory[SLEEPER] === self
+    expect(
+      events.waitSync(
+        condition(() => false, { lastLook }),
+        never,
+      ),
+    ).toBe(true)
+    expect([sleeps, memory[SLEEPER]]).toEqual([[], 0])
   })
 
   test('EventCount.waitSync does not sleep through a notify between its last look and the sleep', () => {
     const { events, memory, sleeps } = setUp()
     let isNotified = false
     const isReady = () => {
-      if (memory[WAITING] === 1 && !isNotified) {
+      if (memory[SLEEPER] !== 0 && !isNotified) {
         isNotified = true
         events.notify()
         return false
       }
       return isNotified
     }
-    events.waitSync(isReady, never, () => {})
+    events.waitSync(condition(isReady), never)
     expect(sleeps.map(({ isStillExpected }) => isStillExpected)).toEqual([false])
   })
 
-  test('EventCount.waitSync passes on what the look around throws, and is not waiting', () => {
+  test('EventCount.waitSync passes on what the proof throws, and is not waiting', () => {
     const { events, memory, sleeps } = setUp()
     const failure = new Error('the other side died')
-    const lookAround = () => {
+    const prove = () => {
       throw failure
     }
-    expect(() => events.waitSync(() => false, never, lookAround)).toThrow(failure)
-    expect([memory[WAITING], sleeps.length]).toEqual([0, 0])
+    expect(() =>
+      events.waitSync(
+        condition(() => false, { prove }),
+        never,
+      ),
+    ).toThrow(failure)
+    expect([memory[SLEEPER], sleeps.length]).toEqual([0, 0])
   })
 
   test('EventCount.waitSync is not waiting any more after its condition threw', () => {
     const { events, memory } = setUp()
     const isReady = () => {
-      if (memory[WAITING] === 1) throw new Error('corrupt')
+      if (memory[SLEEPER] !== 0) throw new Error('corrupt')
       return false
     }
-    expect(() => events.waitSync(isReady, never, () => {})).toThrow('corrupt')
-    expect(memory[WAITING]).toBe(0)
+    expect(() => events.waitSync(condition(isReady), never)).toThrow('corrupt')
+    expect(memory[SLEEPER]).toBe(0)
+  })
+
+  test('EventCount.waitSync calls passOn at the end, when it is not waiting any more, and says how it ended', () => {
+    const { events, memory } = setUp()
+    const passed: [boolean, number][] = []
+    const passOn = (isReady: boolean) => void passed.push([isReady, memory[SLEEPER]])
+    for (const isReady of [true, false]) {
+      events.waitSync(
+        condition(() => isReady, { passOn }),
+        deadlineAfter(2),
+      )
+    }
+    const fail = () => {
+      throw new Error('corrupt')
+    }
+    expect(() => events.waitSync(condition(fail, { passOn }), never)).toThrow('corrupt')
+    expect(passed).toEqual([
+      [true, 0],
+      [false, 0],
+      [false, 0],
+    ])
   })
 
   test('EventCount.waitSync on a real waiter ends at its deadline, and not before', () => {
@@ -149,35 +203,82 @@ describe('EventCount.waitSync', () => {
     const deadline = deadlineAfter(60)
     expect(
       events.waitSync(
-        () => false,
+        condition(() => false),
         deadline,
-        () => {},
       ),
     ).toBe(false)
     expect(performance.now()).toBeGreaterThanOrEqual(deadline)
+  })
+
+  test('EventCount.waitSync in the place of its own event loop arms that again', () => {
+    const { events, memory, self } = setUp()
+    events.arm()
+    events.waitSync(
+      condition(() => false),
+      deadlineAfter(2),
+    )
+    expect(memory[SLEEPER]).toBe(self | ON_EVENT_LOOP)
+  })
+})
+
+describe('EventCount.arm and disarm', () => {
+  test('EventCount.arm hears first, then says who waits on its event loop; the last disarm takes it back', () => {
+    const { events, memory, calls, self } = setUp()
+    events.arm()
+    expect([calls, memory[SLEEPER]]).toEqual([['hear with 0'], self | ON_EVENT_LOOP])
+    events.arm()
+    events.disarm()
+    expect(memory[SLEEPER]).toBe(self | ON_EVENT_LOOP)
+    events.disarm()
+    expect(memory[SLEEPER]).toBe(0)
+  })
+
+  test('EventCount.wait is woken by notify', async () => {
+    const region = HeapRegion.create(words(2))
+    const other = HeapRegion.attach(region.handle, words(2))
+    const events = new EventCount(region, region.root.byteOffset)
+    let isReady = false
+    const waiting = events.wait(
+      condition(() => isReady),
+      never,
+      undefined,
+    )
+    await until(() => events.isAwaited)
+    expect(events.sleeper).toEqual(other.peers.describe(region.peers.self))
+    isReady = true
+    new EventCount(other, other.root.byteOffset).notify()
+    expect(await waiting).toBe(true)
+    expect([events.isAwaited, events.sleeper]).toEqual([false, undefined])
   })
 })
 
 describe('EventCount.notify', () => {
   test('EventCount.notify costs nothing where nobody waits', () => {
-    const { events, memory, wakes } = setUp()
+    const { events, memory, wakes, rings } = setUp()
     events.notify()
-    expect([memory[SEQUENCE], wakes]).toEqual([0, []])
+    expect([memory[SEQUENCE], wakes, rings]).toEqual([0, [], []])
   })
 
-  test('EventCount.notify changes the sequence and wakes one where somebody waits', () => {
-    const { events, memory, wakes } = setUp()
-    memory[WAITING] = 1
+  test('EventCount.notify changes the sequence and wakes one where a thread waits', () => {
+    const { events, memory, wakes, rings, self } = setUp()
+    memory[SLEEPER] = self
     events.notify()
-    expect([memory[SEQUENCE], wakes]).toEqual([1, [1]])
+    expect([memory[SEQUENCE], wakes, rings]).toEqual([1, [1], []])
+  })
+
+  test('EventCount.notify rings where an event loop waits', () => {
+    const { events, memory, wakes, rings, self } = setUp()
+    memory[SLEEPER] = self | ON_EVENT_LOOP
+    events.notify()
+    expect([memory[SEQUENCE], wakes, rings]).toEqual([1, [], [self]])
   })
 
   test('EventCount.isAwaited tells whether somebody waits, and reset forgets it', () => {
     const { events, memory } = setUp()
     expect(events.isAwaited).toBe(false)
-    memory[WAITING] = 1
+    memory[SLEEPER] = 1
     expect(events.isAwaited).toBe(true)
     events.reset()
-    expect([events.isAwaited, memory[WAITING]]).toEqual([false, 0])
+    expect([events.isAwaited, memory[SLEEPER]]).toEqual([false, 0])
   })
 })

@@ -1,4 +1,4 @@
-import { nowMs } from '@isthmus/sync'
+import { nowMs } from './deadline.js'
 
 const PROBE_INTERVAL_MS = 10
 const LOOKS_BETWEEN_CLOCKS_MAX = 64

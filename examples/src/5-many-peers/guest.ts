@@ -1,0 +1,9 @@
+import { workerData } from 'node:worker_threads'
+import { utf8 } from '@isthmus/ring'
+import { Segment } from '@isthmus/shm-posix'
+import { type Guest, greetings } from './greetings.js'
+
+const guest: Guest = workerData.guest
+using segment = Segment.attach(workerData.handle, greetings)
+using producer = segment.root[guest].producer({ encode: utf8 })
+await producer.send(`Good evening, ${guest} is here.`)

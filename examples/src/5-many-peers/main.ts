@@ -1,0 +1,22 @@
+import { Worker } from 'node:worker_threads'
+import { utf8 } from '@isthmus/ring'
+import { Segment } from '@isthmus/shm-posix'
+import { waitAny } from '@isthmus/sync'
+import { type Guest, greetings } from './greetings.js'
+
+using segment = Segment.anonymous(greetings)
+const guests = Object.keys(segment.root) as Guest[]
+for (const guest of guests) {
+  new Worker(new URL('./guest.js', import.meta.url), { workerData: { guest, handle: segment.handle } })
+}
+
+const consumers = new Set(guests.map((guest) => segment.root[guest].consumer({ decode: utf8 })))
+const heard: string[] = []
+while (consumers.size > 0) {
+  for (const consumer of await waitAny(consumers)) {
+    const message = consumer.tryReceive()
+    if (message === null) consumers.delete(consumer)
+    else if (message !== undefined) heard.push(message)
+  }
+}
+console.log(heard.sort().join('\n'))

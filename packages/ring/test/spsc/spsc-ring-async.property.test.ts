@@ -1,0 +1,62 @@
+import fc from 'fast-check'
+import { describe, test } from 'vitest'
+import { createRing, expectSameMessages, payload } from '../support/ring-memory.js'
+import { soon } from '../support/waiting.js'
+
+const PROPERTY = { timeout: 120_000 }
+
+describe('SPSC ring with promises against a plain array', PROPERTY, () => {
+  const step = fc.oneof(
+    { weight: 3, arbitrary: fc.record({ call: fc.constantFrom('send', 'trySend'), byteLength: fc.nat(200) }) },
+    { weight: 1, arbitrary: fc.record({ call: fc.constant('sendSync'), byteLength: fc.nat(16) }) },
+    { weight: 1, arbitrary: fc.record({ call: fc.constant('turn'), byteLength: fc.constant(0) }) },
+  )
+
+  test('whatever mixture of sends, what was accepted is received, in the order of the calls', async () => {
+    const capacity = fc.integer({ min: 6, max: 9 }).map((exponent) => 2 ** exponent)
+    await fc.assert(
+      fc.asyncProperty(
+        capacity,
+        fc.array(step, { maxLength: 30 }),
+        fc.boolean(),
+        async (capacityBytes, steps, inTurns) => {
+          const { ring, attach } = createRing({ capacityBytes })
+          const producer = ring.producer()
+          const consumer = attach().root.consumer()
+          const accepted: Uint8Array[] = []
+          const sending: Promise<boolean>[] = []
+          const received: Uint8Array[] = []
+          const receiving = (async () => {
+            for await (const message of consumer) {
+              received.push(message)
+              if (inTurns) await new Promise((resolve) => setImmediate(resolve))
+            }
+          })()
+          for (const [seed, { call, byteLength }] of steps.entries()) {
+            const message = payload(byteLength, seed)
+            if (call === 'turn') {
+              await new Promise((resolve) => setImmediate(resolve))
+            } else if (call === 'send') {
+              accepted.push(message)
+              sending.push(producer.send(message))
+            } else if (call === 'trySend') {
+              if (byteLength <= producer.maxRecordBytes && producer.trySend(message)) accepted.push(message)
+            } else {
+              try {
+                if (producer.sendSync(message, { timeoutMs: 0 })) accepted.push(message)
+              } catch (error) {
+                // A send is pending.
+                if ((error as { code?: string }).code !== 'EDEADLK') throw error
+              }
+            }
+          }
+          await soon(Promise.all(sending), 'a send')
+          producer.close()
+          await soon(receiving, 'the end')
+          expectSameMessages(received, accepted)
+        },
+      ),
+      { numRuns: 200 },
+    )
+  })
+})

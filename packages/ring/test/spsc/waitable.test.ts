@@ -1,0 +1,195 @@
+import { eventLoop, futex, HeapRegion, mutex, semaphore, struct, waitAny } from '@isthmus/sync'
+import { beforeEach, describe, expect, test } from 'vitest'
+import { type Consumer, type Producer, spscRing } from '../../src/index.js'
+import { expectCode, expectRejection } from '../support/expect-code.js'
+import { createRing, endHold, payload, type RingSetup } from '../support/ring-memory.js'
+import { withoutSafetyNet } from '../support/safety-net.js'
+import { sleep, soon, stateOf, until } from '../support/waiting.js'
+
+withoutSafetyNet()
+
+let setup: RingSetup
+let producer: Producer
+let consumer: Consumer
+
+beforeEach(() => {
+  setup = createRing({ capacityBytes: 64 })
+  producer = setup.ring.producer()
+  consumer = setup.attach().root.consumer()
+})
+
+/** Which of them are ready, as indexes: a matcher would iterate over a consumer, and wait for its messages. */
+async function readyOf(waitables: (Consumer | Producer)[], options = {}): Promise<number[]> {
+  return (await soon(waitAny(waitables, options))).map((ready) => waitables.indexOf(ready))
+}
+
+const sides = () => setup.ring.describe()
+
+describe('waitAny over consumers', () => {
+  test('waitAny tells which have something, in the order given, again and again until it is received', async () => {
+    const rings = [1, 2, 3].map(() => createRing({ capacityBytes: 64 }))
+    const producers = rings.map(({ ring }) => ring.producer())
+    const consumers = rings.map(({ attach }) => attach().root.consumer())
+    expect(await readyOf(consumers, { timeoutMs: 5 })).toEqual([])
+    const waiting = readyOf(consumers)
+    await sleep(5)
+    producers[1].trySend(payload(1))
+    expect(await waiting).toEqual([1])
+    producers[2].trySend(payload(1))
+    expect(await readyOf(consumers)).toEqual([1, 2])
+    consumers[1].tryReceive()
+    expect(await readyOf(consumers)).toEqual([2])
+    consumers[2].tryReceive()
+    expect(await readyOf(consumers, { timeoutMs: 0 })).toEqual([])
+    expect(rings.map(({ ring }) => ring.describe().consumer.isWaiting)).toEqual([false, false, false])
+  })
+
+  test('waitAny that is aborted or timed out leaves nothing armed', async () => {
+    const controller = new AbortController()
+    const waiting = waitAny([consumer], { signal: controller.signal })
+    waiting.catch(() => {})
+    await until(() => sides().consumer.isWaiting)
+    controller.abort()
+    await expectRejection('ABORT_ERR', waiting)
+    expect(sides().consumer.isWaiting).toBe(false)
+    await expectRejection('ABORT_ERR', waitAny([consumer], { signal: controller.signal }))
+    await expectRejection('ERR_ISTHMUS_INVALID_ARGUMENT', waitAny([consumer], { timeoutMs: -1 }))
+    expect(await readyOf([consumer], { timeoutMs: 10 })).toEqual([])
+    expect(sides().consumer.isWaiting).toBe(false)
+  })
+
+  test('waitAny tells of the end, before and after it was received: receive would not have to wait', async () => {
+    const waiting = readyOf([consumer])
+    await until(() => sides().consumer.isWaiting)
+    producer.close()
+    expect(await waiting).toEqual([0])
+    expect(consumer.tryReceive()).toBeNull()
+    expect(await readyOf([consumer], { timeoutMs: 20 })).toEqual([0])
+    expect(await consumer.receive()).toBeNull()
+  })
+
+  test('waitAny tells of a death once; when it was told, it waits for the successor', async () => {
+    const waiting = readyOf([consumer])
+    await until(() => sides().consumer.isWaiting)
+    const [successor, herald] = [setup.attach(), setup.attach()]
+    herald.declareDead(setup.region.peers.self)
+    expect(await waiting).toEqual([0])
+    expectCode('ERR_ISTHMUS_PEER_DIED', () => consumer.tryReceive())
+    expect(await readyOf([consumer], { timeoutMs: 20 })).toEqual([])
+    const next = readyOf([consumer])
+    await sleep(5)
+    successor.root.producer().trySend(payload(1))
+    expect(await next).toEqual([0])
+  })
+
+  test('waitAny finds a death that nobody has declared, when it looks for the dead', async () => {
+    const waiting = readyOf([consumer])
+    await until(() => sides().consumer.isWaiting)
+    endHold(setup.region, setup.region.peers.self)
+    eventLoop.lookForDead()
+    expect(await waiting).toEqual([0])
+    expectCode('ERR_ISTHMUS_PEER_DIED', () => consumer.tryReceive())
+  })
+
+  test('waitAny rejects where one of the regions is closed meanwhile', async () => {
+    const other = createRing({ capacityBytes: 64 })
+    const waiting = waitAny([consumer, other.ring.consumer()])
+    waiting.catch(() => {})
+    await until(() => sides().consumer.isWaiting)
+    other.region.close()
+    await expectRejection('ERR_ISTHMUS_CLOSED', waiting)
+    expect(sides().consumer.isWaiting).toBe(false)
+  })
+
+  test('waitAny over a thousand rings', async () => {
+    const rings = Array.from({ length: 1_000 }, () => HeapRegion.create(spscRing({ capacityBytes: 64 })).root)
+    const producers = rings.map((ring) => ring.producer())
+    const consumers = rings.map((ring) => ring.consumer())
+    for (const at of [999, 0, 500]) {
+      const waiting = readyOf(consumers)
+      await until(() => rings[at].describe().consumer.isWaiting)
+      producers[at].trySend(payload(1))
+      expect(await waiting).toEqual([at])
+      consumers[at].tryReceive()
+    }
+    expect(rings.some((ring) => ring.describe().consumer.isWaiting)).toBe(false)
+  })
+})
+
+describe('waitAny over producers', () => {
+  const fill = () => {
+    while (producer.trySend(payload(8)));
+  }
+
+  test('waitAny tells when there is space', async () => {
+    expect(await readyOf([producer])).toEqual([0])
+    fill()
+    const waiting = readyOf([producer])
+    expect(await stateOf(waiting)).toBe('pending')
+    while (consumer.tryReceive() !== undefined);
+    expect(await waiting).toEqual([0])
+    expect([sides().producer.isWaiting, producer.trySend(payload(8))]).toEqual([false, true])
+  })
+
+  test('waitAny tells of the death of the consumer, once: what was told is no reason to come back at once', async () => {
+    fill()
+    const waiting = readyOf([producer])
+    await until(() => sides().producer.isWaiting)
+    const gone = sides().consumer.holder?.peer
+    if (gone !== undefined) setup.region.declareDead(gone)
+    expect(await waiting).toEqual([0])
+    await expectRejection('ERR_ISTHMUS_PEER_DIED', soon(producer.send(payload(8))))
+    expect(await readyOf([producer], { timeoutMs: 20 })).toEqual([])
+  })
+
+  test('waitAny finds the death of a consumer that nobody has declared, when it looks for the dead', async () => {
+    fill()
+    const waiting = readyOf([producer])
+    await until(() => sides().producer.isWaiting)
+    const gone = sides().consumer.holder?.peer
+    if (gone !== undefined) endHold(setup.region, gone)
+    eventLoop.lookForDead()
+    expect(await waiting).toEqual([0])
+  })
+})
+
+test('waitAny over locks, words and rings together', async () => {
+  const layout = struct({
+    ring: spscRing({ capacityBytes: 64 }),
+    lock: mutex(),
+    permits: semaphore({ permits: 1 }),
+    word: futex(),
+  })
+  const region = HeapRegion.create(layout)
+  const { ring, lock, permits, word } = HeapRegion.attach(region.handle, layout).root
+  const all = [ring.consumer(), lock, permits, word.otherThan(0)]
+  const guard = region.root.lock.lockSync()
+  const permit = region.root.permits.acquireSync()
+  const sender = region.root.ring.producer()
+  const ready = async (options = {}) => (await soon(waitAny(all, options))).map((each) => all.indexOf(each))
+  const endings = [
+    () => sender.trySend(payload(1)),
+    () => guard.unlock(),
+    () => permit.release(),
+    () => {
+      region.root.word.value = 1
+      region.root.word.wakeAll()
+    },
+  ]
+  const seen: number[] = []
+  for (const [at, end] of endings.entries()) {
+    if (at === 0) {
+      expect(await ready({ timeoutMs: 5 })).toEqual([])
+      const waiting = ready()
+      await sleep(5)
+      end()
+      seen.push(...(await waiting))
+    } else {
+      end()
+      seen.push((await ready()).length)
+    }
+  }
+  expect(seen).toEqual([0, 2, 3, 4])
+  expect([region.root.lock.describe().waiters, region.root.permits.describe().waiters]).toEqual([[], []])
+  expect(ring.describe().consumer.isWaiting).toBe(false)
+})

@@ -1,0 +1,13 @@
+import { safetyNet } from '@isthmus/sync'
+import { afterEach, beforeEach } from 'vitest'
+
+/** For all tests of a file: a wake-up that is lost stays lost, and the test hangs. */
+export function withoutSafetyNet(): void {
+  const before = { ...safetyNet }
+  beforeEach(() => {
+    Object.assign(safetyNet, { sliceMs: 1e9, tickMs: 1e9 })
+  })
+  afterEach(() => {
+    Object.assign(safetyNet, before)
+  })
+}

@@ -1,0 +1,60 @@
+import { constants, fstatSync } from 'node:fs'
+import type { Socket } from 'node:net'
+import { eventLoop } from '@isthmus/sync'
+import { libc } from '../native/libc.js'
+import { O_CLOEXEC } from '../native/open-flags.js'
+import { EACCES, ELOOP, ENOENT, ENXIO, EPERM, SystemCallError } from '../native/system-error.js'
+import { fifoPath, isFifoHeld, listenTo } from '../waiting/fifo.js'
+
+const FLAGS = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW | O_CLOEXEC
+
+/**
+ * The end of a life FIFO comes a moment before or after the locks that prove the death are free: nobody promises in which
+ * order the descriptors of a dead thread are closed.
+ */
+const LOOK_AGAIN_AFTER_MS = [1, 4, 16, 64, 256, 1024]
+
+/** Tells this thread's event loop of the deaths of other threads, through their life FIFOs. */
+export class DeathWatch {
+  readonly #sockets = new Map<string, Socket>()
+  readonly #onDeath: (thread: string) => void
+
+  constructor(onDeath: (thread: string) => void) {
+    this.#onDeath = onDeath
+  }
+
+  /** Does nothing where there is nothing to watch: the caller asks for a proof of death afterwards. */
+  watch(thread: string): void {
+    if (this.#sockets.has(thread)) return
+    const path = fifoPath(thread, 'life')
+    const c = libc()
+    const fd = c.open(path, FLAGS)
+    if (fd === -1) {
+      const errno = c.errno()
+      if ([ENOENT, EACCES, EPERM, ELOOP, ENXIO].includes(errno)) return
+      throw new SystemCallError({ errno, syscall: 'open', path }, 'watching for the death of a peer of a segment.')
+    }
+    // Of what has ended before it was opened, the end is never told.
+    if (!fstatSync(fd).isFIFO() || !isFifoHeld(fd)) {
+      c.close(fd)
+      return
+    }
+    const socket = listenTo(fd, nothing, () => this.#end(thread))
+    this.#sockets.set(thread, socket)
+  }
+
+  close(): void {
+    for (const socket of this.#sockets.values()) socket.destroy()
+    this.#sockets.clear()
+  }
+
+  #end(thread: string): void {
+    this.#sockets.get(thread)?.destroy()
+    this.#sockets.delete(thread)
+    this.#onDeath(thread)
+    eventLoop.lookForDead()
+    for (const delayMs of LOOK_AGAIN_AFTER_MS) setTimeout(() => eventLoop.lookForDead(), delayMs).unref()
+  }
+}
+
+function nothing(): void {}

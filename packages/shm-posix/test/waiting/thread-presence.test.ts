@@ -1,0 +1,355 @@
+import { chownSync, rmSync, statSync } from 'node:fs'
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { Segment } from '../../src/index.js'
+import { libc } from '../../src/native/libc.js'
+import { fifoPath } from '../../src/waiting/fifo.js'
+import { removeFifosIfGone } from '../../src/waiting/fifo-removal.js'
+import { endAllChildren, inChild, withOwnSharedMemory } from '../support/child.js'
+import { expectCode } from '../support/expect-code.js'
+import { fifosOf, threadOf } from '../support/fifos.js'
+import { counter } from '../support/ledger.js'
+import { removeEverything, temporaryDirectory, uniqueName } from '../support/names.js'
+import { openDescriptors } from '../support/processes.js'
+
+/** So that nobody but the test prunes there. */
+const OWN_SHARED_MEMORY = { wrapper: withOwnSharedMemory('10m') }
+
+afterEach(async () => {
+  vi.restoreAllMocks()
+  await endAllChildren()
+  removeEverything()
+})
+
+function modeOf(thread: string, kind: 'life' | 'bell'): number {
+  return statSync(fifoPath(thread, kind)).mode & 0o7777
+}
+
+describe('ThreadPresence', () => {
+  it('is one for all segments of a thread, from the first to the last, and leaves nothing', () => {
+    const before = openDescriptors()
+    const one = Segment.anonymous(counter)
+    const thread = threadOf(one)
+    expect(fifosOf(thread)).toEqual(['life'])
+    const other = Segment.create(uniqueName(), counter)
+    expect(threadOf(other)).toBe(thread)
+    other.waiter.hear()
+    other.waiter.hear()
+    one.waiter.hear()
+    expect(fifosOf(thread)).toEqual(['life', 'bell'])
+    other.close()
+    expect(fifosOf(thread)).toEqual(['life', 'bell'])
+    one.close()
+    one.close()
+    expect(fifosOf(thread)).toEqual([])
+    expect(openDescriptors()).toEqual(before)
+    expectCode('ERR_ISTHMUS_CLOSED', () => one.waiter.hear())
+    expect(fifosOf(thread)).toEqual([])
+    using next = Segment.anonymous(counter)
+    expect(threadOf(next)).not.toBe(thread)
+    expect([one.waiter.ring(next.peers.self), openDescriptors().length]).toEqual([false, before.length + 2])
+  })
+
+  it('does not outlive an attachment that failed', () => {
+    const before = openDescriptors()
+    const initialize = () => {
+      throw new Error('of a layout')
+    }
+    const layout = { ...counter, initialize }
+    expect(() => Segment.anonymous(layout)).toThrow()
+    expect(() => Segment.create(uniqueName(), layout)).toThrow()
+    expect(openDescriptors()).toEqual(before)
+    using segment = Segment.anonymous(counter)
+    const thread = threadOf(segment)
+    expect(() => Segment.anonymous(layout)).toThrow()
+    expect(fifosOf(thread)).toEqual(['life'])
+  })
+
+  it('lets those watch and ring who may attach, and no others', () => {
+    const anonymous = Segment.anonymous(counter)
+    const thread = threadOf(anonymous)
+    expect(modeOf(thread, 'life')).toBe(0o600)
+    anonymous.waiter.hear()
+    expect(modeOf(thread, 'bell')).toBe(0o600)
+    const shared = Segment.create(uniqueName(), counter, { mode: 0o660 })
+    expect([modeOf(thread, 'life'), modeOf(thread, 'bell')]).toEqual([0o660, 0o660])
+    using open = Segment.create(uniqueName(), counter, { mode: 0o704 })
+    expect([modeOf(thread, 'life'), modeOf(thread, 'bell')]).toEqual([0o664, 0o664])
+    anonymous.close()
+    shared.close()
+    expect([modeOf(thread, 'life'), open.isClosed]).toEqual([0o664, false])
+  })
+
+  it.runIf(process.getuid?.() === 0)('gives its FIFOs the group of the segment', () => {
+    const directory = temporaryDirectory()
+    const file = `${directory}/segment`
+    Segment.create({ file }, counter, { mode: 0o660 }).close()
+    const c = libc()
+    expect(c).toBeDefined()
+    using own = Segment.anonymous(counter)
+    const thread = threadOf(own)
+    const { gid } = statSync(fifoPath(thread, 'life'))
+    expect(gid).toBe(process.getgid?.())
+    chownSync(file, 0, 12345)
+    using grouped = Segment.open({ file }, counter)
+    grouped.waiter.hear()
+    expect(['life', 'bell'].map((kind) => statSync(fifoPath(thread, kind as 'life')).gid)).toEqual([12345, 12345])
+  })
+
+  it('leaks nothing in a thousand segments', { timeout: 120_000 }, async () => {
+    const name = uniqueName()
+    Segment.create(name, counter).close()
+    const descriptors = openDescriptors()
+    const threads = new Set<string>()
+    for (let cycle = 0; cycle < 1000; cycle++) {
+      const segment = Segment.open(name, counter)
+      segment.waiter.hear()
+      threads.add(threadOf(segment))
+      segment.close()
+    }
+    expect(threads.size).toBe(1000)
+    expect(openDescriptors()).toEqual(descriptors)
+    expect([...threads].flatMap(fifosOf)).toEqual([])
+    expect(process.listenerCount('exit')).toBeLessThan(10)
+  })
+
+  it('ends with a segment that the program has forgotten, and leaves the others of its thread', async () => {
+    const seen = await inChild(
+      async (kit, name) => {
+        const { Segment, struct, u32 } = await kit.load()
+        const layout = struct({ count: u32() })
+        const fifos = () => kit.fs.readdirSync('/dev/shm').filter((fileName) => /\.(life|bell)$/.test(fileName))
+        const forget = () => Segment.open(name, layout).waiter.hear()
+        const kept = Segment.create(name, layout)
+        forget()
+        await kit.collectGarbage()
+        // A slot of a thread that lives looks dead now. Who sweeps it takes nothing from the thread.
+        const successor = Segment.open(name, layout)
+        const slots = successor.peers.list().map(({ peer }) => peer & 127)
+        const whileKept = fifos().length
+        Segment.prune()
+        const afterPrune = fifos().length
+        kept.close()
+        successor.close()
+        const afterClose = fifos().length
+        forget()
+        await kit.collectGarbage()
+        return { slots, whileKept, afterPrune, afterClose, afterForgotten: fifos().length }
+      },
+      uniqueName(),
+      { ...OWN_SHARED_MEMORY, execArgv: ['--expose-gc'] },
+    )
+    expect(seen).toEqual({ slots: [0, 1], whileKept: 2, afterPrune: 2, afterClose: 0, afterForgotten: 0 })
+  })
+
+  it.each(['returns', 'process.exit()', 'an error'])(
+    'leaves no FIFO where the process ends by itself: %s',
+    async (way) => {
+      const seen = await inChild(
+        async (kit, way) => {
+          const { spawnSync } = kit.require('node:child_process') as typeof import('node:child_process')
+          const program = `
+          import { Segment } from '@isthmus/shm-posix'
+          import { struct, u32 } from '@isthmus/sync'
+          import fs from 'node:fs'
+          const segment = Segment.create('/left', struct({ count: u32() }))
+          segment.waiter.hear()
+          process.stdout.write(fs.readdirSync('/dev/shm').length + '')
+          if (${JSON.stringify(way)} === 'process.exit()') process.exit()
+          if (${JSON.stringify(way)} === 'an error') throw new Error('of the program')`
+          const { stdout } = spawnSync(process.execPath, ['--input-type=module', '--eval', program])
+          return [String(stdout), kit.fs.readdirSync('/dev/shm')]
+        },
+        way,
+        OWN_SHARED_MEMORY,
+      )
+      expect(seen).toEqual(['3', ['left']])
+    },
+  )
+})
+
+describe('what a killed thread leaves', () => {
+  it.each(['SIGKILL', 'worker.terminate()'])('stays until its slot is swept, or until prune: %s', async (way) => {
+    const seen = await inChild(
+      async (kit, way) => {
+        const { spawn } = kit.require('node:child_process') as typeof import('node:child_process')
+        const { Worker } = kit.require('node:worker_threads') as typeof import('node:worker_threads')
+        const { Segment, struct, u32 } = await kit.load()
+        const layout = struct({ count: u32() })
+        const observer = Segment.create('/watched', layout)
+        const fifos = () => kit.fs.readdirSync('/dev/shm').filter((fileName) => /\.(life|bell)$/.test(fileName))
+        const own = fifos()
+        const program = `
+          Promise.all([import('@isthmus/shm-posix'), import('@isthmus/sync')]).then(([{ Segment }, { struct, u32 }]) => {
+            const segment = Segment.open('/watched', struct({ count: u32() }))
+            segment.waiter.hear()
+            if (process.send) process.send('attached')
+            else require('node:worker_threads').parentPort.postMessage('attached')
+          })
+          setInterval(() => {}, 1000)`
+        const killOne = async () => {
+          if (way === 'SIGKILL') {
+            const stdio = ['ignore', 'ignore', 'inherit', 'ipc'] as ('ignore' | 'inherit' | 'ipc')[]
+            const peer = spawn(process.execPath, ['--eval', program], { stdio })
+            await new Promise((resolve) => peer.once('message', resolve))
+            const exited = new Promise((resolve) => peer.once('exit', resolve))
+            Segment.prune()
+            const alive = fifos().length
+            peer.kill('SIGKILL')
+            await exited
+            return alive
+          }
+          const worker = new Worker(program, { eval: true, execArgv: [] })
+          await new Promise((resolve) => worker.once('message', resolve))
+          Segment.prune()
+          const alive = fifos().length
+          await worker.terminate()
+          return alive
+        }
+        const alive = await killOne()
+        const killed = fifos().length
+        const successor = Segment.open('/watched', layout)
+        const swept = fifos()
+        const secondAlive = await killOne()
+        const secondKilled = fifos().length
+        const names = Segment.prune({ prefix: '/nothing' })
+        const pruned = fifos()
+        successor.close()
+        observer.close()
+        return { own: own.length, alive, killed, swept, secondAlive, secondKilled, names, pruned, isSame: own[0] }
+      },
+      way,
+      OWN_SHARED_MEMORY,
+    )
+    const own = [seen.isSame]
+    expect(seen).toEqual({
+      own: 1,
+      alive: 3,
+      killed: 3,
+      swept: own,
+      secondAlive: 3,
+      secondKilled: 3,
+      names: [],
+      pruned: own,
+      isSame: expect.any(String),
+    })
+  })
+
+  it('is removed also where only the bell is left', async () => {
+    const left = await inChild(
+      async (kit) => {
+        const { Segment } = await kit.load()
+        const { execFileSync } = kit.require('node:child_process') as typeof import('node:child_process')
+        execFileSync('mkfifo', ['/dev/shm/isthmus-0123456789abcdef.bell'])
+        // What only looks like one.
+        kit.fs.writeFileSync('/dev/shm/isthmus-0123456789abcdee.life', 'precious')
+        kit.fs.mkdirSync('/dev/shm/isthmus-0123456789abcdee.bell')
+        kit.fs.symlinkSync('/dev/shm/text', '/dev/shm/isthmus-0123456789abcded.life')
+        execFileSync('mkfifo', ['/dev/shm/isthmus-of-somebody.life'])
+        const listed = Segment.list()
+        Segment.prune({ force: true })
+        return [listed, kit.fs.readdirSync('/dev/shm').sort()]
+      },
+      null,
+      OWN_SHARED_MEMORY,
+    )
+    expect(left).toEqual([
+      [],
+      [
+        'isthmus-0123456789abcded.life',
+        'isthmus-0123456789abcdee.bell',
+        'isthmus-0123456789abcdee.life',
+        'isthmus-of-somebody.life',
+      ],
+    ])
+  })
+})
+
+describe('removeFifosIfGone()', () => {
+  it('removes nothing of a thread that lives', () => {
+    using segment = Segment.anonymous(counter)
+    segment.waiter.hear()
+    const thread = threadOf(segment)
+    removeFifosIfGone(thread)
+    expect(fifosOf(thread)).toEqual(['life', 'bell'])
+    rmSync(fifoPath(thread, 'life'))
+    removeFifosIfGone(thread)
+    expect(fifosOf(thread)).toEqual(['bell'])
+  })
+
+  it('that comes between the making of a FIFO and its lock makes its maker begin again', () => {
+    const c = libc()
+    const { mkfifo } = c
+    const made: string[] = []
+    vi.spyOn(c, 'mkfifo').mockImplementation((path, mode) => {
+      const result = mkfifo(path, mode)
+      made.push(path)
+      if (made.length <= 2) removeFifosIfGone(path.slice(-21, -5))
+      return result
+    })
+    using segment = Segment.anonymous(counter)
+    expect(made).toHaveLength(3)
+    const thread = threadOf(segment)
+    expect([made[2], fifosOf(thread)]).toEqual([fifoPath(thread, 'life'), ['life']])
+  })
+
+  it('that comes between the opening of a FIFO and its lock makes its maker begin again', () => {
+    const c = libc()
+    const made = vi.spyOn(c, 'mkfifo')
+    const { fcntlLock } = c
+    let isRemoved = false
+    vi.spyOn(c, 'fcntlLock').mockImplementation((fd, command, flock) => {
+      const [path] = made.mock.lastCall ?? []
+      if (path !== undefined && !isRemoved) {
+        isRemoved = true
+        const own = new Uint8Array(flock)
+        removeFifosIfGone(path.slice(-21, -5))
+        flock.set(own)
+      }
+      return fcntlLock(fd, command, flock)
+    })
+    using segment = Segment.anonymous(counter)
+    expect(made).toHaveBeenCalledTimes(2)
+    const thread = threadOf(segment)
+    expect(fifosOf(thread)).toEqual(['life'])
+    // The same for the bell, whose name is known already: where the life FIFO does not answer for it.
+    rmSync(fifoPath(thread, 'life'))
+    isRemoved = false
+    segment.waiter.hear()
+    expect(made).toHaveBeenCalledTimes(4)
+    expect(fifosOf(thread)).toEqual(['bell'])
+  })
+})
+
+describe('a thread that may not make FIFOs', () => {
+  it('attaches all the same, and is told once it waits on its event loop', async () => {
+    const seen = await inChild(
+      async (kit, file) => {
+        const { Segment, struct, u32 } = await kit.load()
+        const layout = struct({ count: u32() })
+        const { execFileSync } = kit.require('node:child_process') as typeof import('node:child_process')
+        execFileSync('mount', ['-o', 'remount,ro', '/dev/shm'])
+        const segment = Segment.create({ file }, layout)
+        const other = Segment.open({ file }, layout)
+        segment.waiter.watch(other.peers.self)
+        const isRung = segment.waiter.ring(other.peers.self)
+        segment.waiter.waitSync(2100, 0, 1)
+        const failure = kit.failureOf(() => segment.waiter.hear())
+        segment.close()
+        other.close()
+        return { isRung, failure }
+      },
+      `${temporaryDirectory()}/segment`,
+      OWN_SHARED_MEMORY,
+    )
+    expect(seen).toEqual({
+      isRung: false,
+      failure: expect.objectContaining({ code: 'EROFS', syscall: 'mkfifo', message: expect.stringContaining('Allow') }),
+    })
+  })
+})
+
+describe('a name of the kind that FIFOs have', () => {
+  it('is refused for segments', () => {
+    expectCode('ERR_ISTHMUS_INVALID_NAME', () => Segment.create('/isthmus-0123456789abcdef.life', counter))
+  })
+})

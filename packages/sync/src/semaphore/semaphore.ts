@@ -1,0 +1,314 @@
+import { IsthmusError, IsthmusRangeError } from '../errors.js'
+import type { Layout } from '../layout/layout.js'
+import { type PeerId, slotOf } from '../peers/peer-id.js'
+import type { PeerDescription } from '../peers/peers.js'
+import { assertOpen, type Region } from '../region/region.js'
+import type { Condition } from '../waiting/condition.js'
+import { deadlineAfter, type TimeoutOptions, type WaitOptions } from '../waiting/deadline.js'
+import { eventLoop, type WaitFor } from '../waiting/event-loop.js'
+import { PollingProbe } from '../waiting/polling-probe.js'
+import { TaskQueue } from '../waiting/task-queue.js'
+import { WAITABLE, type Waitable } from '../waiting/wait-any.js'
+import { WaitSet } from '../waiting/wait-set.js'
+import { CELLS_OFFSET, PERMITS_MAX, WAIT_SET_OFFSET } from './layout.js'
+
+export interface SemaphoreOptions {
+  /** How many permits there are, from 1 to 4096. */
+  readonly permits: number
+}
+
+export interface SemaphoreDescription {
+  readonly permits: number
+  readonly available: number
+  readonly holders: readonly PermitHolder[]
+  readonly waiters: readonly PeerDescription[]
+}
+
+/** A peer, dead or alive, and how many permits it has. */
+export interface PermitHolder extends PeerDescription {
+  readonly permits: number
+}
+
+const NO_CELL = -1
+
+/**
+ * A counting semaphore in shared memory, for threads and processes: so many may do something at a time. The permits of a
+ * killed holder come back.
+ *
+ * @example
+ * ```ts
+ * const region = HeapRegion.create(semaphore({ permits: 4 }))
+ * const permit = region.root.acquireSync()
+ * try {
+ *   region.root.describe().available // 3
+ * } finally {
+ *   permit.release()
+ * }
+ * ```
+ *
+ * @throws IsthmusRangeError `ERR_ISTHMUS_INVALID_ARGUMENT` for a number of permits outside its range
+ */
+export function semaphore({ permits }: SemaphoreOptions): Layout<Semaphore> {
+  if (!Number.isInteger(permits) || permits < 1 || permits > PERMITS_MAX) {
+    throw new IsthmusRangeError(
+      'ERR_ISTHMUS_INVALID_ARGUMENT',
+      `Making a semaphore: permits is ${permits}. Give a whole number from 1 to ${PERMITS_MAX}.`,
+    )
+  }
+  return {
+    byteLength: CELLS_OFFSET + 4 * permits,
+    byteAlignment: 8,
+    signature: `semaphore@1(permits=${permits})`,
+    /** Zeroed memory is a semaphore whose permits are all free. */
+    initialize() {},
+    attach: (region, byteOffset) => new Semaphore(region, byteOffset, permits),
+    sweep(region, byteOffset, deadPeer) {
+      const waiters = new WaitSet(region, byteOffset + WAIT_SET_OFFSET)
+      waiters.sweep(deadPeer)
+      const cells = (byteOffset + CELLS_OFFSET) >>> 2
+      for (let cell = cells; cell < cells + permits; cell++) {
+        if (Atomics.compareExchange(region.words, cell, deadPeer, 0) === deadPeer) waiters.notifyOne()
+      }
+    },
+  }
+}
+
+/**
+ * An attached semaphore. Asynchronous tasks of one attachment are served in the order in which they came; between
+ * attachments, whoever is quicker. A holder that is merely stopped keeps what it has.
+ *
+ * A permit is a cell with its holder's name in it, so there is no count that a killed process could leave wrong: what the
+ * kernel's SEM_UNDO does for System V semaphores, without the kernel.
+ */
+export class Semaphore implements Waitable {
+  readonly permits: number
+  readonly #region: Region
+  readonly #words: Int32Array
+  readonly #firstCell: number
+  readonly #self: PeerId
+  readonly #waiters: WaitSet
+  readonly #acquires = new TaskQueue()
+  readonly #probe = new PollingProbe()
+  readonly #condition: Condition
+  /** One for each cell that was ever taken without waiting on the loop: that path makes no garbage. */
+  readonly #syncPermits: (Permit | undefined)[] = []
+  /** Where the search for a free cell begins: where one was found last, and at first not where everybody begins. */
+  #hint: number
+  #takenCell = NO_CELL
+
+  /** @internal Use the `semaphore` layout. */
+  constructor(region: Region, byteOffset: number, permits: number) {
+    this.permits = permits
+    this.#region = region
+    this.#words = region.words
+    this.#firstCell = (byteOffset + CELLS_OFFSET) >>> 2
+    this.#self = region.peers.self
+    this.#hint = slotOf(this.#self) % permits
+    this.#waiters = new WaitSet(region, byteOffset + WAIT_SET_OFFSET)
+    this.#condition = {
+      isReady: () => this.#tryTake(),
+      prove: () => this.#prove(),
+      dependsOn: () => region.peers.others(),
+      passOn: () => this.#passOn(),
+    }
+  }
+
+  /**
+   * Takes a permit, if one is free now.
+   * @returns the permit, which is the same object each time for the same cell; undefined where all are held
+   */
+  tryAcquire(): Permit | undefined {
+    if (this.#tryTake()) return this.#syncPermit()
+    if (!this.#probe.isDue()) return undefined
+    this.#prove()
+    return this.#tryTake() ? this.#syncPermit() : undefined
+  }
+
+  /**
+   * Takes a permit, and blocks the thread until one is free.
+   * @returns the permit, as from tryAcquire; undefined after `timeoutMs`
+   * @throws IsthmusError `EDEADLK` where this very attachment holds all permits
+   */
+  acquireSync(): Permit
+  acquireSync(options: TimeoutOptions): Permit | undefined
+  acquireSync(options?: TimeoutOptions): Permit | undefined {
+    const deadline = options === undefined ? Number.POSITIVE_INFINITY : deadlineAfter(options.timeoutMs)
+    if (this.#tryTake()) return this.#syncPermit()
+    if (this.#areAllOurs()) {
+      throw new IsthmusError(
+        'EDEADLK',
+        'Acquiring a permit: this very attachment holds all of them, and would block itself for ever. Release one first, or await acquire().',
+      )
+    }
+    return this.#waiters.waitSync(this.#condition, deadline) ? this.#syncPermit() : undefined
+  }
+
+  /**
+   * Takes a permit without blocking the event loop.
+   * @returns a permit of its own; undefined after `timeoutMs`
+   * @throws AbortError when the signal aborts
+   */
+  acquire(): Promise<Permit>
+  acquire(options: WaitOptions): Promise<Permit | undefined>
+  async acquire({ timeoutMs, signal }: WaitOptions = {}): Promise<Permit | undefined> {
+    const deadline = deadlineAfter(timeoutMs)
+    if (signal?.aborted !== true && this.#acquires.mayPass() && this.#tryTake())
+      return new Permit(this, this.#takenCell)
+    return this.#acquires.run(deadline, signal, undefined, async () => {
+      // Between the taking and the settling of the promise others of this thread may take, too.
+      let cell = NO_CELL
+      const isReady = () => {
+        if (!this.#tryTake()) return false
+        cell = this.#takenCell
+        return true
+      }
+      const isTaken = await this.#waiters.wait({ ...this.#condition, isReady }, deadline, signal)
+      return isTaken ? new Permit(this, cell) : undefined
+    })
+  }
+
+  /** Pending acquires keep the process running; this is the default. */
+  ref(): this {
+    this.#waiters.setRef(true)
+    return this
+  }
+
+  /** Pending acquires no longer keep the process running. */
+  unref(): this {
+    this.#waiters.setRef(false)
+    return this
+  }
+
+  /** Who has permits and who waits, for people and tools: it is old when it is read. */
+  describe(): SemaphoreDescription {
+    const { peers } = assertOpen(this.#region)
+    const permitsOf = new Map<number, number>()
+    for (let cell = 0; cell < this.permits; cell++) {
+      const holder = Atomics.load(this.#words, this.#firstCell + cell)
+      permitsOf.set(holder, (permitsOf.get(holder) ?? 0) + 1)
+    }
+    const holders = peers
+      .list()
+      .map((description) => ({ ...description, permits: permitsOf.get(description.peer) ?? 0 }))
+      .filter(({ permits }) => permits > 0)
+    return { permits: this.permits, available: permitsOf.get(0) ?? 0, holders, waiters: this.#waiters.waiters() }
+  }
+
+  /** For waitAny: ready when a permit is free. */
+  [WAITABLE](): WaitFor {
+    return { point: this.#waiters, condition: { ...this.#condition, isReady: () => this.#isAnyFree() } }
+  }
+
+  /** @internal Use permit.release. */
+  release(cell: number): void {
+    assertOpen(this.#region)
+    if (Atomics.compareExchange(this.#words, this.#firstCell + cell, this.#self, 0) !== this.#self) {
+      throw new IsthmusError(
+        'ERR_ISTHMUS_NOT_HELD',
+        'Releasing a permit: this one is not held. Acquire before, and release as often as acquired.',
+      )
+    }
+    this.#hint = cell
+    this.#waiters.notifyOne()
+    if (this.#acquires.isBusy) eventLoop.lookSoon()
+  }
+
+  /** @internal */
+  get region(): Region {
+    return this.#region
+  }
+
+  /** Takes any free cell, and notes it in #takenCell. */
+  #tryTake(): boolean {
+    const { words } = assertOpen(this.#region)
+    for (let step = 0, cell = this.#hint; step < this.permits; step++) {
+      if (Atomics.compareExchange(words, this.#firstCell + cell, 0, this.#self) === 0) {
+        this.#takenCell = cell
+        this.#hint = cell + 1 === this.permits ? 0 : cell + 1
+        return true
+      }
+      cell = cell + 1 === this.permits ? 0 : cell + 1
+    }
+    return false
+  }
+
+  #syncPermit(): Permit {
+    const cell = this.#takenCell
+    const permit = this.#syncPermits[cell] ?? new Permit(this, cell)
+    this.#syncPermits[cell] = permit
+    permit.renew()
+    return permit
+  }
+
+  #isAnyFree(): boolean {
+    const { words } = assertOpen(this.#region)
+    for (let cell = 0; cell < this.permits; cell++) {
+      if (Atomics.load(words, this.#firstCell + cell) === 0) return true
+    }
+    return false
+  }
+
+  #areAllOurs(): boolean {
+    for (let cell = 0; cell < this.permits; cell++) {
+      if (Atomics.load(this.#words, this.#firstCell + cell) !== this.#self) return false
+    }
+    return true
+  }
+
+  /** Frees the cells of those who are proven dead. */
+  #prove(): void {
+    const { peers } = this.#region
+    const isDead = new Map<number, boolean>()
+    for (let cell = 0; cell < this.permits; cell++) {
+      const index = this.#firstCell + cell
+      const holder = Atomics.load(this.#words, index)
+      if (holder === 0) continue
+      if (!isDead.has(holder)) isDead.set(holder, peers.isDead(holder as PeerId))
+      if (isDead.get(holder)) Atomics.compareExchange(this.#words, index, holder, 0)
+    }
+  }
+
+  /** Several wake-ups may have come to us alone: what is left is for somebody else. */
+  #passOn(): void {
+    if (this.#isAnyFree()) this.#waiters.notifyOne()
+  }
+}
+
+/** Leave to do what the semaphore limits, until it is released, explicitly or with `using`. */
+export class Permit {
+  readonly #semaphore: Semaphore
+  readonly #cell: number
+  #isHeld = true
+
+  /** @internal */
+  constructor(semaphore: Semaphore, cell: number) {
+    this.#semaphore = semaphore
+    this.#cell = cell
+  }
+
+  get isHeld(): boolean {
+    return this.#isHeld
+  }
+
+  /** @throws IsthmusError `ERR_ISTHMUS_NOT_HELD` where it was released before; `ERR_ISTHMUS_CLOSED` */
+  release(): void {
+    if (!this.#isHeld) {
+      throw new IsthmusError(
+        'ERR_ISTHMUS_NOT_HELD',
+        'Releasing a permit: it was released before. Release as often as acquired.',
+      )
+    }
+    this.#semaphore.release(this.#cell)
+    this.#isHeld = false
+  }
+
+  /** Releases it, if it is not released yet. */
+  [Symbol.dispose](): void {
+    if (this.#isHeld && !this.#semaphore.region.isClosed) this.release()
+  }
+
+  /** @internal It has been acquired once more. */
+  renew(): void {
+    this.#isHeld = true
+  }
+}

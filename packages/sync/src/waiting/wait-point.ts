@@ -1,0 +1,80 @@
+import type { Region } from '../region/region.js'
+import type { Condition } from './condition.js'
+import { nowMs } from './deadline.js'
+import { eventLoop } from './event-loop.js'
+import type { Signal } from './host.js'
+import { Patience } from './patience.js'
+import { AdaptiveSpin } from './spin.js'
+
+/**
+ * Where agents wait for something in shared memory and are woken by those who bring it about. What the two kinds of it
+ * have in common: a thread spins, looks around and sleeps; an event loop looks again for a few turns, then hears its bell.
+ */
+export abstract class WaitPoint {
+  readonly region: Region
+  /** How long an event loop looks again before it sleeps. */
+  readonly patience: Patience
+  readonly #spin = new AdaptiveSpin()
+  #isRef = true
+
+  protected constructor(region: Region) {
+    this.region = region
+    this.patience = new Patience(region.waiter.bellMs)
+  }
+
+  /**
+   * Blocks until the condition is ready, or until the deadline (see deadlineAfter); returns whether it is. Ahead of every
+   * sleep, and so at least once in a slice, it asks the condition for a proof of life.
+   */
+  waitSync(condition: Condition, deadline: number): boolean {
+    let isReady = false
+    try {
+      isReady = this.#spin.until(condition) || this.#sleepUntil(condition, deadline)
+      return isReady
+    } finally {
+      condition.passOn?.(isReady)
+    }
+  }
+
+  /**
+   * The same on the event loop: resolves to whether the condition is ready, false once the time is up.
+   * @throws AbortError
+   */
+  wait(condition: Condition, deadline: number, signal: Signal | undefined): Promise<boolean> {
+    return eventLoop.wait([{ point: this, condition }], deadline, signal)
+  }
+
+  /** Whether a pending wait here keeps the process running. It does unless told otherwise. */
+  get isRef(): boolean {
+    return this.#isRef
+  }
+
+  setRef(isRef: boolean): void {
+    this.#isRef = isRef
+    eventLoop.updateKeepAlive()
+  }
+
+  /** From now on, whoever notifies this point rings this agent's bell. */
+  abstract arm(): void
+  /** Takes one `arm` back. */
+  abstract disarm(): void
+  /** Sets the mark that a thread sleeps here, takes the last look, sleeps, takes the mark back. Returns what the look found. */
+  protected abstract sleepOnce(condition: Condition, timeoutMs: number): boolean
+
+  #sleepUntil(condition: Condition, deadline: number): boolean {
+    for (;;) {
+      condition.prove()
+      if (condition.isReady()) return true
+      const startedMs = nowMs()
+      if (startedMs >= deadline) return false
+      if (this.sleepOnce(condition, deadline - startedMs)) return true
+      this.#spin.learn(nowMs() - startedMs)
+      if (condition.isReady()) return true
+    }
+  }
+}
+
+/** The look right before a sleep. */
+export function lastLook(condition: Condition): boolean {
+  return condition.lastLook === undefined ? condition.isReady() : condition.lastLook()
+}

@@ -1,0 +1,197 @@
+import { MAX_PEERS, type PeerId, slotOf } from '../peers/peer-id.js'
+import type { PeerDescription } from '../peers/peers.js'
+import type { Region } from '../region/region.js'
+import type { Condition } from './condition.js'
+import { lastLook, WaitPoint } from './wait-point.js'
+
+/**
+ * An event count for any number of sleepers, threads and event loops mixed: each has a bit, so nothing is counted that a
+ * dead one could leave behind.
+ *
+ * ```
+ * byte  0            4                              20                             36
+ *       +------------+---- … 4 words, 128 bits -----+---- … 4 words, 128 bits -----+
+ *       | sequence   | waiting: a bit for each slot | awaiting: those of them with |
+ *       |            |                              | an event loop to be rung     |
+ *       +------------+---- … -----------------------+---- … -----------------------+
+ * ```
+ *
+ * | word     | written by                          | read by   | its writer is killed right after                        |
+ * |----------|-------------------------------------|-----------|---------------------------------------------------------|
+ * | waiting  | each slot's holder, its own bit: 1  | notifiers | the bit stays: wakes that wake nobody, until the slot   |
+ * |          | before its last look, 0 when it is  |           | is swept                                                |
+ * |          | up; the sweep of a dead slot        |           |                                                         |
+ * | awaiting | the same, after `waiting` is set    | notifiers | the same                                                |
+ * | sequence | notifiers: +1 before each wake      | sleepers  | the wake is missing: sleepers look after one slice, or  |
+ * |          |                                     |           | when they hear of the death                             |
+ *
+ * The handshake is EventCount's. One that is woken may have been meant to hand over what it finds, not to keep it: every
+ * sleeper passes on what it leaves (Condition.passOn), after its bit is gone. A notifier that still saw the bit changed
+ * the memory before, so the sleeper sees the change.
+ */
+export const WAIT_SET_BYTES = 36
+const SEQUENCE_WORD = 0
+const WAITING_WORD = 1
+const AWAITING_WORD = 5
+const BITMAP_WORDS = MAX_PEERS / 32
+
+/** Threads are woken before event loops, since they are quicker. Every so often both are, so that no loop waits for ever. */
+const BOTH_EVERY = 8
+/** One of them may be busy, or stopped, and would be a long time in coming. */
+const LOOPS_TO_RING = 2
+
+export class WaitSet extends WaitPoint {
+  readonly #words: Int32Array
+  readonly #sequenceIndex: number
+  readonly #waitingIndex: number
+  readonly #awaitingIndex: number
+  /** How many waits of this agent's event loop are armed here: they share its bit. */
+  #armedCount = 0
+  /** Whether its thread sleeps here, or is on its way; an outer enterSync may hold the bit for longer. */
+  #blockedDepth = 0
+  /** Where the search for the next loop to ring begins, so that each gets its turn. */
+  #nextSlot = 0
+
+  constructor(region: Region, byteOffset: number) {
+    super(region)
+    this.#words = region.words
+    this.#sequenceIndex = (byteOffset >>> 2) + SEQUENCE_WORD
+    this.#waitingIndex = (byteOffset >>> 2) + WAITING_WORD
+    this.#awaitingIndex = (byteOffset >>> 2) + AWAITING_WORD
+  }
+
+  /** Changes with every notification that found somebody waiting. */
+  get sequence(): number {
+    return Atomics.load(this.#words, this.#sequenceIndex)
+  }
+
+  /** Wakes one sleeper, if there is any. To be called after the condition was changed through Atomics. */
+  notifyOne(): void {
+    if (!this.#isAwaited()) return
+    const sequence = Atomics.add(this.#words, this.#sequenceIndex, 1)
+    const woken = this.region.waiter.wake(this.#sequenceIndex, 1)
+    if (woken === 0 || (sequence & (BOTH_EVERY - 1)) === 0) this.#ring(LOOPS_TO_RING)
+  }
+
+  /** Wakes everybody who sleeps here. */
+  notifyAll(): void {
+    if (!this.#isAwaited()) return
+    Atomics.add(this.#words, this.#sequenceIndex, 1)
+    this.region.waiter.wake(this.#sequenceIndex, MAX_PEERS)
+    this.#ring(MAX_PEERS)
+  }
+
+  /**
+   * Wakes all sleepers on behalf of a notification that reached somebody else: one of them is ready, and which one is not
+   * known here. Nothing new has happened. It is rare.
+   */
+  relay(): void {
+    if (!this.#isAwaited()) return
+    this.region.waiter.wake(this.#sequenceIndex, MAX_PEERS)
+    this.#ring(MAX_PEERS)
+  }
+
+  /**
+   * For a waiter that has left, and knows the sequence of before: whether there was a notify since. Where it does not use
+   * it, or there were more, they may have been meant for others, who are ready then and only have to look.
+   */
+  relaySince(ticket: number, isUsed: boolean): boolean {
+    const notifies = (this.sequence - ticket) | 0
+    if (notifies !== 0 && (notifies !== 1 || !isUsed)) this.relay()
+    return notifies !== 0
+  }
+
+  arm(): void {
+    this.region.waiter.hear()
+    if (this.#armedCount++ > 0) return
+    this.#setBit(this.#waitingIndex)
+    this.#setBit(this.#awaitingIndex)
+  }
+
+  disarm(): void {
+    if (--this.#armedCount > 0) return
+    this.#clearBit(this.#awaitingIndex)
+    if (this.#blockedDepth === 0) this.#clearBit(this.#waitingIndex)
+  }
+
+  /** For a thread that is about to give up what protects its condition: whoever changes it from now on sees us. */
+  enterSync(): void {
+    if (this.#blockedDepth++ === 0 && this.#armedCount === 0) this.#setBit(this.#waitingIndex)
+  }
+
+  leaveSync(): void {
+    if (--this.#blockedDepth === 0 && this.#armedCount === 0) this.#clearBit(this.#waitingIndex)
+  }
+
+  /** Everyone who waits here: for tools. */
+  waiters(): PeerDescription[] {
+    const { peers } = this.region
+    const found: PeerDescription[] = []
+    for (const slot of this.#slotsIn(this.#waitingIndex, 0)) {
+      const peer = peers.at(slot)
+      if (peer !== undefined) found.push(peers.describe(peer))
+    }
+    return found
+  }
+
+  sweep(deadPeer: PeerId): void {
+    const slot = slotOf(deadPeer)
+    this.#clearBit(this.#awaitingIndex, slot)
+    this.#clearBit(this.#waitingIndex, slot)
+  }
+
+  protected override sleepOnce(condition: Condition, timeoutMs: number): boolean {
+    const sequence = this.sequence
+    this.enterSync()
+    try {
+      if (lastLook(condition)) return true
+      this.region.waiter.waitSync(this.#sequenceIndex, sequence, timeoutMs)
+      return false
+    } finally {
+      this.leaveSync()
+    }
+  }
+
+  #isAwaited(): boolean {
+    for (let word = 0; word < BITMAP_WORDS; word++) {
+      if (Atomics.load(this.#words, this.#waitingIndex + word) !== 0) return true
+    }
+    return false
+  }
+
+  #ring(count: number): void {
+    const { peers, waiter } = this.region
+    let rung = 0
+    for (const slot of this.#slotsIn(this.#awaitingIndex, this.#nextSlot)) {
+      const peer = peers.at(slot)
+      if (peer === undefined || !waiter.ring(peer)) continue
+      this.#nextSlot = (slot + 1) % MAX_PEERS
+      if (++rung === count) return
+    }
+  }
+
+  /** The slots whose bit is set, from one of them on and around. */
+  *#slotsIn(bitmapIndex: number, firstSlot: number): Generator<number> {
+    for (let step = 0; step <= BITMAP_WORDS; step++) {
+      const word = ((firstSlot >> 5) + step) % BITMAP_WORDS
+      let bits = Atomics.load(this.#words, bitmapIndex + word)
+      // The first word is seen twice: from the first slot on, and up to it.
+      if (step === 0) bits &= -1 << (firstSlot & 31)
+      if (step === BITMAP_WORDS) bits &= ~(-1 << (firstSlot & 31))
+      while (bits !== 0) {
+        const bit = 31 - Math.clz32(bits & -bits)
+        bits &= bits - 1
+        yield word * 32 + bit
+      }
+    }
+  }
+
+  #setBit(bitmapIndex: number): void {
+    const slot = slotOf(this.region.peers.self)
+    Atomics.or(this.#words, bitmapIndex + (slot >> 5), 1 << (slot & 31))
+  }
+
+  #clearBit(bitmapIndex: number, slot = slotOf(this.region.peers.self)): void {
+    Atomics.and(this.#words, bitmapIndex + (slot >> 5), ~(1 << (slot & 31)))
+  }
+}

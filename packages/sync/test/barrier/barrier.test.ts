@@ -1,0 +1,316 @@
+import { describe, expect, test } from 'vitest'
+import {
+  type Barrier,
+  type BarrierMember,
+  barrier,
+  IsthmusRangeError,
+  IsthmusTypeError,
+  PeerDiedError,
+} from '../../src/index.js'
+import { expectCode, expectRejection } from '../support/expect-code.js'
+import { attach, leftovers } from '../support/regions.js'
+import { withoutSafetyNet } from '../support/safety-net.js'
+import { describeWait } from '../support/wait-contract.js'
+import { sleep, soon, stateOf, until } from '../support/waiting.js'
+import { startAgent } from '../support/workers.js'
+
+withoutSafetyNet()
+
+const breaking = barrier()
+const dropping = barrier({ onDeath: 'drop' })
+/** The phase word and the sequence. */
+const IGNORED = [0, 1]
+
+function setUp(layout = breaking) {
+  const regions = attach(layout)
+  const [own, other, third] = regions.map(({ root }) => root)
+  const waiters = () => own.describe().waiters.length
+  return { regions, own, other, third, waiters }
+}
+
+/** In one attachment several tasks of the contract share the membership. */
+const memberships = new WeakMap<Barrier, { member: BarrierMember; users: number }>()
+
+describeWait<Barrier>({
+  name: 'BarrierMember.wait',
+  layout: dropping,
+  layoutText: "(sync) => sync.barrier({ onDeath: 'drop' })",
+  block: (root) => {
+    const member = root.join()
+    return () => {
+      member.tryWait()
+      member.leave()
+    }
+  },
+  wait: async (root, options) => {
+    const membership = memberships.get(root) ?? { member: root.join(), users: 0 }
+    memberships.set(root, membership)
+    membership.users++
+    try {
+      return await membership.member.wait(options)
+    } finally {
+      if (--membership.users === 0) {
+        memberships.delete(root)
+        membership.member[Symbol.dispose]()
+      }
+    }
+  },
+  waitSync: (root, options) => {
+    const member = root.join()
+    try {
+      return member.waitSync(options)
+    } finally {
+      member.leave()
+    }
+  },
+  timedOut: false,
+  waiters: (root) => root.describe().waiters.length,
+  ignored: IGNORED,
+})
+
+describe('barrier', () => {
+  test.each([0, -1, 1.5, 129, Number.NaN])('barrier refuses %s parties', (parties) => {
+    expectCode('ERR_ISTHMUS_INVALID_ARGUMENT', () => barrier({ parties }))
+    expect(() => barrier({ parties })).toThrow(IsthmusRangeError)
+  })
+
+  test('barrier refuses another onDeath', () => {
+    // @ts-expect-error no such policy
+    expectCode('ERR_ISTHMUS_INVALID_ARGUMENT', () => barrier({ onDeath: 'wait' }))
+    // @ts-expect-error no such policy
+    expect(() => barrier({ onDeath: null })).toThrow(IsthmusTypeError)
+  })
+})
+
+describe('Barrier.join and BarrierMember', () => {
+  test('Barrier goes on when all members have arrived, phase after phase', async () => {
+    const { own, other, third } = setUp()
+    const members = [own, other, third].map((root) => root.join())
+    for (let phase = 0; phase < 20; phase++) {
+      expect(own.describe().phase).toBe(phase)
+      const waiting = members.slice(1).map((member) => member.wait())
+      expect(await stateOf(waiting[0], 1)).toBe('pending')
+      expect(members[0].tryWait()).toBe(true)
+      expect(await soon(Promise.all(waiting))).toEqual([true, true])
+    }
+  })
+
+  test('BarrierMember.tryWait arrives once for each phase, however often it is called', () => {
+    const { own, other } = setUp()
+    const [first, second] = [own.join(), other.join()]
+    expect([first.tryWait(), first.tryWait()]).toEqual([false, false])
+    expect(own.describe()).toMatchObject({ phase: 0, members: [{ hasArrived: true }, { hasArrived: false }] })
+    expect(second.tryWait()).toBe(true)
+    expect(first.tryWait()).toBe(true)
+    expect(own.describe()).toMatchObject({ phase: 1, members: [{ hasArrived: false }, { hasArrived: false }] })
+  })
+
+  test('BarrierMember stays arrived after a timeout or an abort, and the next wait goes on with the phase', async () => {
+    const { own, other, third } = setUp()
+    const members = [own, other, third].map((root) => root.join())
+    expect(members[0].waitSync({ timeoutMs: 2 })).toBe(false)
+    expect(await members[0].wait({ timeoutMs: 2 })).toBe(false)
+    await expectRejection('ABORT_ERR', members[1].wait({ signal: AbortSignal.abort() }))
+    expect(own.describe().members.map(({ hasArrived }) => hasArrived)).toEqual([true, true, false])
+    expect(members[2].tryWait()).toBe(true)
+    expect([members[0].waitSync(), await members[1].wait(), own.describe().phase]).toEqual([true, true, 1])
+  })
+
+  test('Barrier: the first phase does not end before there are as many members as parties; later ones may', async () => {
+    const { own, other, third } = setUp(barrier({ parties: 3 }))
+    const [first, second] = [own.join(), other.join()]
+    const waiting = [first.wait(), second.wait()]
+    expect(await stateOf(waiting[0])).toBe('pending')
+    const last = third.join()
+    expect(last.tryWait()).toBe(true)
+    expect(await soon(Promise.all(waiting))).toEqual([true, true])
+    last.leave()
+    second.leave()
+    expect([first.tryWait(), own.describe().phase]).toEqual([true, 2])
+  })
+
+  test('Barrier.join during a phase: it does not end without the new member', async () => {
+    const { own, other, third } = setUp()
+    const [first, second] = [own.join(), other.join()]
+    const waiting = first.wait()
+    const late = third.join()
+    expect(second.tryWait()).toBe(false)
+    expect(await stateOf(waiting)).toBe('pending')
+    expect(late.tryWait()).toBe(true)
+    expect(await soon(waiting)).toBe(true)
+  })
+
+  test('Barrier.join twice in one attachment is refused, until it has left', () => {
+    const { own } = setUp()
+    const member = own.join()
+    expectCode('ERR_ISTHMUS_ROLE_TAKEN', () => own.join())
+    member.leave()
+    member.leave()
+    const again = own.join()
+    expect(own.describe().members).toHaveLength(1)
+    member.leave()
+    expect(own.describe().members).toHaveLength(1)
+    expect(again.tryWait()).toBe(true)
+  })
+
+  test('BarrierMember.leave ends the phase where it was the last that was missing', async () => {
+    const { regions, own, other, third } = setUp()
+    const members = [own, other, third].map((root) => root.join())
+    const waiting = [members[0].wait(), members[1].wait()]
+    await sleep(5)
+    members[2].leave()
+    expect(await soon(Promise.all(waiting))).toEqual([true, true])
+    for (const member of members) member.leave()
+    expect(leftovers(regions[0], breaking, IGNORED)).toEqual([])
+  })
+
+  test('BarrierMember that has left is refused', async () => {
+    const { own } = setUp()
+    const member = own.join()
+    member[Symbol.dispose]()
+    expectCode('ERR_ISTHMUS_NOT_HELD', () => member.tryWait())
+    expectCode('ERR_ISTHMUS_NOT_HELD', () => member.waitSync())
+    await expectRejection('ERR_ISTHMUS_NOT_HELD', member.wait())
+  })
+
+  test('Barrier and its member after close are refused', async () => {
+    const { regions, own } = setUp()
+    const member = own.join()
+    regions[0].close()
+    for (const use of [
+      () => own.join(),
+      () => own.reset(),
+      () => own.describe(),
+      () => member.tryWait(),
+      () => member.waitSync(),
+    ]) {
+      expectCode('ERR_ISTHMUS_CLOSED', use)
+    }
+    await expectRejection('ERR_ISTHMUS_CLOSED', member.wait())
+    expect(() => member[Symbol.dispose]()).not.toThrow()
+  })
+
+  test('BarrierMember.ref and unref return the member', () => {
+    const member = setUp().own.join()
+    expect([member.unref(), member.ref()]).toEqual([member, member])
+  })
+})
+
+describe('Barrier and members that die', () => {
+  test("Barrier with onDeath 'break' tells every member, those who wait and those who come", async () => {
+    const { regions, own, other, third } = setUp()
+    const members = [own, other, third].map((root) => root.join())
+    const waiting = members[1].wait()
+    await sleep(5)
+    regions[0].declareDead(regions[2].peers.self)
+    await expect(soon(waiting)).rejects.toBeInstanceOf(PeerDiedError)
+    expectCode('ERR_ISTHMUS_PEER_DIED', () => members[0].tryWait())
+    expectCode('ERR_ISTHMUS_PEER_DIED', () => members[0].waitSync())
+    await expectRejection('ERR_ISTHMUS_PEER_DIED', members[1].wait())
+    expect(own.describe()).toMatchObject({ isBroken: true, phase: 0, waiters: [] })
+    expect(own.describe().members.map(({ peer }) => peer)).toEqual([regions[0].peers.self, regions[1].peers.self])
+  })
+
+  test('Barrier: a blocked thread is told of the death', async () => {
+    const { regions, own, other, waiters } = setUp()
+    own.join()
+    other.join()
+    const agent = await startAgent(regions[0], '(sync) => sync.barrier()', '(root) => root.join().waitSync()')
+    await until(() => waiters() === 1)
+    regions[0].declareDead(regions[1].peers.self)
+    await expectRejection('ERR_ISTHMUS_PEER_DIED', agent.result)
+  })
+
+  test('Barrier.reset begins a new phase with those who are left', async () => {
+    const { regions, own, other, third } = setUp()
+    const members = [own, other].map((root) => root.join())
+    third.join()
+    members[0].tryWait()
+    regions[0].declareDead(regions[2].peers.self)
+    own.reset()
+    own.reset()
+    expect(own.describe()).toMatchObject({ isBroken: false, members: [{ hasArrived: false }, { hasArrived: false }] })
+    // The phase at which it had arrived never ended: it is told once.
+    expectCode('ERR_ISTHMUS_PEER_DIED', () => members[0].tryWait())
+    const waiting = members[0].wait()
+    expect(await stateOf(waiting)).toBe('pending')
+    expect(members[1].tryWait()).toBe(true)
+    expect(await soon(waiting)).toBe(true)
+  })
+
+  test('Barrier.reset of a barrier that is not broken does nothing', () => {
+    const { own, other } = setUp()
+    const members = [own.join(), other.join()]
+    members[0].tryWait()
+    own.reset()
+    expect(own.describe()).toMatchObject({ phase: 0, members: [{ hasArrived: true }, { hasArrived: false }] })
+  })
+
+  test('Barrier.join of a broken barrier: the member goes on after reset', () => {
+    const { regions, own, other, third } = setUp()
+    const first = own.join()
+    other.join()
+    regions[0].declareDead(regions[1].peers.self)
+    const late = third.join()
+    expectCode('ERR_ISTHMUS_PEER_DIED', () => late.tryWait())
+    third.reset()
+    expect([late.tryWait(), first.tryWait(), late.tryWait()]).toEqual([false, true, true])
+  })
+
+  test('Barrier: a member that is told after its phase was over goes on', () => {
+    const { regions, own, other, third } = setUp()
+    const members = [own, other, third].map((root) => root.join())
+    members[0].tryWait()
+    members[1].tryWait()
+    members[2].tryWait()
+    regions[0].declareDead(regions[2].peers.self)
+    expect(members[0].tryWait()).toBe(true)
+    expectCode('ERR_ISTHMUS_PEER_DIED', () => members[0].tryWait())
+  })
+
+  test("Barrier with onDeath 'drop' goes on without the dead one", async () => {
+    const { regions, own, other, third } = setUp(dropping)
+    const members = [own, other].map((root) => root.join())
+    third.join()
+    const waiting = members.map((member) => member.wait())
+    expect(await stateOf(waiting[0])).toBe('pending')
+    regions[0].declareDead(regions[2].peers.self)
+    expect(await soon(Promise.all(waiting))).toEqual([true, true])
+    expect(own.describe()).toMatchObject({ isBroken: false, phase: 1, members: [{}, {}] })
+  })
+
+  test("Barrier with onDeath 'drop': the death of one that had arrived changes nothing for the others", async () => {
+    const { regions, own, other, third } = setUp(dropping)
+    const members = [own, other, third].map((root) => root.join())
+    members[2].tryWait()
+    const waiting = members[0].wait()
+    regions[0].declareDead(regions[2].peers.self)
+    expect(await stateOf(waiting)).toBe('pending')
+    expect(members[1].tryWait()).toBe(true)
+    expect(await soon(waiting)).toBe(true)
+  })
+
+  test("Barrier with onDeath 'drop' still waits for its parties in the first phase", async () => {
+    const { regions, own, other, third } = setUp(barrier({ parties: 2, onDeath: 'drop' }))
+    const member = own.join()
+    other.join()
+    const waiting = member.wait()
+    regions[0].declareDead(regions[1].peers.self)
+    expect(await stateOf(waiting)).toBe('pending')
+    expect(third.join().tryWait()).toBe(true)
+    expect(await soon(waiting)).toBe(true)
+  })
+
+  test('Barrier: closing the region as a member counts as a death; having left, it does not', async () => {
+    const { regions, own, other, third } = setUp()
+    const member = own.join()
+    other.join().leave()
+    regions[1].close()
+    expect(own.describe()).toMatchObject({ isBroken: false, members: [{}] })
+    third.join()
+    const waiting = member.wait()
+    await sleep(5)
+    regions[2].close()
+    await expectRejection('ERR_ISTHMUS_PEER_DIED', soon(waiting))
+  })
+})
