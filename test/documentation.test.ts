@@ -38,7 +38,10 @@ describe.each(['README.md'])('%s', (document) => {
 
 describe('The examples of the packages', () => {
   const packages = ['sync', 'ring', 'shm-posix'].map((name) => join(root, 'packages', name))
-  const examples = packages.flatMap((directory) => [...examplesOf(join(directory, 'src')), ...snippetsOf(directory)])
+  const examples = [
+    ...packages.flatMap((directory) => [...examplesOf(join(directory, 'src')), ...snippetsOf(directory)]),
+    ...snippetsOf(root),
+  ]
 
   it('exist', () => expect(examples.length).toBeGreaterThan(4))
 
@@ -59,12 +62,17 @@ describe('The examples of the packages', () => {
       region,
       producer,
       consumer,
+      consumers: [consumer],
+      order: Uint8Array.of(4),
+      signal: AbortSignal.timeout(10_000),
       handle: () => producer.close(),
     }
     const AsyncFunction = (async () => {}).constructor as new (
       ...source: string[]
     ) => (...values: unknown[]) => Promise<void>
-    const shadowed = new Set([...code.matchAll(/const (?:\{ )?(\w+)/g)].map(([, declared]) => declared))
+    const shadowed = new Set(
+      [...code.matchAll(/const (?:\{([^}]*)\}|\w+)/g)].flatMap(([all]) => all.match(/\w+/g) ?? []),
+    )
     const names = Object.keys(scope).filter((key) => !shadowed.has(key))
     try {
       await new AsyncFunction(...names, code)(...names.map((key) => scope[key as keyof typeof scope]))
@@ -83,9 +91,9 @@ async function outputOf(commands: string[]): Promise<string> {
   return (await Promise.all(runs)).join('')
 }
 
-/** The code in a package's README. */
+/** The code in a README that is not quoted from a file. */
 function snippetsOf(directory: string): { file: string; code: string }[] {
-  const text = readFileSync(join(directory, 'README.md'), 'utf8')
+  const text = readFileSync(join(directory, 'README.md'), 'utf8').replaceAll(QUOTATION, '')
   return [...text.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => ({ file: `${directory}/README.md`, code }))
 }
 

@@ -64,20 +64,23 @@ describe('The interleaver', { timeout: 120_000 }, () => {
     expect(verdict.schedules).toBeGreaterThan(100)
   })
 
-  it('sees with its reduction whatever agents can see without it', () => {
-    const folder = copyWith()
-    const reduced = verdictOf(folder, 'event-count-crash', '--histories')
-    const plain = verdictOf(folder, 'event-count-crash', '--histories', '--plain', '--preemptions', '30')
-    expect(plain.preemptionBound).toBe(30)
-    expect(plain.schedules).toBeGreaterThan(5 * reduced.schedules)
-    expect(reduced.isExhaustive).toBe(true)
-    expect(reduced.histories).toBe(plain.histories)
-  })
+  it.each(['event-count-crash', 'futex-crash'])(
+    'sees with its reduction whatever agents can see without it: %s',
+    (name) => {
+      const folder = copyWith()
+      const reduced = verdictOf(folder, name, '--histories')
+      const plain = verdictOf(folder, name, '--histories', '--plain', '--preemptions', '30')
+      expect(plain.preemptionBound).toBe(30)
+      expect(plain.schedules).toBeGreaterThan(5 * reduced.schedules)
+      expect(reduced.isExhaustive).toBe(true)
+      expect(reduced.histories).toBe(plain.histories)
+    },
+  )
 
   it('finds a sleeper that does not say that it waits before it looks again', () => {
     const folder = copyWith({
       package: 'sync',
-      right: 'Atomics.store(this.#words, this.#waitingIndex, 1);',
+      right: 'Atomics.store(this.#words, this.#sleeperIndex, this.region.peers.self);',
       wrong: '',
     })
     const { failure } = verdictOf(folder, 'event-count')
@@ -88,11 +91,11 @@ describe('The interleaver', { timeout: 120_000 }, () => {
     expect(again.output).toContain('deadlock: sleeper')
   })
 
-  it('finds a notifier that wakes before it has changed the sequence', () => {
+  it('finds a notifier that wakes without changing the sequence', () => {
     const folder = copyWith({
       package: 'sync',
-      right: 'Atomics.add(this.#words, this.#sequenceIndex, 1);\n    this.#region.waiter.wake(this.#sequenceIndex, 1);',
-      wrong: 'this.#region.waiter.wake(this.#sequenceIndex, 1);',
+      right: 'Atomics.add(this.#words, this.#sequenceIndex, 1);\n    if ((sleeper',
+      wrong: 'if ((sleeper',
     })
     expect(verdictOf(folder, 'event-count').failure?.what).toContain('deadlock: sleeper')
   })
@@ -127,8 +130,10 @@ describe('The interleaver', { timeout: 120_000 }, () => {
   it('finds a producer that publishes a message before it is written', () => {
     const folder = copyWith({
       package: 'ring',
-      right: 'this.bytes.set(bytes, byteOffset);\n    this.commit();',
-      wrong: 'this.commit();\n    this.bytes.set(bytes, byteOffset);',
+      right:
+        'this.bytes.set(bytes, this.#writeHeader(this.#claimStart, bytes.byteLength, DATA));\n    this.#claimEnd = this.#claimStart + recordBytes | 0;\n    this.commit();',
+      wrong:
+        'const at = this.#writeHeader(this.#claimStart, bytes.byteLength, DATA);\n    this.#claimEnd = this.#claimStart + recordBytes | 0;\n    this.commit();\n    this.bytes.set(bytes, at);',
     })
     expect(verdictOf(folder, 'spsc-send-receive').failure?.what).toContain('data race')
   })
@@ -140,5 +145,90 @@ describe('The interleaver', { timeout: 120_000 }, () => {
       wrong: 'this.#returnSpace(); return this.bytes.slice(start, start + byteLength);',
     })
     expect(verdictOf(folder, 'spsc-wrap').failure?.what).toContain('data race')
+  })
+
+  const faultsInLocks: [what: string, right: string, wrong: string, scenario: string, told: string | RegExp][] = [
+    [
+      'a mutex whose waiter leaves no mark before it sleeps',
+      'lastLook: () => wish.isGrantedOrMarked(),',
+      '',
+      'mutex',
+      'deadlock',
+    ],
+    [
+      'a mutex whose owner unlocks without a look at the mark',
+      'if (this.#ownerWord.release()) this.#waiters.notifyOne();',
+      'this.#ownerWord.release();',
+      'mutex',
+      'deadlock',
+    ],
+    [
+      'a mutex whose waiter gives up and keeps the wake-up',
+      'if (!isReady) this.#passOn();',
+      '',
+      'mutex-try-timeout',
+      'deadlock',
+    ],
+    [
+      'a mutex that forgets that an owner died',
+      'if (this.#replace(word, word & INCONSISTENT))',
+      'if (this.#replace(word, 0))',
+      'mutex-inconsistent',
+      'told: true,false,false',
+    ],
+    [
+      'a mutex that is freed from its dead owner as if nothing were wrong',
+      'this.#replace(word, INCONSISTENT);\n  }\n  /** Gives it back',
+      'this.#replace(word, 0);\n  }\n  /** Gives it back',
+      'mutex-crash',
+      /half done|not told/,
+    ],
+    [
+      'a wait set that says that it waits after the last look',
+      'this.enterSync();\n    try {\n      if (lastLook(condition)) return true;',
+      'if (lastLook(condition)) return true;\n    this.enterSync();\n    try {',
+      'futex',
+      'deadlock: sleeper',
+    ],
+    [
+      'a condition variable that says that somebody waits after it has unlocked',
+      'this.#waiters.enterSync();\n      try {\n        guard.unlock();',
+      'guard.unlock();\n      this.#waiters.enterSync();\n      try {',
+      'condvar',
+      'deadlock: receiver',
+    ],
+    [
+      'a semaphore whose permits come back without a wake-up',
+      'this.#hint = cell;\n    this.#waiters.notifyOne();',
+      'this.#hint = cell;',
+      'semaphore',
+      'deadlock',
+    ],
+    [
+      'a reader that looks for a writer before it says that it reads',
+      ', this.#ownReader, this.#self);\n    try {\n      if (!this.#writers.isTaken()) this.#readCount = 1;',
+      ', this.#ownReader, this.#writers.isTaken() ? 0 : this.#self);\n    try {\n      this.#readCount = Math.sign(Atomics.load(this.#words, this.#ownReader));',
+      'rw-lock',
+      'data race',
+    ],
+    [
+      'a barrier whose member leaves without a look at the others',
+      'Atomics.store(this.#words, this.#ownIndex(), NO_MEMBER);\n    this.endPhaseIfComplete();',
+      'Atomics.store(this.#words, this.#ownIndex(), NO_MEMBER);',
+      'barrier-leave',
+      'deadlock: stays',
+    ],
+    [
+      'an event loop that nobody knows to ring',
+      'this.#setBit(this.#awaitingIndex);',
+      '',
+      'doorbell-mixed',
+      'deadlock: loop',
+    ],
+  ]
+
+  it.each(faultsInLocks)('finds %s', (_, right, wrong, scenario, told) => {
+    const folder = copyWith({ package: 'sync', right, wrong })
+    expect(verdictOf(folder, scenario).failure?.what).toMatch(told)
   })
 })

@@ -12,6 +12,7 @@ export const MAX_STEPS = 3000
 export const MAX_NOTES = 12_000
 export const MAX_PARK_WORDS = 24
 const TEXT_BYTES = 32 * 1024
+const MAX_QUIET_RANGES = 32
 
 export const GATHERING = 0
 export const RUNNING = 1
@@ -89,8 +90,16 @@ export const RESULT_BYTES = 8
 export const PARK_COUNT = 9
 /** Pairs: a word that the agent has read in vain, and what it held. */
 export const PARK = 10
+/** The safety slice of the next sleep is over at once. */
+export const SLICE_DUE = PARK + 2 * MAX_PARK_WORDS
+/** The word at which its event loop has an ear, -1 for none; and the ear's place in the queue. */
+export const EAR_WORD = SLICE_DUE + 1
+export const EAR_TICKET = SLICE_DUE + 2
 
 const PLAN = fields(MAX_STEPS)
+
+/** Pairs: words of the region from here up to there are quiet, see Control.quiet. */
+const QUIET = fields(2 * MAX_QUIET_RANGES)
 
 /** Words of each step's record. */
 export const CHOICE = 0
@@ -122,6 +131,25 @@ export class Control {
     this.buffer = buffer ?? new SharedArrayBuffer(WORDS * 4 + TEXT_BYTES * (MAX_AGENTS + 1))
     this.words = new Int32Array(this.buffer, 0, WORDS)
     this.#texts = new Uint8Array(this.buffer, WORDS * 4)
+  }
+
+  /**
+   * Words that nobody writes in this scenario, though agents look at them: those of peer slots that nobody has. A look
+   * there is no step. To be set before the agents start.
+   */
+  set quiet(byteRanges: readonly (readonly [fromByte: number, toByte: number])[]) {
+    if (byteRanges.length > MAX_QUIET_RANGES) throw new Error(`There are more than ${MAX_QUIET_RANGES} quiet ranges`)
+    byteRanges.forEach(([fromByte, toByte], range) => {
+      this.words[QUIET + 2 * range] = fromByte >>> 2
+      this.words[QUIET + 2 * range + 1] = toByte >>> 2
+    })
+  }
+
+  isQuiet(word: number): boolean {
+    for (let at = QUIET; at < QUIET + 2 * MAX_QUIET_RANGES && this.words[at + 1] !== 0; at += 2) {
+      if (word >= this.words[at] && word < this.words[at + 1]) return true
+    }
+    return false
   }
 
   agentAt(agent: number): number {

@@ -1,7 +1,9 @@
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
-import { HeapRegion, type HeapRegionHandle } from '@isthmus/sync'
+import { HeapRegion, type HeapRegionHandle, MAX_PEERS } from '@isthmus/sync'
+import { PEER_SLOT_BYTES } from '../../../packages/sync/src/peers/layout.js'
+import { PEERS_BYTE_OFFSET } from '../../../packages/sync/src/region/header.js'
 import {
   AGENT_COUNT,
   AT_RANDOM,
@@ -10,6 +12,7 @@ import {
   CRASHABLE,
   CRASHED_AGENT,
   CRASHES_LEFT,
+  EAR_WORD,
   GATHERING,
   GO_ON,
   HAS_TIMEOUTS,
@@ -29,6 +32,7 @@ import {
   RANDOM_STATE,
   RESULT_BYTES,
   SLEEP_SET,
+  SLICE_DUE,
   STARTING,
   STATUS,
   STEPS,
@@ -36,7 +40,7 @@ import {
   VIOLATION_BYTES,
 } from './control.js'
 import { Execution } from './execution.js'
-import type { RegionWords, Scenario } from './scenario.js'
+import { MAX_SLOTS, type RegionWords, type Scenario } from './scenario.js'
 
 /** What a worker has to know to be an agent. */
 export interface AgentTask {
@@ -82,6 +86,10 @@ export class Crew {
       scenario.plainFromByteOffset === undefined
         ? region.words.byteLength
         : rootByteOffset + scenario.plainFromByteOffset
+    control.quiet = [
+      [PEERS_BYTE_OFFSET + MAX_SLOTS * PEER_SLOT_BYTES, PEERS_BYTE_OFFSET + MAX_PEERS * PEER_SLOT_BYTES] as const,
+      ...(scenario.quietBytes ?? []).map(([from, to]) => [rootByteOffset + from, rootByteOffset + to] as const),
+    ]
     const workers = await Promise.all(
       Object.keys(scenario.agents).map(async (_, agent) => {
         const { port1, port2 } = new MessageChannel()
@@ -161,7 +169,8 @@ export class Crew {
     for (let at = 0; at < choices.length; at++) words[this.#control.planAt(at)] = choices[at]
     for (let agent = 0; agent < this.agentNames.length; agent++) {
       const at = this.#control.agentAt(agent)
-      for (const field of [CAN_TIME_OUT, MUST_CRASH, PEER, RESULT_BYTES, PARK_COUNT]) words[at + field] = 0
+      for (const field of [CAN_TIME_OUT, MUST_CRASH, PEER, RESULT_BYTES, PARK_COUNT, SLICE_DUE]) words[at + field] = 0
+      words[at + EAR_WORD] = -1
       words[at + STATUS] = STARTING
     }
   }

@@ -25,6 +25,12 @@ export const PLAIN_STORE = 15
 export const AWAIT_CRASH = 16
 /** The agent's program is over. A step of its own, so that it can crash between its last operation and its end. */
 export const END = 17
+/** Time passes: of every agent, the safety slice ends of the sleep that it is in, or else of the next one. */
+export const END_SLICES = 18
+/** `Atomics.waitAsync`: looks at the word and, where it holds what is expected, has an ear at it from now on. */
+export const HEAR = 19
+/** An event loop with nothing to do: sleeps until a notify has reached its ear, unless one already has. */
+export const AWAIT_RING = 20
 
 export const OPERATION_NAMES: readonly string[] = [
   'none',
@@ -45,6 +51,9 @@ export const OPERATION_NAMES: readonly string[] = [
   'plain store',
   'awaitCrash',
   'end',
+  'endSlices',
+  'waitAsync',
+  'awaitRing',
 ]
 
 /** Two things stand behind one word: its value, and the queue of those who sleep on it. */
@@ -59,8 +68,11 @@ function effectOf(kind: number): number {
       return READS_VALUE
     case NOTIFY:
     case TIME_OUT:
+    case END_SLICES:
+    case AWAIT_RING:
       return CHANGES_QUEUE
     case WAIT:
+    case HEAR:
       return READS_VALUE | CHANGES_QUEUE
     case WAKE:
     case AWAIT_CRASH:
@@ -92,6 +104,7 @@ export function changesQueue(kind: number): boolean {
 
 /** Whether the order of these two, by different agents, can make a difference. */
 export function areDependent(kind: number, word: number, otherKind: number, otherWord: number): boolean {
+  if (kind === END_SLICES || otherKind === END_SLICES) return changesQueue(kind) && changesQueue(otherKind)
   if (word !== otherWord) return false
   const one = EFFECTS[kind]
   const other = EFFECTS[otherKind]

@@ -8,6 +8,13 @@ export interface AgentTools<T> {
   attach(): HeapRegion<T>
   /** Waits until an agent has crashed; undefined where none did and none can any more. */
   awaitCrash(): PeerId | undefined
+  /**
+   * Time passes: the safety slice ends of every sleep that is under way, and of the next one of whoever does not sleep. To
+   * be called once a death is declared: what the dead one owed is found by a look after the slice, and by nothing else.
+   */
+  endSlices(): void
+  /** The event loop has nothing to do, until somebody notifies the word at which it hears (by `Atomics.waitAsync`). */
+  awaitRing(word: number): void
 }
 
 /**
@@ -58,6 +65,11 @@ export interface WordName {
   show?(value: number): string
 }
 
+/** Peer slots that a scenario may use: the creator's, its agents', and some for those who attach once more. */
+export const MAX_SLOTS = 8
+/** The creator's, and those of three agents: where a structure has a word for each slot. */
+export const AGENT_SLOTS = 4
+
 /** A small case of which every schedule is to be seen. */
 export interface Scenario<T = unknown> {
   readonly name: string
@@ -68,12 +80,14 @@ export interface Scenario<T = unknown> {
   readonly wordNames: readonly WordName[]
   /** Bytes of the root, from here to its end, that are only accessed plainly: a data race there fails the schedule. */
   readonly plainFromByteOffset?: number
+  /** Bytes of the root that agents look at and nobody writes, such as the words of slots that nobody has: no steps. */
+  readonly quietBytes?: readonly (readonly [from: number, to: number])[]
   /** Changes the memory before anybody attaches. */
   setUp?(region: RegionWords): void
   readonly agents: Readonly<Record<string, AgentProgram<T>>>
   /** The agents of which one may crash, at any of its operations. */
   readonly mayCrash?: readonly string[]
-  /** Whether a wait of less than WAIT_SLICE_MS may end by its timeout. All other waits end by a notify only. */
+  /** Whether a wait with a timeout may end by it. All other waits end by a notify only. */
   readonly hasTimeouts?: boolean
   /** Asked after every step; says what is wrong. */
   invariant?(region: RegionWords): string | undefined

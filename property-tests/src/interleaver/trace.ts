@@ -2,9 +2,12 @@ import { agentOf, isCrash } from './choice.js'
 import type { Execution } from './execution.js'
 import {
   AWAIT_CRASH,
+  AWAIT_RING,
   COMPARE_EXCHANGE,
   END,
+  END_SLICES,
   EXCHANGE,
+  HEAR,
   LOAD,
   NOTIFY,
   OPERATION_NAMES,
@@ -66,10 +69,15 @@ function valueText(execution: Execution, names: WordNames, step: number): string
       return `woke ${result}`
     case WAIT:
       return result === expected ? `sleeps, while ${expected}` : `is ${result}, not ${expected}: does not sleep`
+    case HEAR:
+      return result === expected ? `hears, while ${expected}` : `is ${result}, not ${expected}: does not hear`
+    case AWAIT_RING:
+      return result === 0 ? 'sleeps' : 'it rang before'
     case WAKE:
     case TIME_OUT:
     case AWAIT_CRASH:
     case END:
+    case END_SLICES:
       return ''
     default:
       return `${show(result)}, by ${operand}`

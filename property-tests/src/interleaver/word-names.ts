@@ -1,4 +1,4 @@
-import { MAX_PEERS } from '@isthmus/sync'
+import { MAX_PEERS, type PeerId, slotOf } from '@isthmus/sync'
 import { epochOfRole, slotOfRole, stateOfRole } from '../../../packages/ring/src/role/layout.js'
 import {
   CONSUMER_EVENTS_OFFSET,
@@ -11,6 +11,24 @@ import {
   WRITE_POSITION_OFFSET,
 } from '../../../packages/ring/src/spsc/layout.js'
 import {
+  WAIT_SET_OFFSET as BARRIER_WAIT_SET_OFFSET,
+  BROKEN,
+  MEMBERS_OFFSET,
+  NO_MEMBER,
+  PHASE_OFFSET,
+  peerOfMember,
+  phaseOf,
+} from '../../../packages/sync/src/barrier/layout.js'
+import {
+  ABANDONED,
+  CONTENDED,
+  INCONSISTENT,
+  WAIT_SET_OFFSET as MUTEX_WAIT_SET_OFFSET,
+  OWNER_WORD_OFFSET,
+  ownerOf,
+} from '../../../packages/sync/src/mutex/layout.js'
+import {
+  BELL_WORD,
   generationOfSlotWord,
   HOLD_WORD,
   PEER_SLOT_BYTES,
@@ -20,7 +38,18 @@ import {
   THREAD_ID_WORD,
 } from '../../../packages/sync/src/peers/layout.js'
 import { PEERS_BYTE_OFFSET } from '../../../packages/sync/src/region/header.js'
-import type { RegionWords, Scenario, WordName } from './scenario.js'
+import {
+  DRAINED_OFFSET,
+  KNOWN_OFFSET,
+  MUTEX_OFFSET,
+  READER_WORDS_OFFSET,
+  READERS_WAIT_SET_OFFSET,
+} from '../../../packages/sync/src/rw-lock/layout.js'
+import {
+  CELLS_OFFSET,
+  WAIT_SET_OFFSET as SEMAPHORE_WAIT_SET_OFFSET,
+} from '../../../packages/sync/src/semaphore/layout.js'
+import { AGENT_SLOTS, type RegionWords, type Scenario, type WordName } from './scenario.js'
 
 const ROLE_STATES = ['VACANT', 'HELD', 'CLOSED', 'DIED']
 const SLOT_STATES = ['FREE', 'LIVE', 'DEAD']
@@ -36,9 +65,120 @@ function showSlotState(word: number): string {
 /** An event count, as it lies in a layout. */
 export function eventCountNames(name: string, byteOffset: number): WordName[] {
   return [
-    { byteOffset, name: `${name}.waiting` },
+    { byteOffset, name: `${name}.sleeper` },
     { byteOffset: byteOffset + 4, name: `${name}.sequence` },
   ]
+}
+
+/** What a structure's words are called, and which of them nobody writes: those of slots that nobody has. */
+export interface Names {
+  readonly wordNames: readonly WordName[]
+  readonly quietBytes: readonly (readonly [from: number, to: number])[]
+}
+
+export function allOf(...names: readonly Names[]): Names {
+  return {
+    wordNames: names.flatMap(({ wordNames }) => wordNames),
+    quietBytes: names.flatMap(({ quietBytes }) => quietBytes),
+  }
+}
+
+export function plainName(name: string, byteOffset: number): Names {
+  return { wordNames: [{ byteOffset, name }], quietBytes: [] }
+}
+
+/** A wait set: of its bitmaps only the first word has slots that somebody has. */
+export function waitSetNames(name: string, byteOffset: number): Names {
+  const at = (word: number): number => byteOffset + 4 * word
+  return {
+    wordNames: [
+      { byteOffset, name: `${name}.sequence` },
+      { byteOffset: at(1), name: `${name}.waiting`, show: showBits },
+      { byteOffset: at(5), name: `${name}.awaiting`, show: showBits },
+    ],
+    quietBytes: [
+      [at(2), at(5)],
+      [at(6), at(9)],
+    ],
+  }
+}
+
+export function mutexNames(name: string, byteOffset: number): Names {
+  const owner = { byteOffset: byteOffset + OWNER_WORD_OFFSET, name: `${name}.owner`, show: showOwner }
+  const waiters = waitSetNames(`${name}.waiters`, byteOffset + MUTEX_WAIT_SET_OFFSET)
+  return allOf({ wordNames: [owner], quietBytes: [] }, waiters)
+}
+
+export function semaphoreNames(name: string, byteOffset: number, permits: number): Names {
+  const wordNames = Array.from({ length: permits }, (_, cell): WordName => {
+    return { byteOffset: byteOffset + CELLS_OFFSET + 4 * cell, name: `${name}.cells[${cell}]`, show: showPeer }
+  })
+  return allOf({ wordNames, quietBytes: [] }, waitSetNames(`${name}.waiters`, byteOffset + SEMAPHORE_WAIT_SET_OFFSET))
+}
+
+export function rwLockNames(name: string, byteOffset: number): Names {
+  const known = byteOffset + KNOWN_OFFSET
+  const readers = byteOffset + READER_WORDS_OFFSET
+  return allOf(
+    mutexNames(`${name}.writers`, byteOffset + MUTEX_OFFSET),
+    { wordNames: eventCountNames(`${name}.drained`, byteOffset + DRAINED_OFFSET), quietBytes: [] },
+    waitSetNames(`${name}.readers`, byteOffset + READERS_WAIT_SET_OFFSET),
+    {
+      wordNames: [
+        { byteOffset: known, name: `${name}.known`, show: showBits },
+        ...slotNames(`${name}.reader`, readers, showPeer),
+      ],
+      quietBytes: [[known + 4, readers], quietSlots(readers)],
+    },
+  )
+}
+
+export function barrierNames(name: string, byteOffset: number): Names {
+  const members = byteOffset + MEMBERS_OFFSET
+  return allOf(
+    {
+      wordNames: [
+        { byteOffset: byteOffset + PHASE_OFFSET, name: `${name}.phase`, show: showPhase },
+        ...slotNames(`${name}.member`, members, showMember),
+      ],
+      quietBytes: [quietSlots(members)],
+    },
+    waitSetNames(`${name}.waiters`, byteOffset + BARRIER_WAIT_SET_OFFSET),
+  )
+}
+
+function slotNames(name: string, byteOffset: number, show: (value: number) => string): WordName[] {
+  return Array.from({ length: AGENT_SLOTS }, (_, slot) => ({
+    byteOffset: byteOffset + 4 * slot,
+    name: `${name}[${slot}]`,
+    show,
+  }))
+}
+
+/** Of words that stand there for each slot. */
+function quietSlots(byteOffset: number): readonly [from: number, to: number] {
+  return [byteOffset + 4 * AGENT_SLOTS, byteOffset + 4 * MAX_PEERS]
+}
+
+function showBits(word: number): string {
+  return `0b${(word >>> 0).toString(2)}`
+}
+
+function showPeer(word: number): string {
+  return word === 0 ? 'nobody' : `peer ${slotOf(word as PeerId)}`
+}
+
+function showOwner(word: number): string {
+  const flags = [word & ABANDONED && 'A', word & INCONSISTENT && 'I', word & CONTENDED && 'C'].filter(Boolean)
+  return [showPeer(ownerOf(word)), ...flags].join(' ')
+}
+
+function showPhase(word: number): string {
+  return `phase ${phaseOf(word)} (word ${word})${word & BROKEN ? ' broken' : ''}`
+}
+
+function showMember(word: number): string {
+  return word === NO_MEMBER ? 'nobody' : `${showPeer(peerOfMember(word))}, next ${word >>> 29}`
 }
 
 /** An SPSC ring, as it lies in a layout. */
@@ -71,6 +211,7 @@ function peerNames(): WordName[] {
       word(PID_WORD, 'pid'),
       word(THREAD_ID_WORD, 'threadId'),
       word(HOLD_WORD, 'hold'),
+      word(BELL_WORD, 'bell'),
     ]
   }).flat()
 }

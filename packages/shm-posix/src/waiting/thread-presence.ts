@@ -6,6 +6,7 @@ import { hasCode } from '../native/system-error.js'
 import { BellRopes } from './bell-ropes.js'
 import { Doorbell } from './doorbell.js'
 import { type FifoAccess, threadNameOf, widenAccess } from './fifo.js'
+import { pruneSomeFifos } from './fifo-removal.js'
 
 const NO_LOOP_ID: LoopId = [0, 0]
 /** What a system says where this user cannot have files in /dev/shm. */
@@ -18,7 +19,7 @@ let present: ThreadPresence | undefined
  * its event loop. With it, what the thread holds of others: their bells, and watches over their lives.
  *
  * It begins with the thread's first segment and ends with its last one, or with the thread. Of a thread that was killed or
- * terminated the FIFOs stay, until somebody sweeps one of its slots or prunes.
+ * terminated the FIFOs stay, until somebody sweeps one of its slots, prunes, or comes along later.
  */
 export class ThreadPresence {
   readonly loopId: LoopId
@@ -36,6 +37,7 @@ export class ThreadPresence {
   private constructor(access: FifoAccess) {
     this.#access = access
     try {
+      pruneSomeFifos()
       this.#lifeLine = LifeLine.begin(access)
     } catch (error) {
       // Segments work without, and so does waiting in a thread. Who waits on the event loop is told; see hear.

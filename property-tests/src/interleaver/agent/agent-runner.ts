@@ -43,6 +43,8 @@ export class AgentRunner {
         const peer = words[control.agentAt(crashed) + PEER]
         return peer === 0 ? undefined : (peer as PeerId)
       },
+      endSlices: () => turn.endSlices(),
+      awaitRing: (word) => turn.awaitRing(word),
     }
   }
 

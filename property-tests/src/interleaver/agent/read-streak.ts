@@ -1,7 +1,10 @@
 import { MAX_PARK_WORDS } from '../control.js'
 
-/** So many times the same reads with the same values, one right after the other, are a loop that waits for a write. */
-const REPETITIONS = 3
+/**
+ * So many times the same reads with the same values, one right after the other, are a loop that waits for a write. Fewer
+ * happen without a loop: a barrier looks at its phase four times on the way from a broken wait to a reset.
+ */
+const REPETITIONS = 4
 
 /**
  * The reads of one agent since its last write. Where they repeat themselves, and the agent is about to begin the same

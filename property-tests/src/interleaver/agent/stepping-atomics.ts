@@ -1,4 +1,4 @@
-import { ADD, AND, COMPARE_EXCHANGE, EXCHANGE, LOAD, NOTIFY, OR, STORE, SUB, WAIT, XOR } from '../operation.js'
+import { ADD, AND, COMPARE_EXCHANGE, EXCHANGE, HEAR, LOAD, NOTIFY, OR, STORE, SUB, WAIT, XOR } from '../operation.js'
 import type { Turn } from './turn.js'
 import { targetOf } from './watched-arrays.js'
 
@@ -6,8 +6,6 @@ import { targetOf } from './watched-arrays.js'
 type Words = Int32Array<SharedArrayBuffer>
 
 const real = Atomics
-/** A sleep of this length or longer is the safety slice of a wait, not a timeout of the program. */
-const WAIT_SLICE_MS = 50
 
 /** An `Atomics` whose operations on the region stop until it is their agent's turn. Others are what they always are. */
 export function steppingAtomics(region: SharedArrayBuffer, turn: Turn): typeof Atomics {
@@ -23,6 +21,7 @@ export function steppingAtomics(region: SharedArrayBuffer, turn: Turn): typeof A
       const array = targetOf(given)
       if (!isStep(array)) return real[operation](array, index, value)
       const word = wordOf(array, index)
+      turn.assertLoud(word)
       turn.before(kind, word)
       const result = real[operation](array, index, value)
       turn.done(kind, word, value, 0, result)
@@ -35,6 +34,7 @@ export function steppingAtomics(region: SharedArrayBuffer, turn: Turn): typeof A
       const array = targetOf(given)
       if (!isStep(array)) return real.load(array, index)
       const word = wordOf(array, index)
+      if (turn.isQuiet(word)) return real.load(array, index)
       turn.before(LOAD, word)
       const result = real.load(array, index)
       turn.done(LOAD, word, 0, 0, result)
@@ -51,6 +51,7 @@ export function steppingAtomics(region: SharedArrayBuffer, turn: Turn): typeof A
       const array = targetOf(given)
       if (!isStep(array)) return real.compareExchange(array, index, expected, replacement)
       const word = wordOf(array, index)
+      turn.assertLoud(word)
       turn.before(COMPARE_EXCHANGE, word)
       const result = real.compareExchange(array, index, expected, replacement)
       turn.done(COMPARE_EXCHANGE, word, replacement, expected, result)
@@ -73,10 +74,20 @@ export function steppingAtomics(region: SharedArrayBuffer, turn: Turn): typeof A
       const value = real.load(array, index)
       turn.done(WAIT, word, 0, expected, value)
       if (value !== expected) return 'not-equal'
-      return turn.sleep(word, timeoutMs, timeoutMs < WAIT_SLICE_MS) ? 'ok' : 'timed-out'
+      return turn.sleep(word, timeoutMs, timeoutMs < Number.POSITIVE_INFINITY) ? 'ok' : 'timed-out'
     },
-    waitAsync(): never {
-      throw new Error('The interleaver does not know waitAsync')
+    /** What it gives never resolves: agents have no event loop. See scenarios/on-event-loop.ts for what stands in its place. */
+    waitAsync(given: Words, index: number, expected: number) {
+      const array = targetOf(given)
+      if (!isStep(array)) throw new Error('The interleaver knows waitAsync in `run` only')
+      const word = wordOf(array, index)
+      turn.before(HEAR, word)
+      const value = real.load(array, index)
+      if (value === expected) turn.hear(word)
+      turn.done(HEAR, word, 0, expected, value)
+      return value === expected
+        ? { async: true, value: new Promise<never>(() => {}) }
+        : { async: false, value: 'not-equal' }
     },
     isLockFree: real.isLockFree.bind(real),
     [Symbol.toStringTag]: 'Atomics',

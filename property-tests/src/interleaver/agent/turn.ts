@@ -6,6 +6,8 @@ import {
   type Control,
   CRASHED,
   DONE,
+  EAR_TICKET,
+  EAR_WORD,
   FINISHED,
   GATHERING,
   HAS_TIMEOUTS,
@@ -25,6 +27,7 @@ import {
   RESULT,
   RUNNING,
   SLEEPING,
+  SLICE_DUE,
   STARTING,
   STATUS,
   STEP_EXPECTED,
@@ -39,11 +42,13 @@ import {
 } from '../control.js'
 import {
   type AWAIT_CRASH,
+  AWAIT_RING,
   COMPARE_EXCHANGE,
+  changesQueue,
   type END,
+  END_SLICES,
   readsValue,
   TIME_OUT,
-  WAIT,
   WAKE,
   writesValue,
 } from '../operation.js'
@@ -98,6 +103,16 @@ export class Turn {
     return this.#words[PHASE] === GATHERING
   }
 
+  /** Whether a look at this word is no step: nobody writes it. */
+  isQuiet(word: number): boolean {
+    return this.#control.isQuiet(word)
+  }
+
+  /** Before a write: what is left out of the schedules must not change. */
+  assertLoud(word: number): void {
+    if (this.isQuiet(word)) throw new Error(`The interleaver takes word ${word} for one that nobody writes`)
+  }
+
   /** Stops before an operation. On return it is to be executed, then told to `done`. */
   before(kind: number, word: number): void {
     if (this.#isHalted) throw new Halt()
@@ -126,6 +141,10 @@ export class Turn {
   sleep(word: number, timeoutMs: number, isProgramTimeout: boolean): boolean {
     const words = this.#words
     const canTimeOut = isProgramTimeout && words[HAS_TIMEOUTS] !== 0
+    if (!canTimeOut && words[this.#at + SLICE_DUE] !== 0) {
+      words[this.#at + SLICE_DUE] = 0
+      return false
+    }
     words[this.#at + KIND] = canTimeOut ? TIME_OUT : WAKE
     words[this.#at + WORD] = word
     words[this.#at + CAN_TIME_OUT] = canTimeOut ? 1 : 0
@@ -134,7 +153,8 @@ export class Turn {
     this.#streak.clear()
     this.#yield(SLEEPING)
     const isWoken = words[this.#at + STATUS] === READY
-    if (!isWoken) this.nowMs += timeoutMs
+    // Who is woken is woken late: with a timeout of its own, it has no time left.
+    if (canTimeOut) this.nowMs += timeoutMs
     this.done(isWoken ? WAKE : TIME_OUT, word, 0, 0, 0)
     return isWoken
   }
@@ -148,15 +168,61 @@ export class Turn {
       let first = -1
       for (let agent = 0; agent < words[AGENT_COUNT]; agent++) {
         const at = this.#control.agentAt(agent)
-        if (words[at + STATUS] !== SLEEPING || words[at + WORD] !== word) continue
-        if (first < 0 || words[at + TICKET] < words[this.#control.agentAt(first) + TICKET]) first = agent
+        if (!this.#isInQueue(at, word)) continue
+        if (first < 0 || this.#ticketAt(at, word) < this.#ticketAt(this.#control.agentAt(first), word)) first = agent
       }
       if (first < 0) break
-      words[this.#control.agentAt(first) + STATUS] = READY
-      words[this.#control.agentAt(first) + KIND] = WAKE
+      const at = this.#control.agentAt(first)
+      const isAsleep = words[at + STATUS] === SLEEPING && words[at + WORD] === word
+      if (words[at + EAR_WORD] === word) words[at + EAR_WORD] = -1
+      // Who only has an ear there learns of it when its loop has nothing else to do.
+      if (!isAsleep) continue
+      words[at + STATUS] = READY
+      words[at + KIND] = WAKE
       words[record + WOKEN] |= 1 << first
     }
     return woken
+  }
+
+  /** From now on this agent's event loop has an ear at the word, until a notify. */
+  hear(word: number): void {
+    this.#words[this.#at + EAR_WORD] = word
+    this.#words[this.#at + EAR_TICKET] = this.#words[QUEUE_TICKET]++
+  }
+
+  /** The event loop turns until its ear has heard a notify. */
+  awaitRing(word: number): void {
+    this.before(AWAIT_RING, word)
+    const isHeard = this.#words[this.#at + EAR_WORD] !== word
+    this.done(AWAIT_RING, word, 0, 0, isHeard ? 1 : 0)
+    if (!isHeard) this.sleep(word, Number.POSITIVE_INFINITY, false)
+  }
+
+  #isInQueue(at: number, word: number): boolean {
+    const words = this.#words
+    if (words[at + STATUS] === CRASHED) return false
+    return words[at + EAR_WORD] === word || (words[at + STATUS] === SLEEPING && words[at + WORD] === word)
+  }
+
+  #ticketAt(at: number, word: number): number {
+    return this.#words[at + (this.#words[at + EAR_WORD] === word ? EAR_TICKET : TICKET)]
+  }
+
+  /** Ends the slice of every sleep that is under way; whoever does not sleep will not sleep long the next time. */
+  endSlices(): void {
+    this.before(END_SLICES, -1)
+    const words = this.#words
+    const record = this.#control.stepAt(words[STEPS] - 1)
+    for (let agent = 0; agent < words[AGENT_COUNT]; agent++) {
+      const at = this.#control.agentAt(agent)
+      if (agent === this.#self || words[at + CAN_TIME_OUT] !== 0) continue
+      if (words[at + STATUS] === SLEEPING) {
+        words[at + STATUS] = READY
+        words[at + KIND] = WAKE
+        words[record + WOKEN] |= 1 << agent
+      } else words[at + SLICE_DUE] = 1
+    }
+    this.done(END_SLICES, -1, 0, 0, 0)
   }
 
   /** A step without an effect on memory. */
@@ -194,7 +260,7 @@ export class Turn {
   }
 
   #park(kind: number, word: number): void {
-    const pairs = readsValue(kind) && !writesValue(kind) && kind !== WAIT ? this.#streak.loopAt(word) : []
+    const pairs = readsValue(kind) && !writesValue(kind) && !changesQueue(kind) ? this.#streak.loopAt(word) : []
     const words = this.#words
     words[this.#at + PARK_COUNT] = Math.min(pairs.length, MAX_PARK_WORDS)
     pairs.slice(0, MAX_PARK_WORDS).forEach(([parkedWord, value], pair) => {

@@ -2,7 +2,7 @@ import { agentOf, agentsIn, crashOf, isCrash, stepOf } from '../choice.js'
 import { MAX_AGENTS } from '../control.js'
 import type { Crew, Plan } from '../crew.js'
 import type { Execution } from '../execution.js'
-import { AWAIT_CRASH, areDependent, changesQueue, readsValue, writesValue } from '../operation.js'
+import { AWAIT_CRASH, areDependent, changesQueue, END_SLICES, readsValue, writesValue } from '../operation.js'
 import { crashCandidates } from './crash-candidates.js'
 import type { Search } from './search.js'
 
@@ -135,6 +135,7 @@ class Clocks {
   readonly #reads = new Map<number, number[]>()
   readonly #queues = new Map<number, number[]>()
   #crash: number[] | undefined
+  #slices: number[] | undefined
   /** The first step of each agent behind a given one is found through these. */
   readonly #stepsOf: number[][] = Array.from({ length: MAX_AGENTS }, () => [])
 
@@ -168,7 +169,11 @@ class Clocks {
     const word = this.#execution.wordAt(step)
     if (readsValue(kind) || writesValue(kind)) join(clock, this.#writes.get(word))
     if (writesValue(kind)) join(clock, this.#reads.get(word))
-    if (changesQueue(kind)) join(clock, this.#queues.get(word))
+    if (changesQueue(kind)) for (const queue of [this.#queues.get(word), this.#slices]) join(clock, queue)
+    if (kind === END_SLICES) {
+      for (const queue of this.#queues.values()) join(clock, queue)
+      this.#slices = clock.slice()
+    }
     if (writesValue(kind)) this.#writes.set(word, clock.slice())
     if (readsValue(kind)) this.#reads.set(word, joined(clock, this.#reads.get(word)))
     if (changesQueue(kind)) this.#queues.set(word, clock.slice())

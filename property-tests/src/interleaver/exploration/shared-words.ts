@@ -1,6 +1,6 @@
 import { agentsIn } from '../choice.js'
 import type { Execution } from '../execution.js'
-import { areDependent, touchesWord } from '../operation.js'
+import { areDependent, END_SLICES, touchesWord } from '../operation.js'
 
 /**
  * The words at which agents can meet: those where operations of two agents depend on each other, in any schedule seen so
@@ -16,7 +16,7 @@ export class SharedWords {
   }
 
   isShared(kind: number, word: number): boolean {
-    return touchesWord(kind) && this.#shared.has(word)
+    return kind === END_SLICES || (touchesWord(kind) && this.#shared.has(word))
   }
 
   learn(execution: Execution): void {

@@ -1,6 +1,6 @@
 import { agent, scenario } from '../scenario.js'
 import { eventCountNames } from '../word-names.js'
-import { EVENTS_OFFSET, meeting } from './event-count.js'
+import { EVENTS_OFFSET, meeting, waitFor } from './event-count.js'
 
 export const eventCountCrash = scenario({
   name: 'event-count-crash',
@@ -14,9 +14,8 @@ export const eventCountCrash = scenario({
       prepare: (tools) => tools.attach().root,
       run: ({ condition, events }) =>
         events.waitSync(
-          () => condition.value !== 0,
+          waitFor(() => condition.value !== 0),
           Number.POSITIVE_INFINITY,
-          () => {},
         ),
     }),
     notifier: agent(meeting, {

@@ -1,4 +1,4 @@
-import { EVENT_COUNT_BYTES, EventCount, Int32Field, type Layout } from '@isthmus/sync'
+import { type Condition, EVENT_COUNT_BYTES, EventCount, Int32Field, type Layout } from '@isthmus/sync'
 import { agent, scenario } from '../scenario.js'
 import { eventCountNames } from '../word-names.js'
 
@@ -21,6 +21,11 @@ export const meeting: Layout<Meeting> = {
   sweep() {},
 }
 
+/** A condition that depends on nobody's life. */
+export function waitFor(isReady: () => boolean): Condition {
+  return { isReady, prove() {}, dependsOn: () => [] }
+}
+
 const ROUNDS = 2
 
 export const eventCount = scenario({
@@ -34,9 +39,8 @@ export const eventCount = scenario({
       run({ condition, events }) {
         for (let round = 1; round <= ROUNDS; round++) {
           events.waitSync(
-            () => condition.value >= round,
+            waitFor(() => condition.value >= round),
             Number.POSITIVE_INFINITY,
-            () => {},
           )
         }
       },

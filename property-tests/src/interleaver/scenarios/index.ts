@@ -1,21 +1,81 @@
+import { safetyNet } from '@isthmus/sync'
 import type { Scenario } from '../scenario.js'
+import {
+  barrierBreak,
+  barrierDrop,
+  barrierJoin,
+  barrierLeave,
+  barrierPhases,
+  barrierThree,
+  barrierTwo,
+} from './barrier.js'
+import { condvarCrash, condvarOne, condvarTimeout, condvarTwoWaiters } from './condvar.js'
 import { consumerTakeover } from './consumer-takeover.js'
+import { doorbell, doorbellLoops, doorbellMixed, doorbellMutex } from './doorbell.js'
 import { eventCount } from './event-count.js'
 import { eventCountCrash } from './event-count-crash.js'
+import { futexAll, futexCrash, futexTwo } from './futex.js'
+import { mutexThree, mutexTryTimeout, mutexTwo } from './mutex.js'
+import { mutexCrash, mutexInconsistent } from './mutex-crash.js'
 import { peerReuse } from './peer-reuse.js'
 import { peerSlots } from './peer-slots.js'
+import {
+  rwLockReaderCrash,
+  rwLockReaders,
+  rwLockTwice,
+  rwLockTwo,
+  rwLockWriterCrash,
+  rwLockWriters,
+} from './rw-lock.js'
+import { semaphoreCrash, semaphoreOne, semaphoreTimeout, semaphoreTwoPermits } from './semaphore.js'
 import { spscChunked } from './spsc-chunked.js'
 import { spscClose } from './spsc-close.js'
 import { spscSendReceive } from './spsc-send-receive.js'
 import { spscTakeover } from './spsc-takeover.js'
 import { spscWrap } from './spsc-wrap.js'
 
+// A sleep ends by a wake-up or by the program's own timeout: what only the net would catch is to be seen.
+safetyNet.sliceMs = Number.POSITIVE_INFINITY
+
 /** Each is about a layout of its own, which only its own agents need to know. */
 export const scenarios = [
   eventCount,
   eventCountCrash,
+  doorbell,
+  doorbellMixed,
+  doorbellLoops,
+  doorbellMutex,
   peerSlots,
   peerReuse,
+  futexTwo,
+  futexAll,
+  futexCrash,
+  mutexTwo,
+  mutexThree,
+  mutexTryTimeout,
+  mutexCrash,
+  mutexInconsistent,
+  condvarOne,
+  condvarTwoWaiters,
+  condvarTimeout,
+  condvarCrash,
+  semaphoreOne,
+  semaphoreTwoPermits,
+  semaphoreTimeout,
+  semaphoreCrash,
+  rwLockTwo,
+  rwLockTwice,
+  rwLockReaders,
+  rwLockWriters,
+  rwLockReaderCrash,
+  rwLockWriterCrash,
+  barrierTwo,
+  barrierPhases,
+  barrierThree,
+  barrierJoin,
+  barrierLeave,
+  barrierBreak,
+  barrierDrop,
   spscSendReceive,
   spscClose,
   spscWrap,

@@ -1,0 +1,64 @@
+import { futex } from '@isthmus/sync'
+import { agent, scenario } from '../scenario.js'
+import { allOf, plainName, waitSetNames } from '../word-names.js'
+
+const layout = futex()
+const words = { layout, ...allOf(plainName('value', 0), waitSetNames('futex', 4)) }
+
+function sleeper(times = 1) {
+  return agent(layout, {
+    prepare: (tools) => tools.attach().root,
+    run(word) {
+      for (let value = 0; value < times; value++) word.waitWhileSync(value)
+    },
+  })
+}
+
+function waker(times: number, wake: 'wakeOne' | 'wakeAll') {
+  return agent(layout, {
+    prepare: (tools) => tools.attach().root,
+    run(word) {
+      for (let value = 1; value <= times; value++) {
+        word.value = value
+        word[wake]()
+      }
+    },
+  })
+}
+
+export const futexTwo = scenario({
+  name: 'futex',
+  about: 'A sleeper waits while the word is 0, then while it is 1; the other one sets it and wakes, twice.',
+  ...words,
+  agents: { sleeper: sleeper(2), waker: waker(2, 'wakeOne') },
+  check: () => undefined,
+})
+
+export const futexAll = scenario({
+  name: 'futex-two-sleepers',
+  about: 'Two sleepers, and one wakeAll for both.',
+  ...words,
+  agents: { sleeper: sleeper(), other: sleeper(), waker: waker(1, 'wakeAll') },
+  check: () => undefined,
+})
+
+export const futexCrash = scenario({
+  name: 'futex-crash',
+  about:
+    'The one who sets the word and wakes may crash at any operation, with the wake-up that it owed. The sleeper looks at the end of its slice, and sees the new value.',
+  ...words,
+  mayCrash: ['waker'],
+  agents: {
+    sleeper: sleeper(),
+    waker: waker(1, 'wakeOne'),
+    successor: agent(layout, {
+      prepare: (tools) => tools.attach().root,
+      run(word, tools) {
+        if (tools.awaitCrash() === undefined) return
+        word.value = 2
+        tools.endSlices()
+      },
+    }),
+  },
+  check: () => undefined,
+})

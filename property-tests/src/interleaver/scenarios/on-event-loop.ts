@@ -1,0 +1,29 @@
+import { type HeapRegion, slotOf, type WaitFor } from '@isthmus/sync'
+import { BELL_WORD, PEER_SLOT_BYTES } from '../../../../packages/sync/src/peers/layout.js'
+import { PEERS_BYTE_OFFSET } from '../../../../packages/sync/src/region/header.js'
+import type { AgentTools } from '../scenario.js'
+
+/**
+ * One wait on an agent's event loop, as event-loop.ts and HeapWaiter do it. Agents run to their end without a turn of a
+ * real loop, so what production does in turns is done here in a row: hear, arm, prove, look; then, whenever the bell
+ * rings, hear again and look; at the end disarm and pass on. Only that order is written down a second time. Production
+ * code are the first `hear`, `arm` and `disarm`, the condition, and those who ring; `Atomics.waitAsync` on the bell is
+ * an ear that counts as a waiter for whoever notifies, as it does in JavaScript.
+ */
+export function waitOnEventLoop<T>(
+  region: HeapRegion<T>,
+  { point, condition }: WaitFor,
+  tools: Pick<AgentTools<unknown>, 'awaitRing'>,
+): void {
+  const words = region.words as Int32Array<SharedArrayBuffer>
+  const bell = (PEERS_BYTE_OFFSET + slotOf(region.peers.self) * PEER_SLOT_BYTES) / 4 + BELL_WORD
+  if (condition.isReady()) return
+  point.arm()
+  condition.prove()
+  while (!(condition.lastLook?.() ?? condition.isReady())) {
+    tools.awaitRing(bell)
+    while (!Atomics.waitAsync(words, bell, Atomics.load(words, bell)).async);
+  }
+  point.disarm()
+  condition.passOn?.(true)
+}
