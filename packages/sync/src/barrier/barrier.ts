@@ -218,7 +218,12 @@ export class Barrier {
   /** @internal */
   sweep(deadPeer: PeerId): void {
     this.#waiters.sweep(deadPeer)
-    for (const member of this.#members()) if (peerOfMember(member) === deadPeer) this.#bury(member)
+    // Once more where a reset, which began before the death, has rewritten the word meanwhile.
+    for (;;) {
+      const member = this.#members().find((word) => peerOfMember(word) === deadPeer)
+      if (member === undefined) break
+      this.#bury(member)
+    }
     this.endPhaseIfComplete()
   }
 
