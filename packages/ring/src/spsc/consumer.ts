@@ -395,17 +395,24 @@ export class Consumer<T = Uint8Array> implements Waitable {
   async #takeInTurn<R>(tryTake: () => R | undefined, { timeoutMs, signal }: WaitOptions): Promise<R | undefined> {
     const deadline = deadlineAfter(timeoutMs)
     throwIfAborted(signal)
-    if (this.#receives.mayPass()) {
-      const taken = tryTake()
-      if (taken !== undefined) return taken
-    }
-    return this.#receives.run(deadline, signal, undefined, async () => {
-      for (;;) {
-        const taken = tryTake()
-        if (taken !== undefined) return taken
-        if (!(await this.#dataEvents.wait(this.#dataCondition, deadline, signal))) return undefined
+    const mayPass = this.#receives.mayPass()
+    let taken = mayPass ? tryTake() : undefined
+    if (taken !== undefined) return taken
+    const entered = this.#receives.enter(deadline, signal)
+    if (entered !== true && !(await entered)) return undefined
+    try {
+      if (!mayPass) {
+        await eventLoop.breathe()
+        taken = tryTake()
       }
-    })
+      while (taken === undefined) {
+        if (!(await this.#dataEvents.wait(this.#dataCondition, deadline, signal))) return undefined
+        taken = tryTake()
+      }
+      return taken
+    } finally {
+      this.#receives.leave()
+    }
   }
 
   #tryTakeChunk(target: Uint8Array | undefined): MessageChunk | undefined | null {

@@ -307,20 +307,22 @@ export class Producer<T = Uint8Array> implements Waitable {
     if (mayPass && this.#trySendBytes(bytes)) return true
     // Sends every claim of the meantime to the slow path, which looks whether a send is under way.
     this.#writableUntil = this.#position
-    return this.#sends.run(deadline, signal, false, async () => {
-      const sending = this.#sending(bytes)
-      try {
-        for (let step = sending.next(); step.done !== true; step = sending.next()) {
-          this.#writableUntil = this.#position
-          this.#awaitedSpace = step.value
-          if (!(await this.#spaceEvents.wait(this.#spaceCondition, deadline, signal))) return false
-        }
-        return true
-      } finally {
-        sending.return()
+    const entered = this.#sends.enter(deadline, signal)
+    if (entered !== true && !(await entered)) return false
+    const sending = this.#sending(bytes)
+    try {
+      await eventLoop.breathe()
+      for (let step = sending.next(); step.done !== true; step = sending.next()) {
         this.#writableUntil = this.#position
+        this.#awaitedSpace = step.value
+        if (!(await this.#spaceEvents.wait(this.#spaceCondition, deadline, signal))) return false
       }
-    })
+      return true
+    } finally {
+      sending.return()
+      this.#writableUntil = this.#position
+      this.#sends.leave()
+    }
   }
 
   /** Pending sends keep the process running; this is the default. */

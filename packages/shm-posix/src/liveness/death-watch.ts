@@ -23,24 +23,25 @@ export class DeathWatch {
     this.#onDeath = onDeath
   }
 
-  /** Does nothing where there is nothing to watch: the caller asks for a proof of death afterwards. */
-  watch(thread: string): void {
-    if (this.#sockets.has(thread)) return
+  /** Returns whether it was watched before. Where not, or where there is nothing to watch, the caller asks for a proof. */
+  watch(thread: string): boolean {
+    if (this.#sockets.has(thread)) return true
     const path = fifoPath(thread, 'life')
     const c = libc()
     const fd = c.open(path, FLAGS)
     if (fd === -1) {
       const errno = c.errno()
-      if ([ENOENT, EACCES, EPERM, ELOOP, ENXIO].includes(errno)) return
+      if ([ENOENT, EACCES, EPERM, ELOOP, ENXIO].includes(errno)) return false
       throw new SystemCallError({ errno, syscall: 'open', path }, 'watching for the death of a peer of a segment.')
     }
     // Of what has ended before it was opened, the end is never told.
     if (!fstatSync(fd).isFIFO() || !isFifoHeld(fd)) {
       c.close(fd)
-      return
+      return false
     }
     const socket = listenTo(fd, nothing, () => this.#end(thread))
     this.#sockets.set(thread, socket)
+    return false
   }
 
   close(): void {

@@ -45,9 +45,10 @@ export class SegmentWaiter implements Waiter {
     return true
   }
 
-  watch(peer: PeerId): void {
+  watch(peer: PeerId): boolean {
     const thread = this.#threadOf(peer)
-    if (thread !== undefined && thread !== this.#presence.thread) this.#presence.deathWatch.watch(thread)
+    if (thread === undefined) return false
+    return thread === this.#presence.thread || this.#presence.deathWatch.watch(thread)
   }
 
   /** Undefined where the peer is gone, where it cannot be reached, and where we are closed. */

@@ -263,15 +263,19 @@ export class Mutex implements Waitable {
     signal: WaitOptions['signal'],
   ): Promise<MutexGuard | undefined> {
     if (signal?.aborted !== true && this.#locks.mayPass() && this.#tryFast()) return this.#begin(guard, false)
-    return this.#locks.run(deadline, signal, undefined, async () => {
-      // Noted at once when it is taken: before the promise settles, other code of this thread runs.
-      const wish = new Wish(
-        this.#ownerWord,
-        () => this.#current === undefined,
-        (taking) => this.#begin(guard, taking === TAKEN_INCONSISTENT),
-      )
+    const entered = this.#locks.enter(deadline, signal)
+    if (entered !== true && !(await entered)) return undefined
+    // Noted at once when it is taken: before the promise settles, other code of this thread runs.
+    const wish = new Wish(
+      this.#ownerWord,
+      () => this.#current === undefined,
+      (taking) => this.#begin(guard, taking === TAKEN_INCONSISTENT),
+    )
+    try {
       return (await this.#waiters.wait(this.#conditionOf(wish), deadline, signal)) ? guard : undefined
-    })
+    } finally {
+      this.#locks.leave()
+    }
   }
 
   #conditionOf(wish: Wish): Condition {

@@ -205,17 +205,19 @@ export class RwLock {
   writeLock(options: WaitOptions): Promise<WriteGuard | undefined>
   async writeLock({ timeoutMs, signal }: WaitOptions = {}): Promise<WriteGuard | undefined> {
     const deadline = deadlineAfter(timeoutMs)
-    return this.#writes.run(deadline, signal, undefined, async () => {
-      const turn = await this.#writers.lock({ ...remaining(deadline), ...(signal && { signal }) })
+    const entered = this.#writes.enter(deadline, signal)
+    if (entered !== true && !(await entered)) return undefined
+    let turn: MutexGuard | undefined
+    let isDrained = false
+    try {
+      turn = await this.#writers.lock({ ...remaining(deadline), ...(signal && { signal }) })
       if (turn === undefined) return undefined
-      let isDrained = false
-      try {
-        isDrained = await this.#drained.wait(this.#drainCondition, deadline, signal)
-      } finally {
-        if (!isDrained && !this.#region.isClosed) this.#giveUpWriting(turn)
-      }
+      isDrained = await this.#drained.wait(this.#drainCondition, deadline, signal)
       return isDrained ? new WriteGuard(this).begin(turn) : undefined
-    })
+    } finally {
+      if (turn !== undefined && !isDrained && !this.#region.isClosed) this.#giveUpWriting(turn)
+      this.#writes.leave()
+    }
   }
 
   /** Pending locks keep the process running; this is the default. */

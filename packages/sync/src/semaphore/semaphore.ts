@@ -154,17 +154,21 @@ export class Semaphore implements Waitable {
     const deadline = deadlineAfter(timeoutMs)
     if (signal?.aborted !== true && this.#acquires.mayPass() && this.#tryTake())
       return new Permit(this, this.#takenCell)
-    return this.#acquires.run(deadline, signal, undefined, async () => {
-      // Between the taking and the settling of the promise others of this thread may take, too.
-      let cell = NO_CELL
-      const isReady = () => {
-        if (!this.#tryTake()) return false
-        cell = this.#takenCell
-        return true
-      }
+    const entered = this.#acquires.enter(deadline, signal)
+    if (entered !== true && !(await entered)) return undefined
+    // Between the taking and the settling of the promise others of this thread may take, too.
+    let cell = NO_CELL
+    const isReady = () => {
+      if (!this.#tryTake()) return false
+      cell = this.#takenCell
+      return true
+    }
+    try {
       const isTaken = await this.#waiters.wait({ ...this.#condition, isReady }, deadline, signal)
       return isTaken ? new Permit(this, cell) : undefined
-    })
+    } finally {
+      this.#acquires.leave()
+    }
   }
 
   /** Pending acquires keep the process running; this is the default. */

@@ -12,7 +12,7 @@ export interface Condition {
   /** Looks whether those on whom it depends still live, and settles what a dead one left. It costs system calls. */
   prove(): void
   /** Whose death would change it. */
-  dependsOn(): Iterable<PeerId>
+  dependsOn(): readonly PeerId[]
   /**
    * After the wait, however it ended, when nobody counts us among the sleepers any more. A wake-up that was meant for one
    * of them may have come to us: where there is more to be had than we took, it is passed on.

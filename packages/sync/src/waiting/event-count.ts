@@ -111,6 +111,6 @@ export class EventCount extends WaitPoint {
   #wake(sleeper: number): void {
     Atomics.add(this.#words, this.#sequenceIndex, 1)
     if ((sleeper & ON_EVENT_LOOP) === 0) this.region.waiter.wake(this.#sequenceIndex, 1)
-    else this.region.waiter.ring((sleeper & PEER_MASK) as PeerId)
+    else this.ring((sleeper & PEER_MASK) as PeerId)
   }
 }

@@ -24,38 +24,43 @@ class EventLoop {
   readonly #restless = new Set<PendingWait>()
   readonly #armed = new Set<PendingWait>()
   #passes = 0
+  /** When this thread last woke another one's loop. */
+  lastRingMs = Number.NEGATIVE_INFINITY
   #isTurnDue = false
   #isLookDue = false
   #tick: unknown
+  #keepsAlive = false
 
   /** Resolves to whether one of these is ready; false once the time is up. */
-  async wait(waits: readonly WaitFor[], deadline: number, signal: Signal | undefined): Promise<boolean> {
-    throwIfAborted(signal)
-    let isReady = isAnyReady(waits)
-    const isTimeUp = !isReady && nowMs() >= deadline
-    if (isTimeUp) {
-      for (const { condition } of waits) condition.prove()
-      isReady = isAnyReady(waits)
-    }
-    if (isReady && !this.mayPass()) await this.breathe()
-    if (isReady || isTimeUp) {
-      for (const { condition } of waits) condition.passOn?.(isReady)
-      return isReady
-    }
+  wait(waits: readonly WaitFor[], deadline: number, signal: Signal | undefined): Promise<boolean> {
+    // No async function: what it adds to the way back costs as much as everything else.
     return new Promise((resolve, reject) => {
-      const wait = new PendingWait(waits, resolve, reject, this)
-      wait.begin(deadline, signal)
-      if (host.setImmediate === undefined || wait.patienceMs === 0) this.#arm(wait)
-      else {
-        this.#restless.add(wait)
-        this.#lookInNextTurn()
-      }
+      throwIfAborted(signal)
+      const isReady = isAnyReady(waits)
+      if (isReady || nowMs() >= deadline) return this.#answerAtOnce(waits, isReady, resolve)
+      const wait = new PendingWait(waits, deadline, signal, resolve, reject, this)
+      if (host.setImmediate === undefined || wait.patienceMs === 0) return this.#arm(wait)
+      this.#restless.add(wait)
+      this.#lookInNextTurn()
     })
+  }
+
+  #answerAtOnce(waits: readonly WaitFor[], wasReady: boolean, resolve: (isReady: boolean) => void): void {
+    // Who does not want to wait at all is to learn of a death, too.
+    if (!wasReady) for (const { condition } of waits) condition.prove()
+    const isReady = wasReady || isAnyReady(waits)
+    for (const { condition } of waits) condition.passOn?.(isReady)
+    if (this.mayPass()) resolve(isReady)
+    else this.breathe().then(() => resolve(isReady))
   }
 
   /** The bell rang: somebody brought about something that this thread waits for, or may have. */
   lookAround(): void {
     for (const wait of this.#armed) wait.lookAgain()
+  }
+
+  noteRing(): void {
+    this.lastRingMs = nowMs()
   }
 
   /** Somebody may have died: one proof for each peer of a region, however many waits depend on it. */
@@ -73,6 +78,13 @@ class EventLoop {
   lookSoon(): void {
     this.#isLookDue = true
     this.#lookInNextTurn()
+  }
+
+  /** For a region that is about to close. */
+  endWaitsOf(region: Region): void {
+    for (const waits of [this.#restless, this.#armed]) {
+      for (const wait of waits) if (wait.isIn(region)) wait.fail(closedError('Waiting'))
+    }
   }
 
   /** The waits at this point look now, and not when the loop comes to it. */
@@ -103,14 +115,18 @@ class EventLoop {
   forget(wait: PendingWait): void {
     this.#restless.delete(wait)
     this.#armed.delete(wait)
-    if (this.#armed.size === 0) this.#stopTick()
-    else if (wait.isRef) this.updateKeepAlive()
+    if (wait.isRef) this.updateKeepAlive()
   }
 
   updateKeepAlive(): void {
     if (this.#tick === undefined) return
     let keepsAlive = false
-    for (const wait of this.#armed) keepsAlive ||= wait.isRef
+    for (const wait of this.#armed) {
+      keepsAlive = wait.isRef
+      if (keepsAlive) break
+    }
+    if (keepsAlive === this.#keepsAlive) return
+    this.#keepsAlive = keepsAlive
     setKeepsAlive(this.#tick, keepsAlive)
   }
 
@@ -139,14 +155,19 @@ class EventLoop {
 
   #arm(wait: PendingWait): void {
     this.#armed.add(wait)
-    this.#tick ??= host.setInterval(() => this.lookForDead(), safetyNet.tickMs)
+    if (this.#tick === undefined) this.#startTick()
     this.updateKeepAlive()
     wait.arm()
   }
 
-  #stopTick(): void {
-    host.clearInterval(this.#tick)
-    this.#tick = undefined
+  /** It ends when it finds nothing to do, and not with every wait: most are followed by the next one. */
+  #startTick(): void {
+    this.#keepsAlive = true
+    this.#tick = host.setInterval(() => {
+      if (this.#armed.size > 0) return this.lookForDead()
+      host.clearInterval(this.#tick)
+      this.#tick = undefined
+    }, safetyNet.tickMs)
   }
 }
 
@@ -159,20 +180,31 @@ class PendingWait {
   readonly #startedMs = nowMs()
   readonly patienceMs: number
   readonly #armedPoints: WaitPoint[] = []
+  readonly #signal: Signal | undefined
+  #forgetDeadline: (() => void) | undefined
   #isOver = false
-  #undo: (() => void)[] = []
 
   constructor(
     waits: readonly WaitFor[],
+    deadline: number,
+    signal: Signal | undefined,
     resolve: (isReady: boolean) => void,
     reject: (error: unknown) => void,
     loop: EventLoop,
   ) {
     this.#waits = waits
+    this.#signal = signal
     this.#resolve = resolve
     this.#reject = reject
     this.#loop = loop
-    this.patienceMs = Math.max(...waits.map(({ point }) => point.patience.ms))
+    this.patienceMs = 0
+    for (const { point } of waits) {
+      this.patienceMs = Math.max(this.patienceMs, point.patience.for(this.#startedMs, loop.lastRingMs))
+    }
+    signal?.addEventListener('abort', this.#abort, { once: true })
+    if (deadline !== Number.POSITIVE_INFINITY) {
+      this.#forgetDeadline = callAt(deadline, () => this.look() || this.#settle(false))
+    }
   }
 
   get isRef(): boolean {
@@ -183,15 +215,8 @@ class PendingWait {
     return this.#startedMs + this.patienceMs
   }
 
-  begin(deadline: number, signal: Signal | undefined): void {
-    const regions = new Set<Region>(this.#waits.map(({ point }) => point.region))
-    for (const region of regions) this.#undo.push(region.onClose(() => this.#fail(closedError('Waiting'))))
-    if (signal !== undefined) {
-      const abort = () => this.#fail(new AbortError(signal.reason))
-      signal.addEventListener('abort', abort, { once: true })
-      this.#undo.push(() => signal.removeEventListener('abort', abort))
-    }
-    this.#undo.push(callAt(deadline, () => this.look() || this.#settle(false)))
+  isIn(region: Region): boolean {
+    return this.#waits.some(({ point }) => point.region === region)
   }
 
   isAt(point: WaitPoint): boolean {
@@ -205,8 +230,7 @@ class PendingWait {
 
   /** For an armed wait: the marks that others see have to be there still. */
   lookAgain(): void {
-    if (this.#settleIf(({ condition }) => lastLook(condition))) return
-    this.#watch()
+    if (!this.#settleIf(({ condition }) => lastLook(condition))) this.#watch()
   }
 
   /** Where everybody who is dead has been swept, looking is enough: a sweep leaves everything as a proof would. */
@@ -224,15 +248,17 @@ class PendingWait {
         this.#armedPoints.push(point)
       }
     })
-    // Watched first, then proven: who dies in between is noticed by one or the other.
-    if (!this.#isOver) this.#watch()
-    if (!this.#isOver) this.lookForDead(() => true)
+    this.#watch()
+    this.#settleIf(({ condition }) => lastLook(condition))
   }
 
+  /** Watched first, then proven: who dies in between is noticed by one or the other. */
   #watch(): void {
     this.#attempt(() => {
       for (const { point, condition } of this.#waits) {
-        for (const peer of condition.dependsOn()) point.region.waiter.watch(peer)
+        const peers = condition.dependsOn()
+        const watched = peers.filter((peer) => point.region.waiter.watch(peer))
+        if (watched.length < peers.length || peers.length === 0) condition.prove()
       }
     })
   }
@@ -249,7 +275,7 @@ class PendingWait {
     try {
       action()
     } catch (error) {
-      this.#fail(error)
+      this.fail(error)
     }
   }
 
@@ -263,7 +289,9 @@ class PendingWait {
     }
   }
 
-  #fail(error: unknown): void {
+  readonly #abort = (): void => this.fail(new AbortError(this.#signal?.reason))
+
+  fail(error: unknown): void {
     if (this.#isOver) return
     try {
       this.#end(false)
@@ -276,11 +304,13 @@ class PendingWait {
   #end(isReady: boolean): void {
     this.#isOver = true
     this.#loop.forget(this)
-    for (const undo of this.#undo) undo()
-    const sleptMs = this.#armedPoints.length === 0 ? 0 : nowMs() - this.#startedMs
+    this.#signal?.removeEventListener('abort', this.#abort)
+    this.#forgetDeadline?.()
+    const endMs = nowMs()
+    const sleptMs = this.#armedPoints.length === 0 ? 0 : endMs - this.#startedMs
     for (const point of this.#armedPoints) point.disarm()
     for (const { point, condition } of this.#waits) {
-      point.patience.learn(sleptMs)
+      point.patience.learn(endMs, sleptMs)
       if (!point.region.isClosed) condition.passOn?.(isReady)
     }
   }

@@ -70,7 +70,9 @@ export class HeapWaiter implements Waiter {
   }
 
   /** A death here is declared, and whoever declares it rings. */
-  watch(): void {}
+  watch(): boolean {
+    return true
+  }
 
   /** From now on this agent's bell is the one of its slot. */
   attach(self: PeerId): void {

@@ -3,6 +3,8 @@ import { isSingleCore } from './host.js'
 /** Looking for a few times as long as a bell takes: two loops that answer each other then come to look at the same time. */
 const BELLS = 4
 const SHORTEST_SHARE = 1 / 16
+/** Longer than a program takes to answer at once. */
+const SOON_MS = 0.05
 
 /**
  * For how long an event loop looks again, once in each of its turns, before it sleeps: a look costs about a microsecond,
@@ -11,6 +13,7 @@ const SHORTEST_SHARE = 1 / 16
 export class Patience {
   readonly #longestMs: number
   #ms: number
+  #lastEndMs = Number.NEGATIVE_INFINITY
 
   /** @param bellMs about how long it takes until a ring is heard */
   constructor(bellMs: number) {
@@ -18,12 +21,18 @@ export class Patience {
     this.#ms = this.#longestMs
   }
 
-  get ms(): number {
-    return this.#ms
+  /**
+   * For a wait that begins now. Where we have just woken somebody up, and are not in the midst of a conversation, there is
+   * nothing to see before that one runs: perhaps on this very core, which is to be free for it.
+   */
+  for(startMs: number, ringMs: number): number {
+    const isConversation = startMs - this.#lastEndMs < SOON_MS
+    return startMs - ringMs < SOON_MS && !isConversation ? 0 : this.#ms
   }
 
   /** It slept this long, from the first look on; 0 where looking was enough. */
-  learn(sleptMs: number): void {
+  learn(endMs: number, sleptMs: number): void {
+    this.#lastEndMs = endMs
     const wasShort = sleptMs < 2 * this.#longestMs
     this.#ms = wasShort
       ? Math.min(this.#longestMs, this.#ms * 2)

@@ -13,28 +13,20 @@ export class TaskQueue {
     return this.#isBusy
   }
 
-  /** Whether a call may be done with at once, without `run`: nobody waits for its turn, see also EventLoop.mayPass. */
+  /** Whether a call may be done with at once, without its turn: nobody waits for its turn, see also EventLoop.mayPass. */
   mayPass(): boolean {
     return !this.#isBusy && eventLoop.mayPass()
   }
 
-  /** Runs the task when all before it are over. Returns `timedOut` where its turn does not come in time. */
-  async run<R>(deadline: number, signal: Signal | undefined, timedOut: R, task: () => Promise<R>): Promise<R> {
-    if (this.#isBusy) {
-      const isOurTurn = await this.#turn(deadline, signal)
-      if (!isOurTurn) return timedOut
-    }
+  /** A turn begins at once where nobody has it, or when it comes; false, or a promise of it, where that is not in time. */
+  enter(deadline: number, signal: Signal | undefined): boolean | Promise<boolean> {
+    if (this.#isBusy) return this.#turn(deadline, signal)
     this.#isBusy = true
-    try {
-      await eventLoop.breathe()
-      return await task()
-    } finally {
-      this.#next()
-    }
+    return true
   }
 
-  /** It stays busy in between: nobody overtakes the one whose turn it is. */
-  #next(): void {
+  /** Ends a turn. It stays busy where somebody waits: nobody overtakes the one whose turn it is. */
+  leave(): void {
     const [next] = this.#waiting
     if (next === undefined) this.#isBusy = false
     else next()

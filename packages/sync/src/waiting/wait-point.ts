@@ -1,3 +1,4 @@
+import type { PeerId } from '../peers/peer-id.js'
 import type { Region } from '../region/region.js'
 import type { Condition } from './condition.js'
 import { nowMs } from './deadline.js'
@@ -60,6 +61,12 @@ export abstract class WaitPoint {
   abstract disarm(): void
   /** Sets the mark that a thread sleeps here, takes the last look, sleeps, takes the mark back. Returns what the look found. */
   protected abstract sleepOnce(condition: Condition, timeoutMs: number): boolean
+
+  /** Rings the bell of a peer that sleeps here. */
+  protected ring(peer: PeerId): boolean {
+    eventLoop.noteRing()
+    return this.region.waiter.ring(peer)
+  }
 
   #sleepUntil(condition: Condition, deadline: number): boolean {
     for (;;) {

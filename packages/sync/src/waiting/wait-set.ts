@@ -160,11 +160,11 @@ export class WaitSet extends WaitPoint {
   }
 
   #ring(count: number): void {
-    const { peers, waiter } = this.region
+    const { peers } = this.region
     let rung = 0
     for (const slot of this.#slotsIn(this.#awaitingIndex, this.#nextSlot)) {
       const peer = peers.at(slot)
-      if (peer === undefined || !waiter.ring(peer)) continue
+      if (peer === undefined || !this.ring(peer)) continue
       this.#nextSlot = (slot + 1) % MAX_PEERS
       if (++rung === count) return
     }

@@ -22,8 +22,11 @@ export interface Waiter {
    * @returns false where nobody hears it: what does not prove that the peer is dead, but makes it worth asking
    */
   ring(peer: PeerId): boolean
-  /** From now on our own bell rings when this peer dies, as soon as the system tells. Nothing where it cannot. */
-  watch(peer: PeerId): void
+  /**
+   * From now on this thread looks for the dead when this peer dies, as soon as the system tells.
+   * @returns whether that was so before: then whoever begins to wait need not ask for a proof
+   */
+  watch(peer: PeerId): boolean
 }
 
 /**

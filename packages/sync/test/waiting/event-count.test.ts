@@ -35,7 +35,7 @@ function setUp(onSleep: (events: EventCount) => void = () => {}) {
     },
     hear: () => void calls.push(`hear with ${heap.root[SLEEPER]}`),
     ring: (peer) => rings.push(peer) > 0,
-    watch: () => {},
+    watch: () => true,
   }
   const region: Region = {
     words: heap.words,
