@@ -34,6 +34,7 @@ export function recoverRecords({ region, byteOffset, capacityBytes, maxMessageBy
   const headerIndexOf = (position: number) => recordsWord + ((position & (capacityBytes - 1)) >> 2)
   const assembly = new MessageAssembly(maxMessageBytes)
   let position = readPosition
+  let lastPosition = readPosition
   while (position !== writePosition) {
     const headerIndex = headerIndexOf(position)
     const byteLength = words[headerIndex]
@@ -43,10 +44,12 @@ export function recoverRecords({ region, byteOffset, capacityBytes, maxMessageBy
       byteLength >>> 0 <= availableBytes - RECORD_HEADER_BYTES && recordBytesOf(byteLength) <= availableBytes
     const total = kindOf(kind) === FIRST ? (words[headerIndex + 2] >>> 0) + (words[headerIndex + 3] >>> 0) * 2 ** 32 : 0
     if (!isWhole || !assembly.accepts(kind, byteLength, total)) break
+    lastPosition = position
     position = (position + recordBytesOf(byteLength)) | 0
   }
-  // The 8 bytes are there: behind a fragment they are kept free, and what was dropped is free now.
   if (assembly.isMessageOpen) {
+    // Behind a fragment 8 bytes are kept free. Where they are not, no producer wrote it: the ABORT takes its place.
+    if (((position - readPosition) | 0) > capacityBytes - RECORD_HEADER_BYTES) position = lastPosition
     words[headerIndexOf(position)] = 0
     words[headerIndexOf(position) + 1] = kindWord(ABORT, 0)
     position = (position + RECORD_HEADER_BYTES) | 0
