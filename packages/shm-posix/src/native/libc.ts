@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import type koffiModule from 'koffi'
 import { assertSupported, unsupported } from './support.js'
@@ -47,6 +48,9 @@ export function libc(): Libc {
 function load(): Libc {
   assertSupported()
   let koffi: typeof koffiModule
+  // Node.js resolves the symbolic links of a module's path with what the last stat of anything has left: after that of a
+  // FIFO it stops half-way, and the package is not found.
+  statSync('/')
   try {
     koffi = createRequire(import.meta.url)('koffi')
   } catch (cause) {
