@@ -9,7 +9,7 @@ import {
   slotWord,
   stateOfSlotWord,
 } from './layout.js'
-import { generationOf, nextGeneration, type PeerId, slotOf } from './peer-id.js'
+import { generationOf, MAX_PEERS, nextGeneration, type PeerId, slotOf } from './peer-id.js'
 import type { Liveness } from './peers.js'
 
 /**
@@ -74,7 +74,10 @@ export class DeclaredLiveness implements Liveness {
     const hold = Atomics.compareExchange(this.#words, holdIndex, generation, mark)
     if (hold === generation) return true
     if (hold >= 0) return false
-    const sweeperState = stateOfSlotWord(Atomics.load(this.#words, this.#wordOf(-hold - 1) + STATE_WORD))
+    const sweeper = -hold - 1
+    // No correct peer writes such a mark, so nobody is sweeping.
+    const isNobody = sweeper >= MAX_PEERS
+    const sweeperState = isNobody ? FREE : stateOfSlotWord(Atomics.load(this.#words, this.#wordOf(sweeper) + STATE_WORD))
     return sweeperState !== LIVE && Atomics.compareExchange(this.#words, holdIndex, hold, mark) === hold
   }
 
