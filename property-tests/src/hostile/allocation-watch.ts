@@ -1,0 +1,32 @@
+/**
+ * The largest array that was asked for by its length. Installed before the packages are loaded, which then use it: what a
+ * hostile length could make them allocate is seen whether or not the memory is ever touched.
+ */
+export class AllocationWatch {
+  #largest = 0
+
+  install(): this {
+    const note = (byteLength: unknown, bytesPerElement: number) => {
+      if (typeof byteLength === 'number') this.#largest = Math.max(this.#largest, byteLength * bytesPerElement)
+    }
+    for (const name of ['Uint8Array', 'Int32Array', 'Uint32Array', 'ArrayBuffer'] as const) {
+      const Original = globalThis[name] as Uint8ArrayConstructor
+      const bytesPerElement = Original.BYTES_PER_ELEMENT ?? 1
+      const Watched: Uint8ArrayConstructor = new Proxy(Original, {
+        construct(target, parameters, newTarget): object {
+          note(parameters[0], bytesPerElement)
+          return Reflect.construct(target, parameters, newTarget === Watched ? target : newTarget)
+        },
+      })
+      Object.defineProperty(globalThis, name, { value: Watched, writable: true, configurable: true })
+    }
+    return this
+  }
+
+  /** Since the last look, in bytes. */
+  take(): number {
+    const largest = this.#largest
+    this.#largest = 0
+    return largest
+  }
+}

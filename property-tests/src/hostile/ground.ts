@@ -1,0 +1,123 @@
+import { Segment } from '@isthmus/shm-posix'
+import {
+  type AttachedRegion,
+  alignUp,
+  HeapRegion,
+  type Layout,
+  LOCK_PID_WORD,
+  MAX_PEERS,
+  PEERS_BYTE_OFFSET,
+  type PeerId,
+  planHeader,
+  struct,
+  words,
+} from '@isthmus/sync'
+import { Breach } from './call.js'
+import { HEADER, type HostileMemory, type WordRange } from './memory.js'
+
+export type RegionKind = 'heap' | 'segment'
+
+/** Nothing that a correct agent writes, and what none may read. */
+const CANARY = 0x5ec2e75b
+export const CANARY_WORDS = 32
+export const CANARY_BYTES = Buffer.from(Int32Array.of(CANARY, CANARY).buffer)
+
+/** A structure with canaries in front of it and behind it. */
+export function guarded<T>(structure: Layout<T>) {
+  return struct({ before: words(CANARY_WORDS), structure, behind: words(CANARY_WORDS) })
+}
+
+/** Where the battle takes place: two attachments to one region, whose memory can be put back to its first state. */
+export class Ground<T = unknown> {
+  readonly kind: RegionKind
+  readonly structure: Layout<T>
+  readonly first: AttachedRegion<unknown>
+  readonly second: AttachedRegion<unknown>
+  readonly memory: HostileMemory
+  readonly #layout: Layout<unknown>
+  readonly #snapshot: Int32Array
+  readonly #outside: readonly WordRange[]
+
+  constructor(kind: RegionKind, structure: Layout<T>) {
+    this.kind = kind
+    this.structure = structure
+    this.#layout = guarded(structure) as Layout<unknown>
+    this.first = kind === 'heap' ? HeapRegion.create(this.#layout) : Segment.anonymous(this.#layout)
+    this.second = this.attach()
+    const { words } = this.first
+    const start = this.structureByteOffset / 4
+    const end = start + Math.ceil(structure.byteLength / 4)
+    words.fill(CANARY, planHeader(this.#layout).rootByteOffset / 4, start)
+    words.fill(CANARY, end)
+    const peers = { from: PEERS_BYTE_OFFSET / 4, to: PEERS_BYTE_OFFSET / 4 + MAX_PEERS * 16 }
+    this.memory = {
+      words,
+      structure: { from: start, to: end },
+      peers,
+      header: HEADER,
+      peerIds: [this.first.peers.self, this.second.peers.self],
+    }
+    // Between them lies what others have written: the lock pid, and the two things that are attacked.
+    this.#outside = [
+      { from: 0, to: LOCK_PID_WORD },
+      { from: LOCK_PID_WORD + 1, to: peers.from },
+      { from: peers.to, to: start },
+      { from: end, to: words.length },
+    ]
+    this.#snapshot = new Int32Array(words)
+  }
+
+  /** Where the structure lies; the root begins with the canary in front of it. */
+  get structureByteOffset(): number {
+    const { rootByteOffset } = planHeader(this.#layout)
+    return rootByteOffset + alignUp(CANARY_WORDS * 4, this.structure.byteAlignment)
+  }
+
+  get snapshot(): Int32Array {
+    return this.#snapshot
+  }
+
+  get peerIds(): PeerId[] {
+    return this.memory.peerIds as PeerId[]
+  }
+
+  /** One more attachment. */
+  attach(): AttachedRegion<unknown> {
+    const region = this.first
+    if (region instanceof HeapRegion) return HeapRegion.attach(region.handle, this.#layout)
+    return Segment.attach((region as Segment<unknown>).handle, this.#layout, { lockTimeoutMs: 100 })
+  }
+
+  /** What another thread needs to reach the same memory. */
+  get handle(): unknown {
+    return (this.first as HeapRegion<unknown> | Segment<unknown>).handle
+  }
+
+  /** The structure anew, as an attachment that has just come would see it. */
+  use(region: AttachedRegion<unknown>): T {
+    return this.structure.attach(region, this.structureByteOffset)
+  }
+
+  restore(): void {
+    this.memory.words.set(this.#snapshot)
+  }
+
+  /** Nothing outside of the structure and of the peers table has changed, but for the words that the enemy wrote. */
+  assertOutsideUntouched(written: ReadonlyMap<number, number>): void {
+    const { words } = this.memory
+    for (const { from, to } of this.#outside) {
+      for (let index = from; index < to; index++) {
+        const expected = written.get(index) ?? this.#snapshot[index]
+        if (words[index] !== expected) {
+          throw new Breach(`word ${index}, outside of the structure, is ${words[index]} instead of ${expected}`)
+        }
+      }
+    }
+  }
+
+  close(): void {
+    this.restore()
+    this.second.close()
+    this.first.close()
+  }
+}

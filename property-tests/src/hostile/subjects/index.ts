@@ -1,0 +1,34 @@
+import type { Subject } from '../subject.js'
+import { floodedRing } from './flooded-ring.js'
+import {
+  barrierBreak,
+  barrierDrop,
+  condvarSubject,
+  futexSubject,
+  mutexSubject,
+  rwLockSubject,
+  semaphoreSubject,
+} from './locks.js'
+import { peers } from './peers.js'
+import { recovery } from './recovery.js'
+import { ring } from './ring.js'
+
+export const subjects: readonly Subject[] = [
+  ring,
+  floodedRing,
+  recovery,
+  peers,
+  mutexSubject,
+  condvarSubject,
+  semaphoreSubject,
+  rwLockSubject,
+  barrierBreak,
+  barrierDrop,
+  futexSubject,
+]
+
+export function subjectNamed(name: string): Subject {
+  const found = subjects.find((subject) => subject.name === name)
+  if (found === undefined) throw new Error(`There is no subject ${name}`)
+  return found
+}

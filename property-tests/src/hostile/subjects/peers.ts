@@ -1,0 +1,54 @@
+import { HeapRegion, MAX_PEERS, mutex, type PeerId, semaphore, struct } from '@isthmus/sync'
+import type { Call } from '../call.js'
+import type { Ground } from '../ground.js'
+import type { Random } from '../random.js'
+import type { Subject, Users } from '../subject.js'
+
+/** Something that a dead peer may hold, so that sweeping it has something to do. */
+const belongings = struct({ lock: mutex(), permits: semaphore({ permits: 2 }) })
+
+/** Attaching, leaving, dying and asking about each other, in a table that is not to be trusted. */
+export const peers: Subject = {
+  name: 'peers',
+  structure: belongings,
+  enter: (ground) => new PeersUsers(ground),
+}
+
+class PeersUsers implements Users {
+  readonly #ground: Ground
+
+  constructor(ground: Ground) {
+    this.#ground = ground
+  }
+
+  next(random: Random): Call {
+    const { first, second, peerIds } = this.#ground
+    const anybody = (random.isOneIn(2) ? random.of(peerIds) : random.word() & 0x1fffffff) as PeerId
+    return random.of<Call>([
+      { name: 'attach and close', run: () => this.#attachAndClose() },
+      { name: 'attach and close', run: () => this.#attachAndClose() },
+      { name: 'list', run: () => first.peers.list() },
+      { name: 'others', run: () => second.peers.others() },
+      { name: 'hasDead', run: () => second.peers.hasDead() },
+      { name: 'isDead', run: () => first.peers.isDead(anybody) },
+      { name: 'at', run: () => first.peers.at(random.below(MAX_PEERS)) },
+      { name: 'describe', run: () => second.peers.describe(anybody) },
+      { name: 'ring', run: () => first.waiter.ring(anybody) },
+      { name: 'declareDead', run: () => this.#declareDead(second.peers.self) },
+    ])
+  }
+
+  leave(): Call[] {
+    return []
+  }
+
+  #attachAndClose(): void {
+    const third = this.#ground.attach()
+    third.close()
+  }
+
+  #declareDead(peer: PeerId): void {
+    const { first } = this.#ground
+    if (first instanceof HeapRegion) first.declareDead(peer)
+  }
+}

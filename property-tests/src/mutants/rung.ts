@@ -1,0 +1,31 @@
+/** A part of the ladder of tests that can be run by itself, and that fails where something is wrong. */
+export interface Rung {
+  readonly name: string
+  /** What node is given, in the root of the repository. */
+  readonly parameters: readonly string[]
+}
+
+export function interleaver(scenario: string): Rung {
+  const parameters = ['property-tests/dist/verify-interleave.js', '--brief', '--only', `^${scenario}$`]
+  return { name: `interleaver ${scenario}`, parameters }
+}
+
+export function hostile(target: string): Rung {
+  const parameters = ['property-tests/dist/verify-hostile.js', '--seconds', '4', '--only', `^${target}$`]
+  return { name: `hostile ${target}`, parameters }
+}
+
+/** One file of tests; or those in it whose title matches. */
+export function tests(file: string, title?: string): Rung {
+  const named = title === undefined ? [] : ['-t', title]
+  return {
+    name: `tests ${file.split('/').at(-1)}`,
+    parameters: ['node_modules/vitest/vitest.mjs', 'run', '--bail=1', file, ...named],
+  }
+}
+
+/** Processes that are killed at each of their steps. */
+export function killPoints(scenario: string): Rung {
+  const parameters = ['property-tests/dist/verify-kill.js', '--brief', '--only', `^${scenario}$`]
+  return { name: `kill points ${scenario}`, parameters }
+}

@@ -1,0 +1,125 @@
+import { spawn } from 'node:child_process'
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { basename, join } from 'node:path'
+import type { Mutant } from './mutant.js'
+import type { Rung } from './rung.js'
+
+const PACKAGES = ['sync', 'ring', 'shm-posix']
+const COPIED = ['packages', 'property-tests', 'package.json', 'vitest.config.ts', 'tsconfig.base.json', 'tsconfig.json']
+/** A rung that does not end has seen something, too. */
+const RUNG_MS_MAX = 90_000
+
+interface Esbuild {
+  buildSync(options: object): unknown
+}
+
+export interface RungOutcome {
+  readonly isPassed: boolean
+  readonly hasHung: boolean
+  readonly seconds: number
+  readonly output: string
+}
+
+/** A private copy of the built repository, in which one thing at a time is broken, rebuilt, run, and put right again. */
+export class Workshop {
+  readonly #repository: string
+  readonly #folder: string
+  readonly #esbuild: Esbuild
+  readonly #running = new Set<number>()
+
+  constructor(repository: string) {
+    this.#repository = repository
+    this.#folder = mkdtempSync(join(tmpdir(), 'isthmus-mutants-'))
+    for (const name of COPIED) {
+      // Links lead to the other packages of the same copy.
+      cpSync(join(repository, name), join(this.#folder, name), { recursive: true, verbatimSymlinks: true })
+    }
+    symlinkSync(join(repository, 'node_modules'), join(this.#folder, 'node_modules'))
+    const root = createRequire(join(repository, 'package.json'))
+    this.#esbuild = createRequire(root.resolve('tsup'))('esbuild') as Esbuild
+    // The copy is built in the way in which it will be built with a fault in it.
+    for (const name of PACKAGES) this.#build(name)
+  }
+
+  /** @throws Error where the text does not stand in its file exactly once: the mutant is stale. */
+  check({ name, file, from }: Mutant): void {
+    const count = readFileSync(join(this.#repository, file), 'utf8').split(from).length - 1
+    if (count !== 1) throw new Error(`The mutant ${name} is stale: its text stands in ${file} ${count} times`)
+  }
+
+  async runBroken(mutant: Mutant): Promise<RungOutcome> {
+    this.check(mutant)
+    const path = join(this.#folder, mutant.file)
+    const right = readFileSync(path, 'utf8')
+    const packageName = mutant.file.split('/')[1]
+    writeFileSync(
+      path,
+      right.replace(mutant.from, () => mutant.to),
+    )
+    try {
+      this.#build(packageName)
+      return await this.run(mutant.rung)
+    } finally {
+      writeFileSync(path, right)
+      this.#build(packageName)
+    }
+  }
+
+  async run({ parameters }: Rung): Promise<RungOutcome> {
+    const startedMs = performance.now()
+    // In a group of its own: what it starts ends with it.
+    const child = spawn(process.execPath, parameters, {
+      cwd: this.#folder,
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    const { pid } = child
+    if (pid === undefined) throw new Error(`${parameters.join(' ')} did not start`)
+    this.#running.add(pid)
+    let output = ''
+    const listen = (text: Buffer) => {
+      output = (output + text).slice(-20_000)
+    }
+    child.stdout.on('data', listen)
+    child.stderr.on('data', listen)
+    let hasHung = false
+    const watchdog = setTimeout(() => {
+      hasHung = true
+      endGroup(pid)
+    }, RUNG_MS_MAX)
+    const code = await new Promise<number | null>((resolve) => child.on('close', resolve))
+    clearTimeout(watchdog)
+    endGroup(pid)
+    this.#running.delete(pid)
+    return { isPassed: code === 0, hasHung, seconds: (performance.now() - startedMs) / 1000, output }
+  }
+
+  clean(): void {
+    for (const pid of this.#running) endGroup(pid)
+    rmSync(this.#folder, { recursive: true, force: true })
+  }
+
+  #build(packageName: string): void {
+    const folder = join(this.#folder, 'packages', basename(packageName))
+    this.#esbuild.buildSync({
+      entryPoints: [join(folder, 'src/index.ts')],
+      outfile: join(folder, 'dist/index.js'),
+      bundle: true,
+      format: 'esm',
+      platform: 'node',
+      target: 'node20',
+      packages: 'external',
+      logLevel: 'silent',
+    })
+  }
+}
+
+function endGroup(pid: number): void {
+  try {
+    process.kill(-pid, 'SIGKILL')
+  } catch {
+    // Nobody of it is left.
+  }
+}

@@ -1,0 +1,93 @@
+import { writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import type { Mutant } from '../mutants/mutant.js'
+import { mutants } from '../mutants/mutants.js'
+import { type RungOutcome, Workshop } from '../mutants/workshop.js'
+
+/** Breaks production code on purpose, and expects the tests to say so. See ../mutants/README.md. */
+
+const { values: options } = parseArgs({
+  options: {
+    brief: { type: 'boolean', default: false },
+    only: { type: 'string', default: '' },
+    // What the rungs draw at random has seeds of its own; kept so that all commands take the same options.
+    seed: { type: 'string', default: '1' },
+    json: { type: 'string' },
+    check: { type: 'boolean', default: false },
+    verbose: { type: 'boolean', default: false },
+  },
+})
+
+const PATTERN = new RegExp(options.only)
+
+interface Row {
+  readonly mutant: string
+  readonly rung: string
+  readonly isCaught: boolean
+  readonly hasHung: boolean
+  readonly seconds: number
+}
+
+const repository = fileURLToPath(new URL('../..', import.meta.url))
+const chosen = mutants.filter(({ name, rung, isBrief }) => {
+  return (!options.brief || isBrief === true) && (PATTERN.test(name) || PATTERN.test(rung.name))
+})
+if (chosen.length === 0) throw new Error(`No mutant matches ${options.only}`)
+
+const workshop = new Workshop(repository)
+process.once('exit', () => workshop.clean())
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
+
+/** All of them, before the first is tried: one that no longer fits the code says nothing. */
+for (const mutant of chosen) workshop.check(mutant)
+
+process.exitCode = options.check || (await verify()) ? 0 : 1
+
+async function verify(): Promise<boolean> {
+  const rows: Row[] = []
+  const sound = await rungsThatPass()
+  for (const mutant of chosen) {
+    // A rung that fails anyway catches nothing.
+    if (!sound.has(mutant.rung.name)) continue
+    const row = rowOf(mutant, await workshop.runBroken(mutant))
+    rows.push(row)
+    console.log(line(row))
+  }
+  const survivors = rows.filter(({ isCaught }) => !isCaught)
+  const failing = new Set(chosen.map(({ rung }) => rung.name).filter((name) => !sound.has(name)))
+  console.log(`${rows.length - survivors.length} of ${chosen.length} mutants were caught.`)
+  if (options.json !== undefined) {
+    const counts = { mutants: chosen.length, caught: rows.length - survivors.length, failingRungs: [...failing] }
+    writeFileSync(options.json, `${JSON.stringify({ ...counts, rows }, null, 2)}\n`)
+  }
+  return survivors.length === 0 && failing.size === 0
+}
+
+/** Each once, with nothing broken. */
+async function rungsThatPass(): Promise<Set<string>> {
+  const passed = new Set<string>()
+  for (const rung of new Map(chosen.map(({ rung }) => [rung.name, rung])).values()) {
+    const { isPassed, seconds, output } = await workshop.run(rung)
+    if (isPassed) passed.add(rung.name)
+    console.log(
+      `${'(nothing broken)'.padEnd(58)} ${rung.name.padEnd(44)} ${isPassed ? 'passes' : 'FAILS'} ${time(seconds)}`,
+    )
+    if (!isPassed) console.log(output.slice(-2000))
+  }
+  return passed
+}
+
+function rowOf({ name, rung }: Mutant, { isPassed, hasHung, seconds, output }: RungOutcome): Row {
+  if (options.verbose) console.log(output.slice(-3000))
+  return { mutant: name, rung: rung.name, isCaught: !isPassed, hasHung, seconds }
+}
+
+function line({ mutant, rung, isCaught, hasHung, seconds }: Row): string {
+  const how = !isCaught ? 'SURVIVES' : hasHung ? 'caught, hangs' : 'caught'
+  return `${mutant.padEnd(58)} ${rung.padEnd(44)} ${how} ${time(seconds)}`
+}
+
+function time(seconds: number): string {
+  return `after ${seconds.toFixed(1)} s`
+}

@@ -1,0 +1,101 @@
+import { spawnSync } from 'node:child_process'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, describe, expect, it } from 'vitest'
+import type { Verdict } from '../src/hostile/siege.js'
+
+/** The fuzzer must be able to fail: it is run on built packages of which one check was taken away. */
+
+const repository = fileURLToPath(new URL('../..', import.meta.url))
+const folders: string[] = []
+
+afterAll(() => {
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true })
+})
+
+/** A copy of the built packages and programs, with something replaced in one of them. */
+function copyWith(fault?: { package: string; right: string; wrong: string }): string {
+  const folder = mkdtempSync(join(tmpdir(), 'isthmus-hostile-test-'))
+  folders.push(folder)
+  cpSync(join(repository, 'property-tests/dist'), join(folder, 'dist'), { recursive: true })
+  writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
+  for (const name of ['sync', 'ring', 'shm-posix']) {
+    const copy = join(folder, 'node_modules/@isthmus', name)
+    mkdirSync(copy, { recursive: true })
+    cpSync(join(repository, 'packages', name, 'package.json'), join(copy, 'package.json'))
+    cpSync(join(repository, 'packages', name, 'dist'), join(copy, 'dist'), { recursive: true })
+  }
+  symlinkSync(
+    realpathSync(join(repository, 'packages/shm-posix/node_modules/koffi')),
+    join(folder, 'node_modules/koffi'),
+  )
+  if (fault !== undefined) {
+    const file = join(folder, 'node_modules/@isthmus', fault.package, 'dist/index.js')
+    const text = readFileSync(file, 'utf8')
+    expect(text.split(fault.right), `${fault.right} stands in the built package once`).toHaveLength(2)
+    writeFileSync(file, text.replace(fault.right, fault.wrong))
+  }
+  return folder
+}
+
+function attack(
+  folder: string,
+  ...parameters: string[]
+): { status: number | null; output: string; verdicts: Verdict[] } {
+  const json = join(folder, 'verdicts.json')
+  const program = join(folder, 'dist/verify-hostile.js')
+  const all = [program, '--seconds', '2', '--json', json, ...parameters]
+  const { status, stdout, stderr } = spawnSync(process.execPath, all, { encoding: 'utf8' })
+  const output = stdout + stderr
+  expect(output, 'the fuzzer came to its end').toContain('mutations a second')
+  return { status, output, verdicts: JSON.parse(readFileSync(json, 'utf8')).verdicts }
+}
+
+describe('The hostile fuzzer', { timeout: 120_000 }, () => {
+  it('finds nothing wrong with the packages as they are', () => {
+    const { status, output, verdicts } = attack(copyWith(), '--only', '^(ring|mutex)/(heap|segment)/')
+    expect(status, output).toBe(0)
+    expect(verdicts.map(({ target }) => target)).toHaveLength(8)
+    for (const { cases, answers } of verdicts) {
+      expect(cases).toBeGreaterThan(10)
+      expect(answers.returned).toBeGreaterThan(0)
+    }
+  })
+
+  it('finds a consumer that believes the length of a record, and the case again by its seed', () => {
+    const folder = copyWith({
+      package: 'ring',
+      right: 'if (isWithin) return recordBytes;',
+      wrong: 'return recordBytes;',
+    })
+    const { status, verdicts } = attack(folder, '--only', '^ring/heap/between$')
+    expect(status).toBe(1)
+    const [{ failedSeed, what }] = verdicts
+    expect(what).toBeDefined()
+    const again = attack(folder, '--only', '^ring/heap/between$', '--cases', '1', '--seed', String(failedSeed))
+    expect(again.verdicts[0].what?.split('\n')[0]).toBe(what?.split('\n')[0])
+    expect(again.output).toMatch(/structure \+ \d+: 0x/)
+  })
+
+  it('finds a receiver that allocates whatever it is told to', () => {
+    const fault = {
+      package: 'ring',
+      right: 'if (total > this.#maxMessageBytes) throw this.#tooLarge(total);',
+      wrong: '',
+    }
+    const { status, verdicts } = attack(copyWith(fault), '--only', '^ring/segment/between$')
+    expect(status).toBe(1)
+    expect(verdicts[0].what).toMatch(
+      /of a message of|allocated at once|Array buffer allocation failed|Invalid typed array length/,
+    )
+  })
+
+  it('finds a call that never comes back, and ends its process', () => {
+    const fault = { package: 'sync', right: 'if (startedMs >= deadline) return false;', wrong: '' }
+    const { status, verdicts } = attack(copyWith(fault), '--only', '^mutex/heap/between$')
+    expect(status).toBe(1)
+    expect(verdicts[0].what).toMatch(/^hangs|took \d+ ms/)
+  })
+})

@@ -1,0 +1,48 @@
+import { spawnSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { afterAll, describe, expect, it } from 'vitest'
+import { mutants } from '../src/mutants/mutants.js'
+import { interleaver } from '../src/mutants/rung.js'
+import { Workshop } from '../src/mutants/workshop.js'
+
+const repository = fileURLToPath(new URL('../..', import.meta.url))
+
+describe('The mutants', { timeout: 120_000 }, () => {
+  const workshop = new Workshop(repository)
+  afterAll(() => workshop.clean())
+
+  const harmless = {
+    name: 'nothing',
+    file: 'packages/sync/src/waiting/spin.ts',
+    from: 'const SHORT_SLEEP_MS = ',
+    to: 'const SHORT_SLEEP_MS = 1 * ',
+    rung: interleaver('event-count'),
+  }
+
+  it.each(mutants)('fit the code: $name', (mutant) => {
+    workshop.check(mutant)
+    expect(mutant.to).not.toBe(mutant.from)
+  })
+
+  it('have names of their own', () => {
+    expect(new Set(mutants.map(({ name }) => name)).size).toBe(mutants.length)
+  })
+
+  it('are refused where their text does not stand exactly once', () => {
+    expect(() => workshop.check({ ...harmless, from: 'no such text' })).toThrow(/stale.* 0 times/)
+    expect(() => workshop.check({ ...harmless, from: 'const' })).toThrow(/stale/)
+  })
+
+  it('survive where nothing is broken', async () => {
+    const { isPassed, output } = await workshop.runBroken(harmless)
+    expect(isPassed, output).toBe(true)
+  })
+
+  it('are caught where something is, and the command says so', () => {
+    const program = `${repository}/property-tests/dist/verify-mutants.js`
+    const parameters = [program, '--only', '^an unlock wakes nobody$']
+    const { status, stdout } = spawnSync(process.execPath, parameters, { encoding: 'utf8' })
+    expect(stdout).toMatch(/an unlock wakes nobody +interleaver mutex +caught/)
+    expect(status, stdout).toBe(0)
+  })
+})
