@@ -1,32 +1,25 @@
 // Times the native ring between two processes, by the rules of src/harness/timed-transfers.ts: warm up in growing
 // transfers, meet, transfer for about as long as asked; time is the last stop minus the first start. The consumer checks
-// every message. Prints one line: {"seconds":…,"messages":…,"bytes":…}
+// every message. Prints one line: {"seconds":…,"messages":…}
 //
 //   spsc-ring claim|copy messageBytes capacityBytes batchMessages touchedWords warmUpMs targetMs
 //
 // claim: messages of 64 bytes are written and read in place; copy: they are copied in and copied out.
 
-#include <fcntl.h>
-#include <signal.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
-#include <ctime>
 #include <string>
 #include <vector>
 
 #include "spsc-ring.h"
+#include "two-sides.h"
 
 namespace {
 
 using isthmus::Consumer;
+using isthmus::fail;
+using isthmus::nowNs;
 using isthmus::Producer;
 
 constexpr uint32_t CLAIMED_WORDS = 16;
@@ -47,13 +40,13 @@ struct Work {
 };
 
 struct Span {
-  double startMs;
-  double stopMs;
+  double startNs;
+  double stopNs;
 };
 
 struct Shared {
   isthmus::Positions positions;
-  alignas(isthmus::SEPARATION) std::atomic<uint32_t> arrivals{0};
+  isthmus::Meeting meeting;
   // Announced by the producer before a meeting.
   uint32_t messages = FIRST_MESSAGES;
   bool isTimed = false;
@@ -61,22 +54,6 @@ struct Shared {
   Span consumer{};
   alignas(isthmus::SEPARATION) uint8_t records[1];
 };
-
-[[noreturn]] void fail(const std::string& what) {
-  std::fprintf(stderr, "spsc-ring: %s\n", what.c_str());
-  std::_Exit(1);
-}
-
-double nowMs() {
-  timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) / 1e6;
-}
-
-void meet(Shared& shared) {
-  const uint32_t meeting = shared.arrivals.fetch_add(1) / 2;
-  while (shared.arrivals.load() / 2 == meeting) isthmus::pauseSpinning();
-}
 
 uint8_t* claim(Producer& producer, uint32_t byteLength) {
   uint8_t* payload = producer.tryClaim(byteLength);
@@ -155,13 +132,13 @@ void receiveCopied(Consumer& consumer, std::vector<uint8_t>& message, uint32_t m
 // Returns whether this was the timed transfer.
 template <typename Transfer>
 bool timeTransfer(Shared& shared, Span& span, Transfer&& transfer) {
-  meet(shared);
+  shared.meeting.meet();
   const uint32_t messages = shared.messages;
   const bool isTimed = shared.isTimed;
-  const double startMs = nowMs();
+  const double startNs = nowNs();
   transfer(messages);
-  span = {startMs, nowMs()};
-  meet(shared);
+  span = {startNs, nowNs()};
+  shared.meeting.meet();
   return isTimed;
 }
 
@@ -176,7 +153,7 @@ void produce(Shared& shared, const Work& work) {
   uint32_t longTransfers = 0;
   double messagesPerMsMax = 0;
   while (!timeTransfer(shared, shared.producer, transfer)) {
-    const double elapsedMs = nowMs() - shared.producer.startMs;
+    const double elapsedMs = (nowNs() - shared.producer.startNs) / 1e6;
     const bool isLong = elapsedMs >= work.warmUpMs / LONG_TRANSFERS;
     double next = shared.messages;
     if (!isLong) {
@@ -199,43 +176,6 @@ void consume(Shared& shared, const Work& work) {
     return receiveClaimed<CLAIMED_WORDS>(consumer, messages);
   };
   while (!timeTransfer(shared, shared.consumer, transfer)) continue;
-}
-
-template <typename Role>
-pid_t startSide(Role&& role) {
-  const pid_t parent = getpid();
-  const pid_t pid = fork();
-  if (pid < 0) fail("fork failed");
-  if (pid > 0) return pid;
-  // A killed parent takes both sides with it.
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (getppid() != parent) std::_Exit(1);
-  role();
-  std::_Exit(0);
-}
-
-void waitForBoth(pid_t first, pid_t second) {
-  for (int left = 2; left > 0; left--) {
-    int status = 0;
-    const pid_t ended = wait(&status);
-    const bool isRight = WIFEXITED(status) && WEXITSTATUS(status) == 0;
-    if (ended > 0 && isRight) continue;
-    kill(ended == first ? second : first, SIGKILL);
-    fail(std::string(ended == first ? "the producer" : "the consumer") + " failed");
-  }
-}
-
-Shared* mapShared(uint32_t capacityBytes) {
-  const std::string name = "/isthmus-bench-native-" + std::to_string(getpid());
-  const size_t byteLength = sizeof(Shared) + capacityBytes;
-  const int fd = shm_open(name.c_str(), O_RDWR | O_CREAT | O_EXCL, 0600);
-  if (fd < 0) fail("shm_open failed");
-  // The sides inherit the mapping; without a name, nothing is left behind however this ends.
-  shm_unlink(name.c_str());
-  if (posix_fallocate(fd, 0, static_cast<off_t>(byteLength)) != 0) fail("no space for the ring");
-  void* memory = mmap(nullptr, byteLength, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-  if (memory == MAP_FAILED) fail("mmap failed");
-  return new (memory) Shared;
 }
 
 Work parseWork(int count, char** texts) {
@@ -262,14 +202,10 @@ Work parseWork(int count, char** texts) {
 
 int main(int count, char** texts) {
   const Work work = parseWork(count, texts);
-  Shared& shared = *mapShared(work.capacityBytes);
-  const pid_t producer = startSide([&] { produce(shared, work); });
-  const pid_t consumer = startSide([&] { consume(shared, work); });
-  waitForBoth(producer, consumer);
-  const double startMs = std::min(shared.producer.startMs, shared.consumer.startMs);
-  const double stopMs = std::max(shared.producer.stopMs, shared.consumer.stopMs);
-  const uint64_t bytes = static_cast<uint64_t>(shared.messages) * work.messageBytes;
-  std::printf("{\"seconds\":%.9f,\"messages\":%u,\"bytes\":%llu}\n", (stopMs - startMs) / 1e3, shared.messages,
-              static_cast<unsigned long long>(bytes));
+  Shared& shared = *isthmus::mapShared<Shared>(work.capacityBytes);
+  isthmus::runSides([&] { produce(shared, work); }, [&] { consume(shared, work); });
+  const double startNs = std::min(shared.producer.startNs, shared.consumer.startNs);
+  const double stopNs = std::max(shared.producer.stopNs, shared.consumer.stopNs);
+  std::printf("{\"seconds\":%.9f,\"messages\":%u}\n", (stopNs - startNs) / 1e9, shared.messages);
   return 0;
 }

@@ -1,8 +1,9 @@
-// One of the two processes of a run. Its only argument is an Assignment as JSON.
-import type { Assignment } from './harness/two-processes.js'
+// One side of a run, or the process in which both are threads. Its only argument is an Assignment as JSON.
+import { arrangeSides } from './harness/arrange-sides.js'
 import { scenarios } from './scenarios/index.js'
 
-const assignment: Assignment = JSON.parse(process.argv[2])
-const scenario = scenarios.find(({ name }) => name === assignment.scenario)
-if (scenario === undefined) throw new Error(`Taking part in ${assignment.scenario}: there is no such scenario`)
-await scenario.takePart(assignment)
+await arrangeSides((assignment, line) => {
+  const scenario = scenarios.find(({ name }) => name === assignment.scenario)
+  if (scenario === undefined) throw new Error(`Taking part in ${assignment.scenario}: there is no such scenario`)
+  return scenario.takePart(assignment, line)
+})

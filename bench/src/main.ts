@@ -4,7 +4,8 @@ import { BRIEF_PACE, type Contest, FULL_PACE, type Result } from './harness/cont
 import { runContest } from './harness/run-contest.js'
 import { type Options, parseOptions, USAGE } from './options.js'
 import { describeEnvironment, isBusy } from './report/environment.js'
-import { formatRate, formatTable } from './report/table.js'
+import { formatQuantity } from './report/quantity.js'
+import { formatTable } from './report/table.js'
 import { scenarios } from './scenarios/index.js'
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
@@ -38,7 +39,7 @@ async function runAll({ only, brief, jsonFile }: Options, signal: AbortSignal): 
       skipped.add(`${subject} is skipped: ${reason}`)
     })
     for (const { work, subject, median, unit } of contestResults) {
-      console.log(`${work}: ${subject} ${formatRate(median, unit)}`)
+      console.log(`${work}: ${subject} ${formatQuantity(median, unit)}`)
     }
     results.push(...contestResults)
   }

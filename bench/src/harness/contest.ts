@@ -5,10 +5,14 @@ export interface Pace {
   /** A timed run takes about as long. */
   readonly targetMs: number
   readonly rounds: number
+  /** Of a hot path, spread over the timed run. */
+  readonly hotSamples: number
+  /** Where every one of them takes milliseconds. */
+  readonly coldSamples: number
 }
 
-export const FULL_PACE: Pace = { warmUpMs: 400, targetMs: 500, rounds: 5 }
-export const BRIEF_PACE: Pace = { warmUpMs: 40, targetMs: 40, rounds: 1 }
+export const FULL_PACE: Pace = { warmUpMs: 400, targetMs: 500, rounds: 5, hotSamples: 5_000, coldSamples: 200 }
+export const BRIEF_PACE: Pace = { warmUpMs: 40, targetMs: 40, rounds: 1, hotSamples: 500, coldSamples: 10 }
 
 /** What a run is given. */
 export interface RunContext {
@@ -17,16 +21,26 @@ export interface RunContext {
   readonly signal: AbortSignal
 }
 
-/** Base units; reports scale them. */
-export type Unit = 'msg/s' | 'B/s'
+/** Base units; reports scale them. Of rates more is better, of seconds and cores less. */
+export type Unit = 'msg/s' | 'B/s' | 'op/s' | 's' | 'cores'
+
+/** What came of a run. */
+export interface Outcome {
+  /** In the unit of the contest. */
+  readonly value: number
+  /** Where single events were timed: each of them, in nanoseconds. The value is their median, in seconds. */
+  readonly samplesNs?: readonly number[]
+}
+
+/** Makes ready what the runs need. Returns why the subject cannot run here, where it cannot. */
+export type Prepare = (signal: AbortSignal) => Promise<string | undefined>
 
 /** A subject doing a work. */
 export interface Contestant {
   readonly subject: string
-  /** Makes ready what the runs need. Returns why this subject cannot run here, where it cannot. */
-  prepare?(signal: AbortSignal): Promise<string | undefined>
-  /** One run, in the unit of the contest; rejects where a message was lost, changed or out of order. */
-  run(context: RunContext): Promise<number>
+  readonly prepare?: Prepare | undefined
+  /** One run; rejects where its results are wrong: a message was lost, changed or out of order, a count is off. */
+  run(context: RunContext): Promise<Outcome>
 }
 
 /** A work, and the subjects that are compared at it. */
@@ -44,4 +58,15 @@ export interface Result {
   readonly unit: Unit
   readonly median: number
   readonly runs: readonly number[]
+  /** Where single events were timed: of all runs together, in seconds. */
+  readonly percentiles?: Percentiles
+  /** The events of each run, in the order in which they happened, in nanoseconds. */
+  readonly samplesNs?: readonly (readonly number[])[]
+}
+
+export interface Percentiles {
+  readonly p50: number
+  readonly p90: number
+  readonly p99: number
+  readonly p999: number
 }

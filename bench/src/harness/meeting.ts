@@ -1,5 +1,6 @@
 import { Segment } from '@isthmus/shm-posix'
 import { struct, u32 } from '@isthmus/sync'
+import type { Place } from './place.js'
 
 const PARTICIPANTS = 2
 const TIMEOUT_MS = 30_000
@@ -14,18 +15,18 @@ export interface Transfer {
 }
 
 /**
- * Where the two processes of a run meet: both go on within nanoseconds of each other. A waiting side spins, since a sleep
+ * Where the two sides of a run meet: both go on within nanoseconds of each other. A waiting side spins, since a sleep
  * would make one of them late.
  */
 export class Meeting {
   readonly #segment: ReturnType<typeof openSegment>
 
-  static create(segmentName: string): void {
-    Segment.create(segmentName, layout).close()
+  static create(place: Place): void {
+    Segment.create(nameIn(place), layout).close()
   }
 
-  constructor(segmentName: string) {
-    this.#segment = openSegment(segmentName)
+  constructor(place: Place) {
+    this.#segment = openSegment(place)
   }
 
   /** Blocks the thread until the other side is there too. */
@@ -35,7 +36,7 @@ export class Meeting {
     const deadlineMs = performance.now() + TIMEOUT_MS
     for (let look = 1; Math.floor(arrivals.value / PARTICIPANTS) === meeting; look++) {
       const isLate = look % LOOKS_BETWEEN_CLOCKS === 0 && performance.now() > deadlineMs
-      if (isLate) throw new Error(`Meeting the other process: it has not come for ${TIMEOUT_MS} ms`)
+      if (isLate) throw new Error(`Meeting the other side: it has not come for ${TIMEOUT_MS} ms`)
     }
   }
 
@@ -56,6 +57,10 @@ export class Meeting {
   }
 }
 
-function openSegment(name: string) {
-  return Segment.open(name, layout)
+function openSegment(place: Place) {
+  return Segment.open(nameIn(place), layout)
+}
+
+function nameIn({ segmentPrefix }: Place): string {
+  return `${segmentPrefix}meeting`
 }

@@ -1,5 +1,6 @@
-import type { Contest, Contestant, Result, RunContext } from './contest.js'
+import type { Contest, Contestant, Outcome, Result, RunContext } from './contest.js'
 import { median } from './median.js'
+import { percentilesInSeconds } from './percentile.js'
 
 /**
  * Runs the subjects of a contest in turn, round by round, so that whatever else the machine does meets all of them.
@@ -11,24 +12,27 @@ export async function runContest(
   onSkip: (contestant: Contestant, reason: string) => void,
 ): Promise<Result[]> {
   const { scenario, work, unit } = contest
-  const entries: { contestant: Contestant; runs: number[] }[] = []
+  const entries: { contestant: Contestant; outcomes: Outcome[] }[] = []
   for (const contestant of contest.contestants) {
     const skipReason = await contestant.prepare?.(context.signal)
-    if (skipReason === undefined) entries.push({ contestant, runs: [] })
+    if (skipReason === undefined) entries.push({ contestant, outcomes: [] })
     else onSkip(contestant, skipReason)
   }
   for (let round = 0; round < context.pace.rounds; round++) {
-    for (const { contestant, runs } of entries) {
+    for (const { contestant, outcomes } of entries) {
       context.signal.throwIfAborted()
       try {
-        runs.push(await contestant.run(context))
+        outcomes.push(await contestant.run(context))
       } catch (error) {
         context.signal.throwIfAborted()
         throw new Error(`${scenario}, ${work}, ${contestant.subject}: the run failed`, { cause: error })
       }
     }
   }
-  return entries.map(({ contestant, runs }) => {
-    return { scenario, work, subject: contestant.subject, unit, median: median(runs), runs }
+  return entries.map(({ contestant, outcomes }) => {
+    const runs = outcomes.map(({ value }) => value)
+    const samplesNs = outcomes.flatMap((outcome) => (outcome.samplesNs === undefined ? [] : [outcome.samplesNs]))
+    const timed = samplesNs.length === 0 ? {} : { percentiles: percentilesInSeconds(samplesNs.flat()), samplesNs }
+    return { scenario, work, subject: contestant.subject, unit, median: median(runs), runs, ...timed }
   })
 }

@@ -1,12 +1,14 @@
+import type { Assignment, Reports, Role } from './assignment.js'
 import type { Pace } from './contest.js'
-import type { Meeting, Transfer } from './meeting.js'
+import { Meeting, type Transfer } from './meeting.js'
+import { sharedNowNs } from './shared-clock.js'
 
-export type Role = 'producer' | 'consumer'
-
-/** One side of a way to move messages; it lives in a process of its own. */
+/** One side of something that is done many times by two sides together. */
 export interface Side {
-  /** Sends, or receives and checks, this many messages, numbered from 0 on. */
+  /** Does its part for so many messages, numbered from 0 on, or other such units of work. */
   transfer(messages: number): void | Promise<void>
+  /** Where the other side had to be open before this one is. */
+  connected?(): Promise<void>
   close(): void
 }
 
@@ -17,20 +19,48 @@ export interface Span {
   readonly messages: number
 }
 
+export interface Measurement {
+  readonly seconds: number
+  readonly messages: number
+}
+
+/** The time is the last stop minus the first start. */
+export function measurementOf({ first, second }: Reports<Span>): Measurement {
+  const startNs = Math.min(first.startNs, second.startNs)
+  const stopNs = Math.max(first.stopNs, second.stopNs)
+  return { seconds: (stopNs - startNs) / 1e9, messages: first.messages }
+}
+
+/** In one of the two sides: opens it, takes part in all transfers, and reports the timed one. */
+export async function takePartInTransfers(
+  { role, place, pace }: Assignment,
+  openSide: () => Side | Promise<Side>,
+): Promise<Span> {
+  const meeting = new Meeting(place)
+  if (role === 'second') meeting.meet()
+  const side = await openSide()
+  if (role === 'first') meeting.meet()
+  await side.connected?.()
+  const span = await timeTransfers(role, side, meeting, pace)
+  side.close()
+  meeting.close()
+  return span
+}
+
 /**
  * Lets both sides transfer, between meetings, more and more messages until both are warm; the transfer after that is
- * timed. The producer decides how many.
+ * timed. The first side decides how many.
  */
-export async function timeTransfers(role: Role, side: Side, meeting: Meeting, pace: Pace): Promise<Span> {
+async function timeTransfers(role: Role, side: Side, meeting: Meeting, pace: Pace): Promise<Span> {
   const warmUp = new WarmUp(pace)
   for (;;) {
-    if (role === 'producer') meeting.announce(warmUp.next)
+    if (role === 'first') meeting.announce(warmUp.next)
     meeting.meet()
     const { messages, isTimed } = meeting.announced
     const startNs = sharedNowNs()
     await side.transfer(messages)
     const stopNs = sharedNowNs()
-    // Without this meeting the producer could announce the next transfer before the consumer has read of this one.
+    // Without this meeting the first side could announce the next transfer before the second one has read of this one.
     meeting.meet()
     if (isTimed) return { startNs, stopNs, messages }
     warmUp.learn((sharedNowNs() - startNs) / 1e6)
@@ -68,9 +98,4 @@ class WarmUp {
     const fitting = Math.ceil(this.#messagesPerMsMax * this.#pace.targetMs)
     this.next = { messages: Math.min(fitting, MESSAGES_MAX), isTimed: true }
   }
-}
-
-/** CLOCK_MONOTONIC, which all processes of a machine share. As a number it is exact to 2 ns for half a year after the boot. */
-function sharedNowNs(): number {
-  return Number(process.hrtime.bigint())
 }

@@ -1,40 +1,29 @@
 import Table from 'cli-table3'
-import type { Result, Unit } from '../harness/contest.js'
+import type { Result } from '../harness/contest.js'
+import { timesBetter } from './comparison.js'
+import { formatQuantity } from './quantity.js'
 
-const REFERENCE = 'isthmus'
-
-const SCALES: Record<Unit, { readonly divisor: number; readonly name: string }> = {
-  'msg/s': { divisor: 1e6, name: 'M msg/s' },
-  'B/s': { divisor: 1e9, name: 'GB/s' },
-}
-
-/** One row for each subject; beside its median, how many times as much isthmus does. */
+/** One row for each subject; beside its median, how many times better isthmus is. */
 export function formatTable(results: readonly Result[]): string {
   const table = new Table({
-    head: ['scenario', 'work', 'subject', 'median', 'unit', 'lowest … highest', `${REFERENCE} / subject`],
-    colAligns: ['left', 'left', 'left', 'right', 'left', 'right', 'right'],
+    head: ['scenario', 'work', 'subject', 'median', 'lowest … highest', 'p90 / p99 / p99.9', 'isthmus better by'],
+    colAligns: ['left', 'left', 'left', 'right', 'right', 'right', 'right'],
     style: { head: [], border: [], compact: true },
   })
   for (const result of results) {
-    const { scenario, work, subject, unit, median, runs } = result
-    const span = `${scaled(Math.min(...runs), unit)} … ${scaled(Math.max(...runs), unit)}`
-    table.push([scenario, work, subject, scaled(median, unit), SCALES[unit].name, span, ratio(result, results)])
+    const { scenario, work, subject, unit, median, runs, percentiles: tail } = result
+    const span = `${formatQuantity(Math.min(...runs), unit)} … ${formatQuantity(Math.max(...runs), unit)}`
+    const tailTexts = tail && [tail.p90, tail.p99, tail.p999].map((seconds) => formatQuantity(seconds, 's'))
+    const better = timesBetter(result, results)
+    table.push([
+      scenario,
+      work,
+      subject,
+      formatQuantity(median, unit),
+      span,
+      tailTexts?.join(' / ') ?? '',
+      better === undefined ? '' : `${better.toPrecision(3)}×`,
+    ])
   }
   return table.toString()
-}
-
-export function formatRate(rate: number, unit: Unit): string {
-  return `${scaled(rate, unit)} ${SCALES[unit].name}`
-}
-
-function scaled(rate: number, unit: Unit): string {
-  return (rate / SCALES[unit].divisor).toFixed(2)
-}
-
-function ratio({ scenario, work, subject, median }: Result, results: readonly Result[]): string {
-  if (subject === REFERENCE) return ''
-  const reference = results.find((other) => {
-    return other.subject === REFERENCE && other.scenario === scenario && other.work === work
-  })
-  return reference === undefined ? '' : (reference.median / median).toFixed(2)
 }

@@ -1,5 +1,7 @@
-import type { Contest, Contestant, Unit } from '../harness/contest.js'
-import { type Assignment, type Measurement, measureInTwoProcesses, takePart } from '../harness/two-processes.js'
+import type { Assignment } from '../harness/assignment.js'
+import type { Contest, Contestant } from '../harness/contest.js'
+import { runAgents } from '../harness/run-agents.js'
+import { type Measurement, measurementOf, type Span, takePartInTransfers } from '../harness/timed-transfers.js'
 import { isthmusThroughput } from '../subjects/isthmus.js'
 import { nativeThroughput } from '../subjects/native.js'
 import type { SelfTimedSubject, SidedSubject, ThroughputWork } from '../subjects/throughput-subject.js'
@@ -36,8 +38,8 @@ export const oneToOneThroughput: Scenario = {
   contests: works.map(contestOf),
   async takePart(assignment) {
     const { openProducer, openConsumer } = openersFor(assignment)
-    const openSide = assignment.role === 'producer' ? openProducer : openConsumer
-    await takePart(assignment, () => openSide(assignment.place))
+    const openSide = assignment.role === 'first' ? openProducer : openConsumer
+    return takePartInTransfers(assignment, () => openSide(assignment.place))
   },
 }
 
@@ -52,17 +54,17 @@ function selfTimed(work: ThroughputWork, subject: SelfTimedSubject): Contestant 
   return {
     subject: subject.name,
     prepare: (signal) => subject.prepare(signal),
-    run: async (context) => rateOf(work, await subject.measure(work, context)),
+    run: async (context) => ({ value: rateOf(work, await subject.measure(work, context)) }),
   }
 }
 
 /** Undefined where the subject has no way to do this work. */
 function sided(work: ThroughputWork, subject: SidedSubject): Contestant | undefined {
   if (subject.openersFor(work) === undefined) return undefined
-  const task = { scenario: SCENARIO, work: work.name, subject: subject.name }
+  const task = { scenario: SCENARIO, work: work.name, subject: subject.name, arrangement: 'processes' } as const
   return {
     subject: subject.name,
-    run: async (context) => rateOf(work, await measureInTwoProcesses(task, context)),
+    run: async (context) => ({ value: rateOf(work, measurementOf(await runAgents<Span>(task, context))) }),
   }
 }
 
@@ -75,6 +77,5 @@ function openersFor(assignment: Assignment) {
 }
 
 function rateOf({ unit, messageBytes }: ThroughputWork, { seconds, messages }: Measurement): number {
-  const amounts: Record<Unit, number> = { 'msg/s': messages, 'B/s': messages * messageBytes }
-  return amounts[unit] / seconds
+  return (unit === 'B/s' ? messages * messageBytes : messages) / seconds
 }

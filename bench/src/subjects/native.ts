@@ -1,52 +1,58 @@
-import { mkdirSync, renameSync, statSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
-import { runChild } from '../harness/child.js'
 import type { RunContext } from '../harness/contest.js'
-import type { Measurement } from '../harness/two-processes.js'
-import type { SelfTimedSubject, ThroughputWork } from './throughput-subject.js'
+import type { Measurement } from '../harness/timed-transfers.js'
+import { NativeProgram } from './native-program.js'
+import type { CourierWaiting } from './subject.js'
+import type { SelfTimedSubject } from './throughput-subject.js'
 
-const COMPILER = 'g++'
-const COMPILER_FLAGS = ['-std=c++17', '-O3', '-march=native']
+const ring = new NativeProgram('spsc-ring')
 
-const SOURCE = packageFile('native/spsc-ring.cpp')
-const HEADER = packageFile('native/spsc-ring.h')
-const PROGRAM_DIRECTORY = packageFile('dist/native')
-const PROGRAM = `${PROGRAM_DIRECTORY}/spsc-ring`
-
-/** The same ring in C++, between two processes: what the machine gives. Compiled at first use. */
-export const nativeThroughput: SelfTimedSubject = { name: 'native', prepare, measure }
-
-async function prepare(signal: AbortSignal): Promise<string | undefined> {
-  const sourceMs = Math.max(modifiedMs(SOURCE), modifiedMs(HEADER))
-  if (modifiedMs(PROGRAM) >= sourceMs) return undefined
-  mkdirSync(PROGRAM_DIRECTORY, { recursive: true })
-  // Under its name there is only ever a whole program, also where two benches compile at once.
-  const unfinished = `${PROGRAM}-${process.pid}`
-  try {
-    await runChild(COMPILER, [...COMPILER_FLAGS, '-o', unfinished, SOURCE], signal)
-  } catch (error) {
-    const isMissing = error instanceof Error && 'code' in error && error.code === 'ENOENT'
-    if (isMissing) return `${COMPILER} was not found`
-    throw error
-  }
-  renameSync(unfinished, PROGRAM)
-  return undefined
+/** The same ring in C++, between two processes: what the machine gives. */
+export const nativeThroughput: SelfTimedSubject = {
+  name: 'native',
+  prepare: ring.prepare,
+  measure(work, { pace, signal }) {
+    const { messageBytes, capacityBytes } = work
+    const way = work.kind === 'copying' ? ['copy', 1, 1] : ['claim', work.batchMessages, work.touchedWords]
+    const [mode, batchMessages, touchedWords] = way
+    const args = [mode, messageBytes, capacityBytes, batchMessages, touchedWords, pace.warmUpMs, pace.targetMs]
+    return ring.run<Measurement>(args, signal)
+  },
 }
 
-async function measure(work: ThroughputWork, { pace, signal }: RunContext): Promise<Measurement> {
-  const { messageBytes, capacityBytes } = work
-  const way = work.kind === 'copying' ? ['copy', 1, 1] : ['claim', work.batchMessages, work.touchedWords]
-  const [mode, batchMessages, touchedWords] = way
-  const args = [mode, messageBytes, capacityBytes, batchMessages, touchedWords, pace.warmUpMs, pace.targetMs]
-  return JSON.parse(await runChild(PROGRAM, args.map(String), signal))
+interface Samples {
+  readonly samplesNs: readonly number[]
 }
 
-/** 0 where there is no such file. */
-function modifiedMs(file: string): number {
-  return statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0
+const pingPong = new NativeProgram('ping-pong')
+const WAYS: Record<CourierWaiting, string> = { spinning: 'spin', blocking: 'futex' }
+
+/** Round trips in C++. */
+export const nativePingPong = {
+  prepare: pingPong.prepare,
+  async samples(waiting: CourierWaiting, pauseMs: number, { pace, signal }: RunContext): Promise<readonly number[]> {
+    const samples = pauseMs > 0 ? pace.coldSamples : pace.hotSamples
+    const args = [WAYS[waiting], pauseMs, pace.warmUpMs, pace.targetMs, samples]
+    return (await pingPong.run<Samples>(args, signal)).samplesNs
+  },
 }
 
-/** What is built lies in dist. */
-function packageFile(path: string): string {
-  return fileURLToPath(new URL(`../${path}`, import.meta.url))
+const mutex = new NativeProgram('mutex')
+
+/** A robust one is freed by the kernel when its owner dies. */
+export type NativeMutexKind = 'normal' | 'robust'
+
+export interface Operations {
+  readonly seconds: number
+  readonly operations: number
+}
+
+/** The mutex of pthread, shared between processes. */
+export const nativeMutex = {
+  prepare: mutex.prepare,
+  operations(kind: NativeMutexKind, work: 'uncontended' | 'contended', { pace, signal }: RunContext) {
+    return mutex.run<Operations>([kind, work, pace.targetMs], signal)
+  },
+  async handOffs(kind: NativeMutexKind, { pace, signal }: RunContext): Promise<readonly number[]> {
+    return (await mutex.run<Samples>([kind, 'hand-off', pace.coldSamples], signal)).samplesNs
+  },
 }

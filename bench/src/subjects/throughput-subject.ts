@@ -1,7 +1,6 @@
 import type { RunContext, Unit } from '../harness/contest.js'
 import type { Place } from '../harness/place.js'
-import type { Side } from '../harness/timed-transfers.js'
-import type { Measurement } from '../harness/two-processes.js'
+import type { Measurement, Side } from '../harness/timed-transfers.js'
 
 interface AnyThroughputWork {
   readonly name: string

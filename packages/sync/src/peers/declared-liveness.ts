@@ -77,7 +77,9 @@ export class DeclaredLiveness implements Liveness {
     const sweeper = -hold - 1
     // No correct peer writes such a mark, so nobody is sweeping.
     const isNobody = sweeper >= MAX_PEERS
-    const sweeperState = isNobody ? FREE : stateOfSlotWord(Atomics.load(this.#words, this.#wordOf(sweeper) + STATE_WORD))
+    const sweeperState = isNobody
+      ? FREE
+      : stateOfSlotWord(Atomics.load(this.#words, this.#wordOf(sweeper) + STATE_WORD))
     return sweeperState !== LIVE && Atomics.compareExchange(this.#words, holdIndex, hold, mark) === hold
   }
 

@@ -1,0 +1,97 @@
+// What the native subjects have in common: two processes of one program that share memory and know when to begin.
+#pragma once
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <new>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "spsc-ring.h"
+
+namespace isthmus {
+
+[[noreturn]] inline void fail(const std::string& what) {
+  std::fprintf(stderr, "%s\n", what.c_str());
+  std::_Exit(1);
+}
+
+// CLOCK_MONOTONIC, which all processes share; a double is exact to 2 ns for half a year after the boot.
+inline double nowNs() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<double>(now.tv_sec) * 1e9 + static_cast<double>(now.tv_nsec);
+}
+
+inline void sleepMs(double ms) { usleep(static_cast<useconds_t>(ms * 1e3)); }
+
+class Meeting {
+ public:
+  void meet() {
+    const uint32_t meeting = arrivals_.fetch_add(1) / 2;
+    while (arrivals_.load() / 2 == meeting) pauseSpinning();
+  }
+
+ private:
+  alignas(SEPARATION) std::atomic<uint32_t> arrivals_{0};
+};
+
+// The sides inherit the mapping; without a name, nothing is left behind however this ends.
+template <typename Shared>
+Shared* mapShared(size_t extraBytes = 0) {
+  const std::string name = "/isthmus-bench-native-" + std::to_string(getpid());
+  const size_t byteLength = sizeof(Shared) + extraBytes;
+  const int fd = shm_open(name.c_str(), O_RDWR | O_CREAT | O_EXCL, 0600);
+  if (fd < 0) fail("shm_open failed");
+  shm_unlink(name.c_str());
+  if (posix_fallocate(fd, 0, static_cast<off_t>(byteLength)) != 0) fail("no space for the shared memory");
+  void* memory = mmap(nullptr, byteLength, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (memory == MAP_FAILED) fail("mmap failed");
+  return new (memory) Shared;
+}
+
+template <typename Role>
+pid_t startSide(Role&& role) {
+  const pid_t parent = getpid();
+  const pid_t pid = fork();
+  if (pid < 0) fail("fork failed");
+  if (pid > 0) return pid;
+  // A killed parent takes both sides with it.
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) std::_Exit(1);
+  role();
+  std::_Exit(0);
+}
+
+template <typename First, typename Second>
+void runSides(First&& runFirst, Second&& runSecond) {
+  const pid_t first = startSide(std::forward<First>(runFirst));
+  const pid_t second = startSide(std::forward<Second>(runSecond));
+  for (int left = 2; left > 0; left--) {
+    int status = 0;
+    const pid_t ended = wait(&status);
+    const bool isRight = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    if (ended > 0 && isRight) continue;
+    kill(ended == first ? second : first, SIGKILL);
+    fail(std::string(ended == first ? "the first" : "the second") + " side failed");
+  }
+}
+
+inline void printSamples(const double* samplesNs, uint32_t count) {
+  std::printf("{\"samplesNs\":[");
+  for (uint32_t index = 0; index < count; index++) std::printf(index == 0 ? "%.0f" : ",%.0f", samplesNs[index]);
+  std::printf("]}\n");
+}
+
+}  // namespace isthmus

@@ -1,0 +1,49 @@
+import type { MessagePort } from 'node:worker_threads'
+import type { Pace } from './contest.js'
+import type { Place } from './place.js'
+
+/** The two sides of a run. The first one is open before the second one opens; where one is enough, it is the first. */
+export type Role = 'first' | 'second'
+
+/**
+ * How the sides of a run live: as processes that know nothing of each other, as threads of one process, as parent (first)
+ * and child (second) with Node.js' own channel or two pipes between them, or as one process alone.
+ */
+export type Arrangement = 'processes' | 'threads' | 'json channel' | 'advanced channel' | 'pipes' | 'alone'
+
+/** What has to be done. */
+export interface Task {
+  readonly scenario: string
+  readonly work: string
+  readonly subject: string
+  readonly arrangement: Arrangement
+}
+
+/** A run as one of its sides is told of it. */
+export interface Assignment extends Task {
+  readonly role: Role
+  readonly place: Place
+  readonly pace: Pace
+}
+
+/** One end of a channel of child_process: `process` in the child, a ChildProcess in its parent. */
+export interface ChannelEnd {
+  send?(message: unknown, callback: (error: Error | null) => void): boolean
+  on(event: 'message', listener: (message: unknown) => void): unknown
+  on(event: 'disconnect', listener: () => void): unknown
+}
+
+export interface PipeEnds {
+  readonly readFd: number
+  readonly writeFd: number
+}
+
+/** What connects the two sides from the start, by their arrangement. */
+export interface Line {
+  readonly port?: MessagePort
+  readonly channel?: ChannelEnd
+  readonly pipes?: PipeEnds
+}
+
+/** What each side found out, as JSON carries it. */
+export type Reports<R> = Readonly<Record<Role, R>>

@@ -1,0 +1,33 @@
+import { AGENT_FILE } from './agent-file.js'
+import type { Assignment, Reports, Role, Task } from './assignment.js'
+import { runChild } from './child.js'
+import type { RunContext } from './contest.js'
+import { Meeting } from './meeting.js'
+import { inPlace } from './place.js'
+
+const RUN_TIMEOUT_MS = 60_000
+
+/** Runs all sides of a task, in processes of their own, to their ends. R is what a side reports. */
+export async function runAgents<R>(task: Task, { pace, signal }: RunContext): Promise<Reports<R>> {
+  return inPlace(async (place) => {
+    Meeting.create(place)
+    const failure = new AbortController()
+    const ending = AbortSignal.any([signal, failure.signal, AbortSignal.timeout(RUN_TIMEOUT_MS)])
+    const runSide = async (role: Role): Promise<Partial<Reports<R>>> => {
+      const assignment: Assignment = { ...task, role, place, pace }
+      try {
+        return JSON.parse(await runChild(process.execPath, [AGENT_FILE, JSON.stringify(assignment)], ending))
+      } catch (error) {
+        failure.abort(error)
+        throw error
+      }
+    }
+    // In the other arrangements the first side starts the second one.
+    const roles: readonly Role[] = task.arrangement === 'processes' ? ['first', 'second'] : ['first']
+    const sides = roles.map(runSide)
+    await Promise.allSettled(sides)
+    // The side that failed first is the cause; the other one was killed for it.
+    failure.signal.throwIfAborted()
+    return Object.assign({}, ...(await Promise.all(sides)))
+  })
+}

@@ -1,0 +1,98 @@
+import { type Consumer, type Producer, spscRing } from '@isthmus/ring'
+import { struct } from '@isthmus/sync'
+import type { Courier, Messenger } from './messenger.js'
+import { openSharedRegion } from './shared-region.js'
+import type { MessageSubject, Seat } from './subject.js'
+
+const CAPACITY_BYTES_MAX = 4 * 1024 * 1024
+const CAPACITY_BYTES_MIN = 1024 * 1024
+
+/** One ring for each direction, in a named segment. */
+export const isthmusMessages: MessageSubject = {
+  name: 'isthmus',
+  arrangement: 'processes',
+  openMessenger,
+  couriers: { spinning: openSpinningCourier, blocking: openBlockingCourier },
+}
+
+/** The same in a SharedArrayBuffer, between the threads of a process. */
+export const isthmusThreadMessages: MessageSubject = {
+  ...isthmusMessages,
+  name: 'isthmus threads',
+  arrangement: 'threads',
+}
+
+interface Rings {
+  readonly producer: Producer
+  readonly consumer: Consumer
+  close(): void
+}
+
+export async function openRings(seat: Seat): Promise<Rings> {
+  const wishedBytes = Math.max(CAPACITY_BYTES_MIN, seat.messageBytes * 4)
+  const capacityBytes = Math.min(CAPACITY_BYTES_MAX, 2 ** Math.ceil(Math.log2(wishedBytes)))
+  const layout = struct({ forth: spscRing({ capacityBytes }), back: spscRing({ capacityBytes }) })
+  const region = await openSharedRegion(seat, layout)
+  const { forth, back } = region.root
+  const isFirst = seat.role === 'first'
+  return {
+    producer: (isFirst ? forth : back).producer(),
+    consumer: (isFirst ? back : forth).consumer(),
+    close: () => region.close(),
+  }
+}
+
+async function openMessenger(seat: Seat): Promise<Messenger> {
+  const { producer, consumer, close } = await openRings(seat)
+  const messenger: Messenger = {
+    onMessage() {},
+    async send(message) {
+      await producer.send(message)
+    },
+    close,
+  }
+  const deliver = async () => {
+    for (;;) {
+      const message = await consumer.receive()
+      if (message === null) return
+      messenger.onMessage(message)
+    }
+  }
+  // Our own close, or the other side's, ends it; a lost message shows in what was counted.
+  deliver().catch((error) => {
+    if (error.code !== 'ERR_ISTHMUS_CLOSED' && error.code !== 'ERR_ISTHMUS_PEER_DIED') throw error
+  })
+  return messenger
+}
+
+async function openBlockingCourier(seat: Seat): Promise<Courier> {
+  const { producer, consumer, close } = await openRings(seat)
+  return {
+    send(message) {
+      producer.sendSync(message)
+    },
+    receive() {
+      const message = consumer.receiveSync()
+      if (message === null) throw new Error('Receiving: the other side has closed')
+      return message
+    },
+    close,
+  }
+}
+
+async function openSpinningCourier(seat: Seat): Promise<Courier> {
+  const { producer, consumer, close } = await openRings(seat)
+  return {
+    send(message) {
+      while (!producer.trySend(message));
+    },
+    receive() {
+      for (;;) {
+        const message = consumer.tryReceive()
+        if (message === null) throw new Error('Receiving: the other side has closed')
+        if (message !== undefined) return message
+      }
+    },
+    close,
+  }
+}

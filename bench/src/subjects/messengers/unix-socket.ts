@@ -1,0 +1,44 @@
+import { once } from 'node:events'
+import { connect, createServer, type Socket } from 'node:net'
+import { join } from 'node:path'
+import { FramedMessenger, READ_BUFFER_BYTES } from '../framed-stream.js'
+import type { Messenger } from '../messenger.js'
+import type { MessageSubject, Seat } from '../subject.js'
+
+/** A Unix domain socket of node:net; every message has its length in front of it and is written by itself. */
+export const unixSocket: MessageSubject = {
+  name: 'unix-socket',
+  arrangement: 'processes',
+  openMessenger: (seat) => (seat.role === 'first' ? listen(seat) : dial(seat)),
+}
+
+async function listen({ place, messageBytes }: Seat): Promise<Messenger> {
+  const messenger = new FramedMessenger(messageBytes)
+  const server = createServer()
+  const connected = once(server, 'connection').then(([socket]: Socket[]) => {
+    // A server's sockets have no `onread`: what they read comes in buffers of their own.
+    socket.on('data', (bytes) => messenger.reader.take(bytes as Buffer, bytes.length))
+    socket.on('error', () => socket.destroy())
+    messenger.connect(socket, () => {
+      socket.destroy()
+      server.close()
+    })
+  })
+  server.listen(join(place.directory, 'socket'))
+  await once(server, 'listening')
+  return Object.assign(messenger, { connected: () => connected })
+}
+
+async function dial({ place, messageBytes }: Seat): Promise<Messenger> {
+  const messenger = new FramedMessenger(messageBytes)
+  const buffer = Buffer.allocUnsafe(READ_BUFFER_BYTES)
+  const socket = connect({
+    path: join(place.directory, 'socket'),
+    // One buffer for all reads is faster than a new one for each.
+    onread: { buffer, callback: (byteLength) => messenger.reader.take(buffer, byteLength) },
+  })
+  await once(socket, 'connect')
+  socket.on('error', () => socket.destroy())
+  messenger.connect(socket, () => socket.destroy())
+  return messenger
+}
