@@ -1,3 +1,4 @@
+import { Eagerness } from './eagerness.js'
 import { isSingleCore } from './host.js'
 
 /** Looking for a few times as long as a bell takes: two loops that answer each other then come to look at the same time. */
@@ -6,19 +7,15 @@ const SHORTEST_SHARE = 1 / 16
 /** Longer than a program takes to answer at once. */
 const SOON_MS = 0.05
 
-/**
- * For how long an event loop looks again, once in each of its turns, before it sleeps: a look costs about a microsecond,
- * a bell many. It learns as AdaptiveSpin does.
- */
+/** For how long an event loop looks again, once in each of its turns, before it sleeps: a turn costs about a microsecond. */
 export class Patience {
-  readonly #longestMs: number
-  #ms: number
+  readonly #ms: Eagerness
   #lastEndMs = Number.NEGATIVE_INFINITY
 
   /** @param bellMs about how long it takes until a ring is heard */
   constructor(bellMs: number) {
-    this.#longestMs = isSingleCore ? 0 : bellMs * BELLS
-    this.#ms = this.#longestMs
+    const longestMs = isSingleCore ? 0 : bellMs * BELLS
+    this.#ms = new Eagerness(longestMs * SHORTEST_SHARE, longestMs, 2 * longestMs)
   }
 
   /**
@@ -27,15 +24,13 @@ export class Patience {
    */
   for(startMs: number, ringMs: number): number {
     const isConversation = startMs - this.#lastEndMs < SOON_MS
-    return startMs - ringMs < SOON_MS && !isConversation ? 0 : this.#ms
+    return startMs - ringMs < SOON_MS && !isConversation ? 0 : this.#ms.amount
   }
 
   /** It slept this long, from the first look on; 0 where looking was enough. */
   learn(endMs: number, sleptMs: number): void {
     this.#lastEndMs = endMs
-    const wasShort = sleptMs < 2 * this.#longestMs
-    this.#ms = wasShort
-      ? Math.min(this.#longestMs, this.#ms * 2)
-      : Math.max(this.#longestMs * SHORTEST_SHARE, this.#ms / 2)
+    if (sleptMs === 0) this.#ms.lookingWasEnough()
+    else this.#ms.slept(sleptMs)
   }
 }

@@ -1,4 +1,5 @@
 import type { Condition } from './condition.js'
+import { Eagerness } from './eagerness.js'
 import { isSingleCore } from './host.js'
 
 /** On Node.js 24 and later it tells the core that this is a spin loop. */
@@ -10,19 +11,16 @@ const LOOKS_MIN = isSingleCore ? 0 : 16
 /** A sleep shorter than this would have been a spin, had we looked for longer. */
 const SHORT_SLEEP_MS = 0.05
 
-/**
- * How long a waiting thread looks before it sleeps: a look costs nanoseconds, a sleep and a wake-up microseconds.
- * Where the last looks were in vain and the sleep was long, it looks half as long the next time; where they were not,
- * or the sleep was short, twice as long. (The idea of glibc's adaptive mutex and of folly's spin cutoff.)
- */
+/** How often a waiting thread looks before it sleeps. */
 export class AdaptiveSpin {
-  #looks = LOOKS_MAX >> 2
+  readonly #looks = new Eagerness(LOOKS_MIN, LOOKS_MAX, SHORT_SLEEP_MS)
 
   /** Looks until the condition is ready; false when the looks are used up. */
   until(condition: Condition): boolean {
-    for (let look = 0; look < this.#looks; look++) {
+    const looks = this.#looks.amount
+    for (let look = 0; look < looks; look++) {
       if (condition.isReady()) {
-        this.#lookLonger()
+        this.#looks.lookingWasEnough()
         return true
       }
       pause?.()
@@ -32,11 +30,6 @@ export class AdaptiveSpin {
 
   /** To be told how long the sleep was that followed looks in vain. */
   learn(sleptMs: number): void {
-    if (sleptMs < SHORT_SLEEP_MS) this.#lookLonger()
-    else this.#looks = Math.max(LOOKS_MIN, this.#looks >> 1)
-  }
-
-  #lookLonger(): void {
-    this.#looks = Math.min(LOOKS_MAX, this.#looks * 2)
+    this.#looks.slept(sleptMs)
   }
 }
