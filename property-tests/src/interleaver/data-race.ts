@@ -67,7 +67,8 @@ export function findDataRace(execution: Execution): string | undefined {
       // Whoever declares a death knows of it.
       if (kind === AWAIT_CRASH) join(clock, crash)
     } else crash = clock.slice()
-    look(execution.notesOf(step), step)
+    // Behind the step, and so not before what the step itself publishes.
+    look(execution.notesOf(step), step + 0.5)
     if (racingWord !== undefined) {
       const { word, one, other } = racingWord
       return `data race: behind step ${step}, ${names[one]} accesses ${execution.nameOf(word)}, and nothing orders that with an access by ${names[other]}`

@@ -154,9 +154,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'whoever slept takes a mutex without CONTENDED',
-    file: `${SYNC}/mutex/owner-word.ts`,
-    from: 'const taking = this.take(CONTENDED)',
-    to: 'const taking = this.take(0)',
+    file: `${SYNC}/mutex/mutex.ts`,
+    from: 'this.#ownerWord.take(this.#hasSlept ? CONTENDED : 0)',
+    to: 'this.#ownerWord.take(0)',
     rung: interleaver('mutex-three'),
   },
   {
@@ -178,7 +178,7 @@ export const mutants: readonly Mutant[] = [
     file: `${SYNC}/semaphore/semaphore.ts`,
     from: '    if (this.#isAnyFree()) this.#waiters.notifyOne()\n',
     to: '',
-    rung: interleaver('semaphore-two-permits'),
+    rung: tests('packages/sync/test/semaphore/semaphore.test.ts'),
   },
   {
     name: 'a sweep leaves the last permit',
@@ -235,14 +235,14 @@ export const mutants: readonly Mutant[] = [
     file: `${SYNC}/barrier/barrier.ts`,
     from: '    } while (this.state.phase !== phase)',
     to: '    } while (phase < 0)',
-    rung: interleaver('barrier-join'),
+    rung: tests('packages/sync/test/barrier/barrier.test.ts'),
   },
   {
     name: 'a join does not count',
     file: `${SYNC}/barrier/barrier.ts`,
     from: '!this.#replacePhase(word, withOneMoreJoin(word))',
     to: '!this.#replacePhase(word, word)',
-    rung: interleaver('barrier-join'),
+    rung: tests('packages/sync/test/barrier/barrier.test.ts'),
   },
   {
     name: 'the last one to arrive wakes nobody',
@@ -263,14 +263,14 @@ export const mutants: readonly Mutant[] = [
     file: `${SYNC}/waiting/wait-set.ts`,
     from: '    if (notifies !== 0 && (notifies !== 1 || !isUsed)) this.relay()\n',
     to: '',
-    rung: interleaver('condvar-two-waiters'),
+    rung: tests('property-tests/test/condvar-hand-over.test.ts'),
   },
   {
     name: 'the bell of a thread is inherited by its children',
     file: `${POSIX}/waiting/doorbell.ts`,
     from: 'constants.O_NOFOLLOW | O_CLOEXEC',
     to: 'constants.O_NOFOLLOW',
-    rung: tests('packages/shm-posix/test/waiting/thread-presence.test.ts'),
+    rung: tests('property-tests/test/descriptor-inheritance.test.ts'),
   },
   {
     name: 'the kernel is asked for the wrong slot',

@@ -3,16 +3,18 @@ export interface Rung {
   readonly name: string
   /** What node is given, in the root of the repository. */
   readonly parameters: readonly string[]
+  /** What it says where it has found something: a program that cannot even begin has found nothing. */
+  readonly finding: RegExp
 }
 
 export function interleaver(scenario: string): Rung {
   const parameters = ['property-tests/dist/verify-interleave.js', '--brief', '--only', `^${scenario}$`]
-  return { name: `interleaver ${scenario}`, parameters }
+  return { name: `interleaver ${scenario}`, parameters, finding: /FAILS/ }
 }
 
 export function hostile(target: string): Rung {
   const parameters = ['property-tests/dist/verify-hostile.js', '--seconds', '4', '--only', `^${target}$`]
-  return { name: `hostile ${target}`, parameters }
+  return { name: `hostile ${target}`, parameters, finding: /FAILS/ }
 }
 
 /** One file of tests; or those in it whose title matches. */
@@ -21,11 +23,12 @@ export function tests(file: string, title?: string): Rung {
   return {
     name: `tests ${file.split('/').at(-1)}`,
     parameters: ['node_modules/vitest/vitest.mjs', 'run', '--bail=1', file, ...named],
+    finding: /Failed Tests/,
   }
 }
 
 /** Processes that are killed at each of their steps. */
 export function killPoints(scenario: string): Rung {
   const parameters = ['property-tests/dist/verify-kill.js', '--brief', '--only', `^${scenario}$`]
-  return { name: `kill points ${scenario}`, parameters }
+  return { name: `kill points ${scenario}`, parameters, finding: /FAILS/ }
 }

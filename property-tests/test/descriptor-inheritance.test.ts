@@ -1,0 +1,18 @@
+import { spawnSync } from 'node:child_process'
+import { Segment } from '@isthmus/shm-posix'
+import { futex } from '@isthmus/sync'
+import { expect, it } from 'vitest'
+
+it('a program that is started by one who waits on its event loop inherits nothing of isthmus', async () => {
+  using segment = Segment.anonymous(futex())
+  using other = Segment.attach(segment.handle, futex())
+  const waiting = segment.root.waitWhile(0)
+  // Until it sleeps: from then on its bell hangs.
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  const { stdout } = spawnSync('ls', ['-l', '/proc/self/fd'], { encoding: 'utf8' })
+  expect(stdout).toContain('/proc')
+  expect(stdout).not.toMatch(/isthmus/)
+  other.root.value = 1
+  other.root.wakeAll()
+  expect(await waiting).toBe(true)
+})
