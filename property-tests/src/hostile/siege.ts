@@ -130,7 +130,9 @@ export class Siege {
           else resolve(message)
         })
         child.on('exit', (code, signal) => {
-          resolve(isHanging ? `hangs: killed after ${HANG_MS} ms without progress` : crashText(code, signal, said))
+          resolve(
+            isHanging ? `hangs: killed after ${HANG_MS} ms without progress\n${said}` : crashText(code, signal, said),
+          )
         })
       })
     } finally {

@@ -6,7 +6,7 @@ import { type Mutation, mutationText, write } from './memory.js'
 import { Random } from './random.js'
 import type { Scribbler } from './scribbler.js'
 import type { Subject, Users } from './subject.js'
-import { CaseFailure, type CaseReport, type Target } from './target.js'
+import { CaseFailure, type CaseReport, type Target, trace } from './target.js'
 
 const STEPS_MAX = 10
 const BLOWS_MAX = 4
@@ -98,7 +98,7 @@ class Fight implements CaseReport {
       await this.#perform(enter)
       for (let step = 3 + random.below(STEPS_MAX - 2); step > 0 && users !== undefined; step--) {
         if (random.isOneIn(2)) this.#strike()
-        await this.#perform(users.next(random))
+        await this.#perform(random.isOneIn(10) ? this.#sweep() : users.next(random))
       }
     } finally {
       for (const call of users?.leave() ?? []) await this.#perform(call)
@@ -125,9 +125,19 @@ class Fight implements CaseReport {
     onEntered(this.#subject.enter(this.#ground, this.#random))
   }
 
+  /** What closing does, and attaching in the place of a dead one. */
+  #sweep(): Call {
+    const { structure, structureByteOffset, first, second, peerIds } = this.#ground
+    const random = this.#random
+    const region = random.of([first, second])
+    const peer = random.of(peerIds)
+    return { name: `sweep of ${peer}`, run: () => structure.sweep(region, structureByteOffset, peer) }
+  }
+
   async #perform(call: Call): Promise<void> {
     this.calls++
     const at = this.log.push(call.name) - 1
+    trace.line?.(call.name)
     const answer = await perform(call)
     this.answers.push(answer)
     this.log[at] = `${call.name}: ${answer}`
@@ -149,6 +159,8 @@ class Fight implements CaseReport {
   #note(mutation: Mutation): void {
     this.mutations++
     this.#written.set(mutation.index, mutation.after)
-    this.log.push(`  ${mutationText(mutation, this.#ground.memory)}`)
+    const text = `  ${mutationText(mutation, this.#ground.memory)}`
+    this.log.push(text)
+    trace.line?.(text)
   }
 }

@@ -8,6 +8,9 @@ export interface CaseReport {
   readonly log: readonly string[]
 }
 
+/** Where one case is played again, each line as it comes: of one that hangs nobody hears anything afterwards. */
+export const trace: { line?: (text: string) => void } = {}
+
 /** Something to be attacked in one way: each seed is one case. */
 export interface Target {
   readonly name: string

@@ -102,6 +102,13 @@ export const mutants: readonly Mutant[] = [
     rung: hostile('peers/heap/between'),
   },
   {
+    name: 'a sweep of a barrier looks for a name in any place',
+    file: `${SYNC}/barrier/barrier.ts`,
+    from: 'const member = Atomics.load(this.#words, this.#firstMember + slotOf(deadPeer))',
+    to: 'const member = this.#members().find((word) => peerOfMember(word) === deadPeer) ?? NO_MEMBER',
+    rung: hostile('barrier-break/heap/between'),
+  },
+  {
     name: 'a timeout is not looked at',
     file: `${SYNC}/waiting/wait-point.ts`,
     from: '      if (startedMs >= deadline) return false\n',

@@ -1,3 +1,4 @@
+import { writeSync } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import { AllocationWatch } from '../hostile/allocation-watch.js'
 import type { ChildResult, ChildTask } from '../hostile/child-task.js'
@@ -12,7 +13,7 @@ const CASES_PER_LOOK = 512
 const allocations = new AllocationWatch().install()
 // Only now: the packages are to use what is watched.
 const { targetPlans } = await import('../hostile/targets.js')
-const { CaseFailure } = await import('../hostile/target.js')
+const { CaseFailure, trace } = await import('../hostile/target.js')
 
 process.on('message', async (task: ChildTask) => {
   process.send?.(await attack(task))
@@ -22,6 +23,7 @@ process.send?.('ready')
 
 async function attack(task: ChildTask): Promise<ChildResult> {
   const journal = new Journal(task.journal)
+  if (task.casesMax === 1) trace.line = (text) => writeSync(2, `${text}\n`)
   const target = targetPlans[task.target].make(allocations, task.segmentPrefix)
   const startedMs = performance.now()
   const rssAtFirst = process.memoryUsage.rss()

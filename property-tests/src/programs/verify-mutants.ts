@@ -80,7 +80,13 @@ async function rungsThatPass(): Promise<Set<string>> {
 
 function rowOf({ name, rung }: Mutant, { isPassed, hasHung, seconds, output }: RungOutcome): Row {
   if (options.verbose) console.log(output.slice(-3000))
-  return { mutant: name, rung: rung.name, isCaught: !isPassed, hasHung, seconds }
+  return {
+    mutant: name,
+    rung: rung.name,
+    isCaught: hasHung || (!isPassed && rung.finding.test(output)),
+    hasHung,
+    seconds,
+  }
 }
 
 function line({ mutant, rung, isCaught, hasHung, seconds }: Row): string {

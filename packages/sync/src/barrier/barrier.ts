@@ -220,8 +220,8 @@ export class Barrier {
     this.#waiters.sweep(deadPeer)
     // Once more where a reset, which began before the death, has rewritten the word meanwhile.
     for (;;) {
-      const member = this.#members().find((word) => peerOfMember(word) === deadPeer)
-      if (member === undefined) break
+      const member = Atomics.load(this.#words, this.#firstMember + slotOf(deadPeer))
+      if (peerOfMember(member) !== deadPeer) break
       this.#bury(member)
     }
     this.endPhaseIfComplete()
