@@ -5,6 +5,7 @@ import { assertOpen, type Region } from '../region/region.js'
 import type { Condition } from '../waiting/condition.js'
 import { deadlineAfter, type TimeoutOptions, type WaitOptions } from '../waiting/deadline.js'
 import { eventLoop, type WaitFor } from '../waiting/event-loop.js'
+import { LOOK_RARELY } from '../waiting/spin.js'
 import { TaskQueue } from '../waiting/task-queue.js'
 import { WAITABLE, type Waitable } from '../waiting/wait-any.js'
 import { WaitSet } from '../waiting/wait-set.js'
@@ -91,7 +92,7 @@ export class Mutex implements Waitable {
     this.#index = (byteOffset + OWNER_WORD_OFFSET) >>> 2
     this.#self = region.peers.self
     this.#ownerWord = new OwnerWord(region, byteOffset + OWNER_WORD_OFFSET)
-    this.#waiters = new WaitSet(region, byteOffset + WAIT_SET_OFFSET)
+    this.#waiters = new WaitSet(region, byteOffset + WAIT_SET_OFFSET, LOOK_RARELY)
     this.#syncGuard = new MutexGuard(this)
   }
 

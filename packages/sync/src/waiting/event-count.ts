@@ -3,6 +3,7 @@ import type { PeerDescription } from '../peers/peers.js'
 import type { Region } from '../region/region.js'
 import type { Condition } from './condition.js'
 import { eventLoop } from './event-loop.js'
+import { LOOK_OFTEN } from './spin.js'
 import { lastLook, WaitPoint } from './wait-point.js'
 
 /**
@@ -46,7 +47,7 @@ export class EventCount extends WaitPoint {
   #armedCount = 0
 
   constructor(region: Region, byteOffset: number) {
-    super(region)
+    super(region, LOOK_OFTEN)
     this.#words = region.words
     this.#sleeperIndex = (byteOffset >>> 2) + SLEEPER_WORD
     this.#sequenceIndex = (byteOffset >>> 2) + SEQUENCE_WORD

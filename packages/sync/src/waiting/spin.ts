@@ -2,18 +2,41 @@ import type { Condition } from './condition.js'
 import { Eagerness } from './eagerness.js'
 import { isSingleCore } from './host.js'
 
+/** How a waiting thread looks before it sleeps, about 25 µs at most: as long as a sleep and its wake-up take. */
+export interface Pace {
+  readonly looksMin: number
+  readonly looksMax: number
+  /** How long to leave the memory alone after a look, in steps of about a nanosecond. */
+  readonly pauseSteps: number
+}
+
+/** Where the change that is waited for comes once and stays, such as a message: see it as soon as it is there. */
+export const LOOK_OFTEN: Pace = { looksMin: 16, looksMax: 1_500, pauseSteps: 0 }
+
+/**
+ * Where the other one goes on using what is looked at, such as the owner of a lock, who unlocks it and soon locks it
+ * again: each look takes the cache line from it. Looking once in a microsecond lets it do dozens of rounds in between,
+ * and the waiter too when its turn has come. (Backing off from a contended line: Anderson 1990.)
+ */
+export const LOOK_RARELY: Pace = { looksMin: 1, looksMax: 20, pauseSteps: 1_000 }
+
 /** On Node.js 24 and later it tells the core that this is a spin loop. */
 const pause: (() => void) | undefined = (Atomics as { pause?: () => void }).pause
-
-const LOOKS_MAX = isSingleCore ? 0 : 1_500
-const LOOKS_MIN = isSingleCore ? 0 : 16
 
 /** A sleep shorter than this would have been a spin, had we looked for longer. */
 const SHORT_SLEEP_MS = 0.05
 
 /** How often a waiting thread looks before it sleeps. */
 export class AdaptiveSpin {
-  readonly #looks = new Eagerness(LOOKS_MIN, LOOKS_MAX, SHORT_SLEEP_MS)
+  readonly #looks: Eagerness
+  readonly #pauseSteps: number
+  /** Keeps the compiler from leaving the pause out. */
+  #stepped = 0
+
+  constructor({ looksMin, looksMax, pauseSteps }: Pace) {
+    this.#looks = isSingleCore ? new Eagerness(0, 0, SHORT_SLEEP_MS) : new Eagerness(looksMin, looksMax, SHORT_SLEEP_MS)
+    this.#pauseSteps = pauseSteps
+  }
 
   /** Looks until the condition is ready; false when the looks are used up. */
   until(condition: Condition): boolean {
@@ -24,6 +47,7 @@ export class AdaptiveSpin {
         return true
       }
       pause?.()
+      this.#leaveAlone()
     }
     return false
   }
@@ -31,5 +55,11 @@ export class AdaptiveSpin {
   /** To be told how long the sleep was that followed looks in vain. */
   learn(sleptMs: number): void {
     this.#looks.slept(sleptMs)
+  }
+
+  #leaveAlone(): void {
+    let stepped = this.#stepped
+    for (let step = this.#pauseSteps; step > 0; step--) stepped = (Math.imul(stepped, 3) + step) | 0
+    this.#stepped = stepped
   }
 }

@@ -5,7 +5,7 @@ import { nowMs } from './deadline.js'
 import { eventLoop } from './event-loop.js'
 import type { Signal } from './host.js'
 import { Patience } from './patience.js'
-import { AdaptiveSpin } from './spin.js'
+import { AdaptiveSpin, type Pace } from './spin.js'
 
 /**
  * Where agents wait for something in shared memory and are woken by those who bring it about. What the two kinds of it
@@ -15,11 +15,12 @@ export abstract class WaitPoint {
   readonly region: Region
   /** How long an event loop looks again before it sleeps. */
   readonly patience: Patience
-  readonly #spin = new AdaptiveSpin()
+  readonly #spin: AdaptiveSpin
   #isRef = true
 
-  protected constructor(region: Region) {
+  protected constructor(region: Region, pace: Pace) {
     this.region = region
+    this.#spin = new AdaptiveSpin(pace)
     this.patience = new Patience(region.waiter.bellMs)
   }
 

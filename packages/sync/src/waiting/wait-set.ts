@@ -2,6 +2,7 @@ import { MAX_PEERS, type PeerId, slotOf } from '../peers/peer-id.js'
 import type { PeerDescription } from '../peers/peers.js'
 import type { Region } from '../region/region.js'
 import type { Condition } from './condition.js'
+import { LOOK_OFTEN } from './spin.js'
 import { lastLook, WaitPoint } from './wait-point.js'
 
 /**
@@ -52,8 +53,8 @@ export class WaitSet extends WaitPoint {
   /** Where the search for the next loop to ring begins, so that each gets its turn. */
   #nextSlot = 0
 
-  constructor(region: Region, byteOffset: number) {
-    super(region)
+  constructor(region: Region, byteOffset: number, pace = LOOK_OFTEN) {
+    super(region, pace)
     this.#words = region.words
     this.#sequenceIndex = (byteOffset >>> 2) + SEQUENCE_WORD
     this.#waitingIndex = (byteOffset >>> 2) + WAITING_WORD
