@@ -5,6 +5,7 @@ export default defineConfig({
   format: 'esm',
   target: 'node20',
   sourcemap: true,
+  skipNodeModulesBundle: true,
   // The compiled native subject is kept: it is made anew where its source is newer.
   clean: ['!native/**'],
 })

@@ -3,6 +3,7 @@
 //   mutex normal|robust uncontended targetMs      {"seconds":…,"operations":…}
 //   mutex normal|robust contended targetMs        {"seconds":…,"operations":…}
 //   mutex normal|robust hand-off samples          {"samplesNs":[…]}
+//   mutex robust recovery 1                       {"samplesNs":[…]}    until a waiter has it whose owner was killed
 
 #include <errno.h>
 #include <pthread.h>
@@ -22,6 +23,7 @@ constexpr uint32_t OPERATIONS_AT_ONCE = 1024;
 // Long enough for a waiter to have fallen asleep.
 constexpr double HELD_MS = 0.5;
 constexpr double WARM_UP_MS = 50;
+constexpr double ASLEEP_MS = 300;
 
 struct Shared {
   alignas(isthmus::SEPARATION) pthread_mutex_t mutex;
@@ -133,6 +135,20 @@ void runHandOff(Shared& shared, uint32_t samples) {
   isthmus::printSamples(shared.samplesNs, samples);
 }
 
+void runRecovery(Shared& shared) {
+  isthmus::startSide([&] {
+    shared.lock();
+    shared.meeting.meet();
+    isthmus::sleepMs(ASLEEP_MS);
+    shared.unlockedNs = nowNs();
+    kill(getpid(), SIGKILL);
+  });
+  shared.meeting.meet();
+  if (pthread_mutex_lock(&shared.mutex) != EOWNERDEAD) fail("the waiter was not told that the owner died");
+  const double elapsedNs = nowNs() - shared.unlockedNs;
+  isthmus::printSamples(&elapsedNs, 1);
+}
+
 }  // namespace
 
 int main(int count, char** texts) {
@@ -146,6 +162,8 @@ int main(int count, char** texts) {
     runUncontended(shared, number);
   } else if (work == "contended") {
     runContended(shared, number);
+  } else if (work == "recovery") {
+    runRecovery(shared);
   } else {
     if (number < 1 || number > SAMPLES_MAX) fail("the number of samples is out of range");
     runHandOff(shared, static_cast<uint32_t>(number));

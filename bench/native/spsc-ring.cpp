@@ -4,7 +4,7 @@
 //
 //   spsc-ring claim|copy messageBytes capacityBytes batchMessages touchedWords warmUpMs targetMs
 //
-// claim: messages of 64 bytes are written and read in place; copy: they are copied in and copied out.
+// claim: messages are written and read in place; copy: they are copied in and copied out.
 
 #include <algorithm>
 #include <cmath>
@@ -22,8 +22,6 @@ using isthmus::fail;
 using isthmus::nowNs;
 using isthmus::Producer;
 
-constexpr uint32_t CLAIMED_WORDS = 16;
-constexpr uint32_t CLAIMED_BYTES = CLAIMED_WORDS * 4;
 constexpr uint32_t FIRST_MESSAGES = 16;
 constexpr uint32_t GROWTH = 2;
 constexpr uint32_t LONG_TRANSFERS = 8;
@@ -37,6 +35,8 @@ struct Work {
   uint32_t touchedWords;
   double warmUpMs;
   double targetMs;
+
+  uint32_t maxRecordBytes() const { return capacityBytes / 2 - static_cast<uint32_t>(sizeof(isthmus::RecordHeader)); }
 };
 
 struct Span {
@@ -73,7 +73,7 @@ void sendClaimed(Producer& producer, const Work& work, uint32_t messages) {
   for (uint32_t sequence = 0; sequence < messages;) {
     const uint32_t batchEnd = std::min(sequence + work.batchMessages, messages);
     for (; sequence < batchEnd; sequence++) {
-      auto* words = reinterpret_cast<uint32_t*>(claim(producer, CLAIMED_BYTES));
+      auto* words = reinterpret_cast<uint32_t*>(claim(producer, work.messageBytes));
       for (uint32_t word = 0; word < TouchedWords; word++) words[word] = sequence + word;
       producer.commit();
     }
@@ -82,7 +82,7 @@ void sendClaimed(Producer& producer, const Work& work, uint32_t messages) {
 }
 
 template <uint32_t TouchedWords>
-void receiveClaimed(Consumer& consumer, uint32_t messages) {
+void receiveClaimed(Consumer& consumer, const Work& work, uint32_t messages) {
   constexpr uint32_t SUM_OF_WORD_NUMBERS = TouchedWords * (TouchedWords - 1) / 2;
   uint32_t sequence = 0;
   while (sequence < messages) {
@@ -91,7 +91,7 @@ void receiveClaimed(Consumer& consumer, uint32_t messages) {
       uint32_t sum = 0;
       for (uint32_t word = 0; word < TouchedWords; word++) sum += words[word];
       const uint32_t expected = sequence * TouchedWords + SUM_OF_WORD_NUMBERS;
-      checkMessage(byteLength == CLAIMED_BYTES && sum == expected, sequence);
+      checkMessage(byteLength == work.messageBytes && sum == expected, sequence);
       sequence++;
     });
   }
@@ -107,23 +107,31 @@ bool isStamped(const uint8_t* message, uint32_t byteLength, uint32_t sequence) {
   return std::memcmp(message, &sequence, 4) == 0 && std::memcmp(message + byteLength - 4, &sequence, 4) == 0;
 }
 
-void sendCopied(Producer& producer, std::vector<uint8_t>& message, uint32_t messages) {
-  const auto byteLength = static_cast<uint32_t>(message.size());
+// What does not fit into one record travels as several.
+void sendCopied(Producer& producer, const Work& work, std::vector<uint8_t>& message, uint32_t messages) {
   for (uint32_t sequence = 0; sequence < messages; sequence++) {
-    stamp(message.data(), byteLength, sequence);
-    std::memcpy(claim(producer, byteLength), message.data(), byteLength);
-    producer.commit();
-    producer.publish();
+    stamp(message.data(), work.messageBytes, sequence);
+    for (uint32_t sent = 0; sent < work.messageBytes;) {
+      const uint32_t partBytes = std::min(work.messageBytes - sent, work.maxRecordBytes());
+      std::memcpy(claim(producer, partBytes), message.data() + sent, partBytes);
+      producer.commit();
+      producer.publish();
+      sent += partBytes;
+    }
   }
 }
 
-void receiveCopied(Consumer& consumer, std::vector<uint8_t>& message, uint32_t messages) {
+void receiveCopied(Consumer& consumer, const Work& work, std::vector<uint8_t>& message, uint32_t messages) {
   uint32_t sequence = 0;
+  uint32_t received = 0;
   while (sequence < messages) {
     consumer.drain([&](const uint8_t* payload, uint32_t byteLength) {
-      checkMessage(byteLength == message.size(), sequence);
-      std::memcpy(message.data(), payload, byteLength);
-      checkMessage(isStamped(message.data(), byteLength, sequence), sequence);
+      checkMessage(received + byteLength <= work.messageBytes, sequence);
+      std::memcpy(message.data() + received, payload, byteLength);
+      received += byteLength;
+      if (received < work.messageBytes) return;
+      checkMessage(isStamped(message.data(), work.messageBytes, sequence), sequence);
+      received = 0;
       sequence++;
     });
   }
@@ -146,9 +154,11 @@ void produce(Shared& shared, const Work& work) {
   Producer producer(shared.positions, shared.records, work.capacityBytes);
   std::vector<uint8_t> message(work.messageBytes, 1);
   const auto transfer = [&](uint32_t messages) {
-    if (work.isCopying) return sendCopied(producer, message, messages);
+    if (work.isCopying) return sendCopied(producer, work, message, messages);
     if (work.touchedWords == 1) return sendClaimed<1>(producer, work, messages);
-    return sendClaimed<CLAIMED_WORDS>(producer, work, messages);
+    if (work.touchedWords == 2) return sendClaimed<2>(producer, work, messages);
+    if (work.touchedWords == 16) return sendClaimed<16>(producer, work, messages);
+    return sendClaimed<256>(producer, work, messages);
   };
   uint32_t longTransfers = 0;
   double messagesPerMsMax = 0;
@@ -171,9 +181,11 @@ void consume(Shared& shared, const Work& work) {
   Consumer consumer(shared.positions, shared.records, work.capacityBytes);
   std::vector<uint8_t> message(work.messageBytes);
   const auto transfer = [&](uint32_t messages) {
-    if (work.isCopying) return receiveCopied(consumer, message, messages);
-    if (work.touchedWords == 1) return receiveClaimed<1>(consumer, messages);
-    return receiveClaimed<CLAIMED_WORDS>(consumer, messages);
+    if (work.isCopying) return receiveCopied(consumer, work, message, messages);
+    if (work.touchedWords == 1) return receiveClaimed<1>(consumer, work, messages);
+    if (work.touchedWords == 2) return receiveClaimed<2>(consumer, work, messages);
+    if (work.touchedWords == 16) return receiveClaimed<16>(consumer, work, messages);
+    return receiveClaimed<256>(consumer, work, messages);
   };
   while (!timeTransfer(shared, shared.consumer, transfer)) continue;
 }
@@ -190,11 +202,12 @@ Work parseWork(int count, char** texts) {
   work.warmUpMs = number(6);
   work.targetMs = number(7);
   const bool isPowerOfTwo = work.capacityBytes >= 64 && (work.capacityBytes & (work.capacityBytes - 1)) == 0;
-  const bool fitsOneRecord = work.messageBytes >= 4 && work.messageBytes <= work.capacityBytes / 2 - 8;
-  const bool isClaimable = work.messageBytes == CLAIMED_BYTES && work.batchMessages > 0 &&
-                           (work.touchedWords == 1 || work.touchedWords == CLAIMED_WORDS);
-  if (!isPowerOfTwo || !fitsOneRecord) fail("the capacity is no power of two, or a message does not fit into one record");
-  if (!work.isCopying && !isClaimable) fail("claim takes messages of 64 bytes, in batches, with 1 or 16 words touched");
+  const bool fitsOneRecord = work.messageBytes <= work.maxRecordBytes();
+  const uint32_t words = work.touchedWords;
+  const bool isKnownCount = words == 1 || words == 2 || words == 16 || words == 256;
+  const bool isClaimable = fitsOneRecord && work.batchMessages > 0 && isKnownCount && words * 4 <= work.messageBytes;
+  if (!isPowerOfTwo || work.messageBytes < 4) fail("the capacity is no power of two, or a message is below 4 bytes");
+  if (!work.isCopying && !isClaimable) fail("claim takes messages of one record, with 1, 2, 16 or 256 words touched");
   return work;
 }
 

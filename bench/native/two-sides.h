@@ -2,6 +2,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -40,7 +41,10 @@ class Meeting {
  public:
   void meet() {
     const uint32_t meeting = arrivals_.fetch_add(1) / 2;
-    while (arrivals_.load() / 2 == meeting) pauseSpinning();
+    for (uint32_t look = 1; arrivals_.load() / 2 == meeting; look++) {
+      pauseSpinning();
+      if (look % 1024 == 0) sched_yield();
+    }
   }
 
  private:

@@ -3,7 +3,7 @@ import { constants } from 'node:os'
 import { BRIEF_PACE, type Contest, FULL_PACE, type Result } from './harness/contest.js'
 import { runContest } from './harness/run-contest.js'
 import { type Options, parseOptions, USAGE } from './options.js'
-import { describeEnvironment, isBusy } from './report/environment.js'
+import { describeEnvironment, type Environment, isBusy } from './report/environment.js'
 import { formatQuantity } from './report/quantity.js'
 import { formatTable } from './report/table.js'
 import { scenarios } from './scenarios/index.js'
@@ -26,10 +26,10 @@ async function main(): Promise<void> {
   }
 }
 
-async function runAll({ only, brief, jsonFile }: Options, signal: AbortSignal): Promise<void> {
+async function runAll({ only, brief, jsonFile, report }: Options, signal: AbortSignal): Promise<void> {
   const contests = scenarios.flatMap((scenario) => scenario.contests.map((contest) => narrowed(contest, only)))
   const skipped = new Set<string>()
-  const environment = describeEnvironment()
+  const environment = describeEnvironment(brief)
   console.log(environment)
   if (isBusy(environment)) console.warn('The machine is busy: the two processes of a run need a core each.')
   const results: Result[] = []
@@ -46,7 +46,23 @@ async function runAll({ only, brief, jsonFile }: Options, signal: AbortSignal): 
   for (const line of skipped) console.log(line)
   if (results.length === 0) throw new Error(`Running benchmarks: nothing that can run here matches ${only}`)
   console.log(formatTable(results))
-  if (jsonFile !== undefined) writeFileSync(jsonFile, `${JSON.stringify({ environment, results }, null, 2)}\n`)
+  if (jsonFile !== undefined) writeFileSync(jsonFile, formatJson(environment, results))
+  if (!report) return
+  // Not at the top: the libraries that draw are large.
+  const { writeReport } = await import('./report/write-report.js')
+  console.log(`The report is in ${await writeReport(environment, results)}`)
+}
+
+/** Indented, but for the samples: one line for those of each run. */
+function formatJson(environment: Environment, results: readonly Result[]): string {
+  const lines: string[] = []
+  const withoutSamples = JSON.stringify(
+    { environment, results },
+    (key, value) =>
+      key === 'samplesNs' ? value.map((run: number[]) => `samples ${lines.push(JSON.stringify(run)) - 1}`) : value,
+    2,
+  )
+  return `${withoutSamples.replace(/"samples (\d+)"/g, (_, line) => lines[Number(line)])}\n`
 }
 
 function narrowed(contest: Contest, only: RegExp): Contest {

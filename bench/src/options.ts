@@ -5,6 +5,8 @@ export interface Options {
   readonly only: RegExp
   readonly brief: boolean
   readonly jsonFile: string | undefined
+  /** Whether the charts and tables of bench/report are made anew. */
+  readonly report: boolean
   readonly help: boolean
 }
 
@@ -13,6 +15,7 @@ export const USAGE = `Usage: npm run bench -- [options]
   --only PATTERN  runs only what matches this regular expression; what runs is called "scenario / work / subject"
   --brief         one short round: shows that everything works, measures little
   --json FILE     writes the results there too
+  --report        makes the charts and tables of bench/report anew
   --help          shows this`
 
 /** @throws TypeError for an unknown option, SyntaxError for a pattern that is no regular expression */
@@ -23,8 +26,15 @@ export function parseOptions(args: readonly string[]): Options {
       only: { type: 'string', default: '' },
       brief: { type: 'boolean', default: false },
       json: { type: 'string' },
+      report: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   })
-  return { only: new RegExp(values.only, 'i'), brief: values.brief, jsonFile: values.json, help: values.help }
+  return {
+    only: new RegExp(values.only, 'i'),
+    brief: values.brief,
+    jsonFile: values.json,
+    report: values.report,
+    help: values.help,
+  }
 }

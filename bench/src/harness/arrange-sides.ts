@@ -29,6 +29,8 @@ export async function arrangeSides(takePart: TakePart): Promise<void> {
   dieWithParent()
   const assignment: Assignment = JSON.parse(process.argv[2])
   console.log(JSON.stringify(await reportsOf(assignment, takePart)))
+  // Some libraries have no end of waiting. What was printed is written: Node.js writes to pipes before it goes on.
+  process.exit()
 }
 
 async function reportsOf(assignment: Assignment, takePart: TakePart): Promise<Partial<Reports<unknown>>> {
@@ -37,9 +39,9 @@ async function reportsOf(assignment: Assignment, takePart: TakePart): Promise<Pa
   if (role === 'second') return { second: await takePart(assignment, lineOfChild(arrangement)) }
   if (arrangement === 'processes' || arrangement === 'alone') return { first: await takePart(assignment, {}) }
   const { child, line } = startChild(assignment)
-  const output = outputOf(child)
+  const second = secondReportOf(child, assignment)
   const first = await takePart(assignment, line)
-  return { first, ...JSON.parse(await output) }
+  return { first, ...(await second) }
 }
 
 async function reportsOfThreads(assignment: Assignment): Promise<Reports<unknown>> {
@@ -77,9 +79,11 @@ function startChild(assignment: Assignment): { child: ChildProcess; line: Line }
   return { child, line: { pipes: { readFd: fromChild.readFd, writeFd: toChild.writeFd } } }
 }
 
-async function outputOf(child: ChildProcess): Promise<string> {
+async function secondReportOf(child: ChildProcess, { isSecondKilled }: Assignment): Promise<Partial<Reports<unknown>>> {
   if (child.stdout === null) throw new Error('Starting the second side: it has no output')
-  const [output, [code, killedBy]] = await Promise.all([text(child.stdout), once(child, 'close')])
-  if (code === 0) return output
+  // Not `close`: it does not come where this process was the one to disconnect the channel.
+  const [output, [code, killedBy]] = await Promise.all([text(child.stdout), once(child, 'exit')])
+  if (isSecondKilled && killedBy === 'SIGKILL') return {}
+  if (code === 0) return JSON.parse(output)
   throw new Error(`The second side ${code === null ? `was killed by ${killedBy}` : `ended with exit code ${code}`}`)
 }

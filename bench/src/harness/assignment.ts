@@ -17,6 +17,8 @@ export interface Task {
   readonly work: string
   readonly subject: string
   readonly arrangement: Arrangement
+  /** The second side ends by SIGKILL, and reports nothing. */
+  readonly isSecondKilled?: boolean
 }
 
 /** A run as one of its sides is told of it. */
@@ -28,7 +30,9 @@ export interface Assignment extends Task {
 
 /** One end of a channel of child_process: `process` in the child, a ChildProcess in its parent. */
 export interface ChannelEnd {
+  readonly connected: boolean
   send?(message: unknown, callback: (error: Error | null) => void): boolean
+  disconnect?(): void
   on(event: 'message', listener: (message: unknown) => void): unknown
   on(event: 'disconnect', listener: () => void): unknown
 }

@@ -4,9 +4,15 @@ import { text } from 'node:stream/consumers'
 
 /**
  * Runs a program to its end and returns what it printed. Where the signal aborts, the program is killed.
- * @throws Error where it ends in any other way than with exit code 0; the message has its error output
+ * @throws Error where it ends in any other way than with exit code 0, or than by SIGKILL where that is expected; the
+ * message has its error output
  */
-export async function runChild(file: string, args: readonly string[], signal: AbortSignal): Promise<string> {
+export async function runChild(
+  file: string,
+  args: readonly string[],
+  signal: AbortSignal,
+  isKilled = false,
+): Promise<string> {
   signal.throwIfAborted()
   const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'pipe'] })
   const kill = () => child.kill('SIGKILL')
@@ -15,7 +21,7 @@ export async function runChild(file: string, args: readonly string[], signal: Ab
     const ended = once(child, 'close')
     const [output, errorOutput, [code, killedBy]] = await Promise.all([text(child.stdout), text(child.stderr), ended])
     signal.throwIfAborted()
-    if (code === 0) return output
+    if (isKilled ? killedBy === 'SIGKILL' : code === 0) return output
     const end = code === null ? `was killed by ${killedBy}` : `ended with exit code ${code}`
     throw new Error(`${file} ${end}: ${errorOutput.trim()}`)
   } finally {

@@ -9,10 +9,26 @@ export interface Pace {
   readonly hotSamples: number
   /** Where every one of them takes milliseconds. */
   readonly coldSamples: number
+  /** For so long a waiting program is watched. */
+  readonly idleMs: number
 }
 
-export const FULL_PACE: Pace = { warmUpMs: 400, targetMs: 500, rounds: 5, hotSamples: 5_000, coldSamples: 200 }
-export const BRIEF_PACE: Pace = { warmUpMs: 40, targetMs: 40, rounds: 1, hotSamples: 500, coldSamples: 10 }
+export const FULL_PACE: Pace = {
+  warmUpMs: 400,
+  targetMs: 500,
+  rounds: 5,
+  hotSamples: 5_000,
+  coldSamples: 200,
+  idleMs: 2_000,
+}
+export const BRIEF_PACE: Pace = {
+  warmUpMs: 40,
+  targetMs: 40,
+  rounds: 1,
+  hotSamples: 500,
+  coldSamples: 10,
+  idleMs: 200,
+}
 
 /** What a run is given. */
 export interface RunContext {
@@ -48,6 +64,8 @@ export interface Contest {
   readonly scenario: string
   readonly work: string
   readonly unit: Unit
+  /** Where messages are sent: the length of one. */
+  readonly messageBytes?: number
   readonly contestants: readonly Contestant[]
 }
 
@@ -56,6 +74,7 @@ export interface Result {
   readonly work: string
   readonly subject: string
   readonly unit: Unit
+  readonly messageBytes?: number
   readonly median: number
   readonly runs: readonly number[]
   /** Where single events were timed: of all runs together, in seconds. */

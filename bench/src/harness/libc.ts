@@ -15,6 +15,9 @@ export function dieWithParent(): void {
   if (process.ppid !== parent) process.exit(1)
 }
 
+/** To whoever waits for it; returns at once where nobody does. */
+export const yieldCore: () => void = libc.func('int sched_yield()')
+
 export function makePipe(): PipeEnds {
   const ends = new Int32Array(2)
   if (libc.func('int pipe2(void *ends, int flags)')(ends, O_CLOEXEC) !== 0) throw systemError('pipe2')

@@ -1,12 +1,14 @@
 import { Segment } from '@isthmus/shm-posix'
-import { struct, u32 } from '@isthmus/sync'
+import { f64, struct, u32 } from '@isthmus/sync'
+import type { Role } from './assignment.js'
+import { yieldCore } from './libc.js'
 import type { Place } from './place.js'
 
 const PARTICIPANTS = 2
 const TIMEOUT_MS = 30_000
-const LOOKS_BETWEEN_CLOCKS = 1024
+const LOOKS_BETWEEN_YIELDS = 1024
 
-const layout = struct({ arrivals: u32(), messages: u32(), isTimed: u32() })
+const layout = struct({ arrivals: u32(), messages: u32(), isTimed: u32(), notedNs: f64() })
 
 /** What both sides do next. */
 export interface Transfer {
@@ -16,7 +18,7 @@ export interface Transfer {
 
 /**
  * Where the two sides of a run meet: both go on within nanoseconds of each other. A waiting side spins, since a sleep
- * would make one of them late.
+ * would make one of them late; it lets others have the core that are ready to run, the other side among them.
  */
 export class Meeting {
   readonly #segment: ReturnType<typeof openSegment>
@@ -35,9 +37,19 @@ export class Meeting {
     const meeting = Math.floor(arrivals.add(1) / PARTICIPANTS)
     const deadlineMs = performance.now() + TIMEOUT_MS
     for (let look = 1; Math.floor(arrivals.value / PARTICIPANTS) === meeting; look++) {
-      const isLate = look % LOOKS_BETWEEN_CLOCKS === 0 && performance.now() > deadlineMs
-      if (isLate) throw new Error(`Meeting the other side: it has not come for ${TIMEOUT_MS} ms`)
+      if (look % LOOKS_BETWEEN_YIELDS !== 0) continue
+      yieldCore()
+      if (performance.now() > deadlineMs)
+        throw new Error(`Meeting the other side: it has not come for ${TIMEOUT_MS} ms`)
     }
+  }
+
+  /** Opens a side: the first one is open before the second one opens. */
+  async openInTurn<T>(role: Role, open: () => T | Promise<T>): Promise<T> {
+    if (role === 'second') this.meet()
+    const opened = await open()
+    if (role === 'first') this.meet()
+    return opened
   }
 
   /** For one side, before a meeting: says what comes behind it. */
@@ -50,6 +62,15 @@ export class Meeting {
   get announced(): Transfer {
     const { messages, isTimed } = this.#segment.root
     return { messages: messages.value, isTimed: isTimed.value === 1 }
+  }
+
+  /** One side tells the other one a time. */
+  get notedNs(): number {
+    return this.#segment.root.notedNs.value
+  }
+
+  set notedNs(timeNs: number) {
+    this.#segment.root.notedNs.value = timeNs
   }
 
   close(): void {

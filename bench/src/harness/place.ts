@@ -1,15 +1,18 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Segment } from '@isthmus/shm-posix'
+import { unlinkMessageQueues } from './message-queue.js'
 
 /** Names that belong to one run. */
 export interface Place {
-  /** The name of a segment begins with this. */
+  /** The names of segments and message queues begin with this. */
   readonly segmentPrefix: string
   /** A folder for files and sockets. */
   readonly directory: string
 }
+
+export const SHARED_MEMORY = '/dev/shm'
 
 let placeCount = 0
 
@@ -24,5 +27,10 @@ export async function inPlace<T>(action: (place: Place) => Promise<T>): Promise<
     for (const { name } of Segment.list()) {
       if (name.startsWith(segmentPrefix)) Segment.unlink(name)
     }
+    // What other libraries made.
+    for (const name of readdirSync(SHARED_MEMORY)) {
+      if (`/${name}`.startsWith(segmentPrefix)) rmSync(join(SHARED_MEMORY, name))
+    }
+    unlinkMessageQueues(segmentPrefix)
   }
 }

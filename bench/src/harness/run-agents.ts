@@ -11,14 +11,26 @@ const RUN_TIMEOUT_MS = 60_000
 export async function runAgents<R>(task: Task, { pace, signal }: RunContext): Promise<Reports<R>> {
   return inPlace(async (place) => {
     Meeting.create(place)
-    const failure = new AbortController()
-    const ending = AbortSignal.any([signal, failure.signal, AbortSignal.timeout(RUN_TIMEOUT_MS)])
+    const ending = new AbortController()
+    const interrupt = () => ending.abort(signal.reason)
+    signal.addEventListener('abort', interrupt)
+    // Not AbortSignal.any with AbortSignal.timeout: on Node.js 20 they can be collected before the time is up.
+    const watchdog = setTimeout(() => {
+      ending.abort(new Error(`Running ${task.subject}: it has not ended after ${RUN_TIMEOUT_MS} ms`))
+    }, RUN_TIMEOUT_MS)
     const runSide = async (role: Role): Promise<Partial<Reports<R>>> => {
       const assignment: Assignment = { ...task, role, place, pace }
+      const isKilled = role === 'second' && task.isSecondKilled === true
       try {
-        return JSON.parse(await runChild(process.execPath, [AGENT_FILE, JSON.stringify(assignment)], ending))
+        const output = await runChild(
+          process.execPath,
+          [AGENT_FILE, JSON.stringify(assignment)],
+          ending.signal,
+          isKilled,
+        )
+        return isKilled ? {} : JSON.parse(lastLineOf(output))
       } catch (error) {
-        failure.abort(error)
+        ending.abort(error)
         throw error
       }
     }
@@ -27,7 +39,14 @@ export async function runAgents<R>(task: Task, { pace, signal }: RunContext): Pr
     const sides = roles.map(runSide)
     await Promise.allSettled(sides)
     // The side that failed first is the cause; the other one was killed for it.
-    failure.signal.throwIfAborted()
+    clearTimeout(watchdog)
+    signal.removeEventListener('abort', interrupt)
+    ending.signal.throwIfAborted()
     return Object.assign({}, ...(await Promise.all(sides)))
   })
+}
+
+/** A library may have printed something before. */
+function lastLineOf(output: string): string {
+  return output.trimEnd().split('\n').at(-1) ?? ''
 }

@@ -11,7 +11,8 @@ export async function runContest(
   context: RunContext,
   onSkip: (contestant: Contestant, reason: string) => void,
 ): Promise<Result[]> {
-  const { scenario, work, unit } = contest
+  const { scenario, work, unit, messageBytes } = contest
+  const length = messageBytes === undefined ? {} : { messageBytes }
   const entries: { contestant: Contestant; outcomes: Outcome[] }[] = []
   for (const contestant of contest.contestants) {
     const skipReason = await contestant.prepare?.(context.signal)
@@ -33,6 +34,6 @@ export async function runContest(
     const runs = outcomes.map(({ value }) => value)
     const samplesNs = outcomes.flatMap((outcome) => (outcome.samplesNs === undefined ? [] : [outcome.samplesNs]))
     const timed = samplesNs.length === 0 ? {} : { percentiles: percentilesInSeconds(samplesNs.flat()), samplesNs }
-    return { scenario, work, subject: contestant.subject, unit, median: median(runs), runs, ...timed }
+    return { scenario, work, subject: contestant.subject, unit, ...length, median: median(runs), runs, ...timed }
   })
 }

@@ -35,13 +35,12 @@ export function measurementOf({ first, second }: Reports<Span>): Measurement {
 export async function takePartInTransfers(
   { role, place, pace }: Assignment,
   openSide: () => Side | Promise<Side>,
+  firstMessages = FIRST_MESSAGES_DEFAULT,
 ): Promise<Span> {
   const meeting = new Meeting(place)
-  if (role === 'second') meeting.meet()
-  const side = await openSide()
-  if (role === 'first') meeting.meet()
+  const side = await meeting.openInTurn(role, openSide)
   await side.connected?.()
-  const span = await timeTransfers(role, side, meeting, pace)
+  const span = await timeTransfers(role, side, meeting, new WarmUp(pace, firstMessages))
   side.close()
   meeting.close()
   return span
@@ -51,8 +50,7 @@ export async function takePartInTransfers(
  * Lets both sides transfer, between meetings, more and more messages until both are warm; the transfer after that is
  * timed. The first side decides how many.
  */
-async function timeTransfers(role: Role, side: Side, meeting: Meeting, pace: Pace): Promise<Span> {
-  const warmUp = new WarmUp(pace)
+async function timeTransfers(role: Role, side: Side, meeting: Meeting, warmUp: WarmUp): Promise<Span> {
   for (;;) {
     if (role === 'first') meeting.announce(warmUp.next)
     meeting.meet()
@@ -67,21 +65,22 @@ async function timeTransfers(role: Role, side: Side, meeting: Meeting, pace: Pac
   }
 }
 
-const FIRST_MESSAGES = 16
+const FIRST_MESSAGES_DEFAULT = 16
 const GROWTH = 2
 const LONG_TRANSFERS = 8
 const MESSAGES_MAX = 2 ** 31 - 1
 
 /** Transfers grow until they are long, and are timed after LONG_TRANSFERS of them, which together take `warmUpMs` at least. */
 class WarmUp {
-  next: Transfer = { messages: FIRST_MESSAGES, isTimed: false }
+  next: Transfer
   readonly #pace: Pace
   #longTransfers = 0
   /** Of the long transfers: one that was interrupted must not make the timed one short. */
   #messagesPerMsMax = 0
 
-  constructor(pace: Pace) {
+  constructor(pace: Pace, firstMessages: number) {
     this.#pace = pace
+    this.next = { messages: firstMessages, isTimed: false }
   }
 
   /** To be told how long the announced transfer took, until both sides were through. */

@@ -13,9 +13,11 @@ export interface Environment {
   readonly date: string
   /** Of the minute before: what else the machine was doing. */
   readonly loadAverage: number
+  /** One short round: shows that everything works, measures little. */
+  readonly isBrief: boolean
 }
 
-export function describeEnvironment(): Environment {
+export function describeEnvironment(isBrief: boolean): Environment {
   return {
     machine: `${cpus()[0]?.model.trim() ?? 'unknown'} (${arch()})`,
     cores: availableParallelism(),
@@ -25,6 +27,7 @@ export function describeEnvironment(): Environment {
     commit: currentCommit(),
     date: new Date().toISOString(),
     loadAverage: loadavg()[0],
+    isBrief,
   }
 }
 

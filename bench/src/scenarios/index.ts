@@ -1,6 +1,18 @@
+import { attachTime } from './attach-time.js'
+import { idleCost } from './idle-cost.js'
+import { inProcessOperations } from './in-process-operations.js'
 import { lockHandoff } from './lock-handoff.js'
 import { oneToOneThroughput } from './one-to-one-throughput.js'
 import { pingPongLatency } from './ping-pong-latency.js'
+import { recoveryTime } from './recovery-time.js'
 import type { Scenario } from './scenario.js'
 
-export const scenarios: readonly Scenario[] = [oneToOneThroughput, pingPongLatency, lockHandoff]
+export const scenarios: readonly Scenario[] = [
+  oneToOneThroughput,
+  pingPongLatency,
+  lockHandoff,
+  idleCost,
+  attachTime,
+  recoveryTime,
+  inProcessOperations,
+]

@@ -170,9 +170,7 @@ async function takeStepsAwaiting(region: Locks, count: number): Promise<void> {
 
 async function handOff({ role, place, pace }: Assignment, open: () => Promise<Locks>, isAwaiting: boolean) {
   const meeting = new Meeting(place)
-  if (role === 'second') meeting.meet()
-  const region = await open()
-  if (role === 'first') meeting.meet()
+  const region = await meeting.openInTurn(role, open)
   const { lock, coming, unlockedNs } = region.root
   await takeSteps(region, 2 * LOOPS_AT_ONCE, isAwaiting)
   meeting.meet()

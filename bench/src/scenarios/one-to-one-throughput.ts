@@ -2,58 +2,75 @@ import type { Assignment } from '../harness/assignment.js'
 import type { Contest, Contestant } from '../harness/contest.js'
 import { runAgents } from '../harness/run-agents.js'
 import { type Measurement, measurementOf, type Span, takePartInTransfers } from '../harness/timed-transfers.js'
-import { isthmusThroughput } from '../subjects/isthmus.js'
+import { isthmusMessages } from '../subjects/isthmus-messages.js'
+import { isthmusThreadsThroughput, isthmusThroughput } from '../subjects/isthmus-throughput.js'
+import { peers } from '../subjects/message-subjects.js'
+import { messengerThroughput, throughputOf } from '../subjects/message-throughput.js'
+import { corkedUnixSocket } from '../subjects/messengers/unix-socket.js'
 import { nativeThroughput } from '../subjects/native.js'
 import type { SelfTimedSubject, SidedSubject, ThroughputWork } from '../subjects/throughput-subject.js'
-import { corkedUnixSocketThroughput, unixSocketThroughput } from '../subjects/unix-socket.js'
 import type { Scenario } from './scenario.js'
 
+const SCENARIO = 'one-to-one-throughput'
 const KIB = 1024
 const MIB = 1024 * KIB
+const WORD_BYTES = 4
+/** So much is sent at first, unless one message is more. */
+const FIRST_BYTES = MIB
 
-const smallMessages = { unit: 'msg/s', messageBytes: 64, capacityBytes: MIB } as const
-const claimed = { ...smallMessages, kind: 'in place', batchMessages: 64 } as const
+const claimed = { kind: 'in place', unit: 'msg/s', batchMessages: 64 } as const
+const small = { kind: 'copying', unit: 'msg/s' } as const
+const large = { kind: 'copying', unit: 'B/s' } as const
 
 const works: readonly ThroughputWork[] = [
-  { ...claimed, name: '64 B claim/commit, one word', touchedWords: 1 },
-  { ...claimed, name: '64 B claim/commit, all words', touchedWords: 16 },
-  { ...smallMessages, name: '64 B send/receive copying', kind: 'copying' },
-  { name: '64 KiB copying', kind: 'copying', unit: 'B/s', messageBytes: 64 * KIB, capacityBytes: MIB },
-  // The ring is large enough for the message to be one record.
-  { name: '1 MiB copying', kind: 'copying', unit: 'B/s', messageBytes: MIB, capacityBytes: 4 * MIB },
+  { ...claimed, name: '8 B claim/commit', messageBytes: 8, touchedWords: 8 / WORD_BYTES },
+  { ...claimed, name: '64 B claim/commit', messageBytes: 64, touchedWords: 64 / WORD_BYTES },
+  { ...claimed, name: '64 B claim/commit, one word', messageBytes: 64, touchedWords: 1 },
+  { ...claimed, name: '64 B claim/commit, one by one', messageBytes: 64, touchedWords: 1, batchMessages: 1 },
+  { ...claimed, name: '1 KiB claim/commit', messageBytes: KIB, touchedWords: KIB / WORD_BYTES },
+  { ...small, name: '8 B copying', messageBytes: 8 },
+  { ...small, name: '64 B copying', messageBytes: 64 },
+  { ...small, name: '1 KiB copying', messageBytes: KIB },
+  { ...large, name: '64 KiB copying', messageBytes: 64 * KIB },
+  { ...large, name: '1 MiB copying', messageBytes: MIB },
+  { ...large, name: '64 MiB copying', messageBytes: 64 * MIB },
 ]
 
 const subjects: readonly (SidedSubject | SelfTimedSubject)[] = [
   isthmusThroughput,
+  isthmusThreadsThroughput,
+  messengerThroughput({ ...isthmusMessages, name: 'isthmus event loop' }),
   nativeThroughput,
-  unixSocketThroughput,
-  corkedUnixSocketThroughput,
+  ...peers.map(throughputOf),
+  throughputOf(corkedUnixSocket),
 ]
 
-const SCENARIO = 'one-to-one-throughput'
-
-/** How many messages, or bytes, one process can send to one other. */
+/** How many messages, or bytes, one process or thread can send to one other. */
 export const oneToOneThroughput: Scenario = {
   name: SCENARIO,
   contests: works.map(contestOf),
-  async takePart(assignment) {
-    const { openProducer, openConsumer } = openersFor(assignment)
-    const openSide = assignment.role === 'first' ? openProducer : openConsumer
-    return takePartInTransfers(assignment, () => openSide(assignment.place))
+  takePart(assignment, line) {
+    const { work, openers } = partOf(assignment)
+    const { role, place } = assignment
+    const { messageBytes } = work
+    const firstMessages = Math.min(16, Math.max(1, Math.floor(FIRST_BYTES / messageBytes)))
+    return takePartInTransfers(assignment, () => openers[role]({ role, place, line, messageBytes }), firstMessages)
   },
 }
 
 function contestOf(work: ThroughputWork): Contest {
+  const { name, unit, messageBytes } = work
   const contestants = subjects
     .map((subject) => ('measure' in subject ? selfTimed(work, subject) : sided(work, subject)))
     .filter((contestant) => contestant !== undefined)
-  return { scenario: SCENARIO, work: work.name, unit: work.unit, contestants }
+  return { scenario: SCENARIO, work: name, unit, messageBytes, contestants }
 }
 
 function selfTimed(work: ThroughputWork, subject: SelfTimedSubject): Contestant {
+  const { name, prepare } = subject
   return {
-    subject: subject.name,
-    prepare: (signal) => subject.prepare(signal),
+    subject: name,
+    prepare,
     run: async (context) => ({ value: rateOf(work, await subject.measure(work, context)) }),
   }
 }
@@ -61,18 +78,20 @@ function selfTimed(work: ThroughputWork, subject: SelfTimedSubject): Contestant 
 /** Undefined where the subject has no way to do this work. */
 function sided(work: ThroughputWork, subject: SidedSubject): Contestant | undefined {
   if (subject.openersFor(work) === undefined) return undefined
-  const task = { scenario: SCENARIO, work: work.name, subject: subject.name, arrangement: 'processes' } as const
+  const { name, arrangement, prepare } = subject
+  const task = { scenario: SCENARIO, work: work.name, subject: name, arrangement }
   return {
-    subject: subject.name,
+    subject: name,
+    prepare,
     run: async (context) => ({ value: rateOf(work, measurementOf(await runAgents<Span>(task, context))) }),
   }
 }
 
-function openersFor(assignment: Assignment) {
+function partOf(assignment: Assignment) {
   const work = works.find(({ name }) => name === assignment.work)
   const subject = subjects.find(({ name }) => name === assignment.subject)
   const openers = work && subject && 'openersFor' in subject ? subject.openersFor(work) : undefined
-  if (openers !== undefined) return openers
+  if (work !== undefined && openers !== undefined) return { work, openers }
   throw new Error(`Taking part in ${SCENARIO}: ${assignment.subject} does not do ${assignment.work}`)
 }
 

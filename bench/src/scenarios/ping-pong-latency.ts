@@ -5,8 +5,7 @@ import { percentile } from '../harness/percentile.js'
 import { runAgents } from '../harness/run-agents.js'
 import { isthmusMessages, isthmusThreadMessages } from '../subjects/isthmus-messages.js'
 import { openInPlacePingPong } from '../subjects/isthmus-ping-pong.js'
-import { messagePort } from '../subjects/messengers/message-port.js'
-import { unixSocket } from '../subjects/messengers/unix-socket.js'
+import { peers } from '../subjects/message-subjects.js'
 import { nativePingPong } from '../subjects/native.js'
 import { courierPingPong, LAST_TRIP, messengerPingPong, type PingPong } from '../subjects/ping-pong.js'
 import type { CourierWaiting, MessageSubject, Seat } from '../subjects/subject.js'
@@ -46,7 +45,7 @@ const subjects: readonly PingPongSubject[] = [
   withInPlaceSpinning(isthmusMessages),
   copyingOnly(isthmusMessages),
   withInPlaceSpinning(isthmusThreadMessages),
-  ...[unixSocket, messagePort].map(fromMessages),
+  ...peers.map(fromMessages),
 ]
 
 /** How long it takes until an answer is back. */
@@ -107,9 +106,7 @@ async function takePart(assignment: Assignment, line: Line): Promise<Report> {
     throw new Error(`Taking part in ${SCENARIO}: ${assignment.subject} does not do ${assignment.work}`)
   }
   const meeting = new Meeting(place)
-  if (role === 'second') meeting.meet()
-  const side = await open({ role, place, line, messageBytes: MESSAGE_BYTES })
-  if (role === 'first') meeting.meet()
+  const side = await meeting.openInTurn(role, () => open({ role, place, line, messageBytes: MESSAGE_BYTES }))
   await side.connected?.()
   meeting.meet()
   const report = role === 'first' ? { trips: await side.answerAll() } : await ask(side, work.isCold, pace)

@@ -8,22 +8,28 @@ export const READ_BUFFER_BYTES = 64 * 1024
 export class FrameWriter {
   readonly #stream: Writable
   readonly #frames: Buffer[]
+  readonly #isCorked: boolean
   #frameIndex = 0
 
-  /** No message is longer than `messageBytes`. */
-  constructor(stream: Writable, messageBytes: number) {
+  /** Every message has `messageBytes`. */
+  constructor(stream: Writable, messageBytes: number, isCorked: boolean) {
     this.#stream = stream
+    this.#isCorked = isCorked
     // The stream holds on to at most as many before it asks us to wait; one more, and none is changed while it is held.
     const heldFramesMax = Math.ceil(stream.writableHighWaterMark / (LENGTH_BYTES + messageBytes))
     this.#frames = Array.from({ length: heldFramesMax + 1 }, () => Buffer.alloc(LENGTH_BYTES + messageBytes))
   }
 
-  /** False: wait for `drain`. All messages of one writer are of one length, the one it was made for. */
+  /** False: wait for `drained`. */
   write(message: Uint8Array): boolean {
     this.#frameIndex = (this.#frameIndex + 1) % this.#frames.length
     const frame = this.#frames[this.#frameIndex]
     frame.writeUInt32LE(message.byteLength)
     frame.set(message, LENGTH_BYTES)
+    if (this.#isCorked && this.#stream.writableCorked === 0) {
+      this.#stream.cork()
+      process.nextTick(() => this.#stream.uncork())
+    }
     return this.#stream.write(frame)
   }
 
@@ -79,18 +85,21 @@ export class FrameReader {
 /** What is written to a stream; whatever comes out of `readerOf` is given to the messenger. */
 export class FramedMessenger implements Messenger {
   onMessage: (message: Uint8Array) => void = () => {}
+  onEnd: () => void = () => {}
   readonly reader: FrameReader
   readonly #messageBytes: number
+  readonly #isCorked: boolean
   #writer: FrameWriter | undefined
   #close: () => void = () => {}
 
-  constructor(messageBytes: number) {
+  constructor(messageBytes: number, isCorked = false) {
     this.#messageBytes = messageBytes
+    this.#isCorked = isCorked
     this.reader = new FrameReader(messageBytes, (message) => this.onMessage(message))
   }
 
   connect(stream: Writable, close: () => void): void {
-    this.#writer = new FrameWriter(stream, this.#messageBytes)
+    this.#writer = new FrameWriter(stream, this.#messageBytes, this.#isCorked)
     this.#close = close
   }
 

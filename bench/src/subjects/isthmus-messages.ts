@@ -1,11 +1,9 @@
 import { type Consumer, type Producer, spscRing } from '@isthmus/ring'
 import { struct } from '@isthmus/sync'
 import type { Courier, Messenger } from './messenger.js'
+import { ringCapacityBytes } from './ring-capacity.js'
 import { openSharedRegion } from './shared-region.js'
 import type { MessageSubject, Seat } from './subject.js'
-
-const CAPACITY_BYTES_MAX = 4 * 1024 * 1024
-const CAPACITY_BYTES_MIN = 1024 * 1024
 
 /** One ring for each direction, in a named segment. */
 export const isthmusMessages: MessageSubject = {
@@ -29,8 +27,7 @@ interface Rings {
 }
 
 export async function openRings(seat: Seat): Promise<Rings> {
-  const wishedBytes = Math.max(CAPACITY_BYTES_MIN, seat.messageBytes * 4)
-  const capacityBytes = Math.min(CAPACITY_BYTES_MAX, 2 ** Math.ceil(Math.log2(wishedBytes)))
+  const capacityBytes = ringCapacityBytes(seat.messageBytes)
   const layout = struct({ forth: spscRing({ capacityBytes }), back: spscRing({ capacityBytes }) })
   const region = await openSharedRegion(seat, layout)
   const { forth, back } = region.root

@@ -4,6 +4,8 @@ export interface Messenger {
   send(message: Uint8Array): void | Promise<void>
   /** Set once, before the first message can come. What it is given is good until it returns. */
   onMessage: (message: Uint8Array) => void
+  /** Called when the other end is gone, where that shows. */
+  onEnd?: () => void
   /** What was sent has left this process. */
   flush?(): Promise<void>
   /** The other end is there. */

@@ -1,6 +1,7 @@
 import type { RunContext } from '../harness/contest.js'
 import type { Measurement } from '../harness/timed-transfers.js'
 import { NativeProgram } from './native-program.js'
+import { ringCapacityBytes } from './ring-capacity.js'
 import type { CourierWaiting } from './subject.js'
 import type { SelfTimedSubject } from './throughput-subject.js'
 
@@ -11,7 +12,8 @@ export const nativeThroughput: SelfTimedSubject = {
   name: 'native',
   prepare: ring.prepare,
   measure(work, { pace, signal }) {
-    const { messageBytes, capacityBytes } = work
+    const { messageBytes } = work
+    const capacityBytes = ringCapacityBytes(messageBytes)
     const way = work.kind === 'copying' ? ['copy', 1, 1] : ['claim', work.batchMessages, work.touchedWords]
     const [mode, batchMessages, touchedWords] = way
     const args = [mode, messageBytes, capacityBytes, batchMessages, touchedWords, pace.warmUpMs, pace.targetMs]
@@ -54,5 +56,20 @@ export const nativeMutex = {
   },
   async handOffs(kind: NativeMutexKind, { pace, signal }: RunContext): Promise<readonly number[]> {
     return (await mutex.run<Samples>([kind, 'hand-off', pace.coldSamples], signal)).samplesNs
+  },
+  /** Until a blocked waiter of a robust mutex has it after its owner was killed, in nanoseconds. */
+  async recovery({ signal }: RunContext): Promise<number> {
+    return (await mutex.run<Samples>(['robust', 'recovery', 1], signal)).samplesNs[0]
+  },
+}
+
+const attach = new NativeProgram('attach')
+
+/** open, fstat and mmap. */
+export const nativeAttach = {
+  prepare: attach.prepare,
+  async samples(byteLength: number, readsAll: boolean, { pace, signal }: RunContext): Promise<readonly number[]> {
+    const args = [byteLength, readsAll ? 'all' : 'one', pace.coldSamples]
+    return (await attach.run<Samples>(args, signal)).samplesNs
   },
 }

@@ -59,16 +59,18 @@ export function messengerPingPong(messenger: Messenger): PingPong {
         messenger.send(request)
       })
     },
-    answerAll() {
-      return new Promise((resolve) => {
-        let trips = 0
+    async answerAll() {
+      let trips = 0
+      await new Promise<void>((resolve, reject) => {
         messenger.onMessage = (message) => {
           const trip = viewOf(message).getInt32(0)
-          messenger.send(message)
-          if (trip === LAST_TRIP) resolve(trips)
-          trips++
+          const sent = messenger.send(message)
+          if (trip === LAST_TRIP) Promise.resolve(sent).then(resolve, reject)
+          else trips++
         }
       })
+      await messenger.flush?.()
+      return trips
     },
     pause: async (pauseMs) => {
       await delay(pauseMs)

@@ -1,13 +1,12 @@
-import type { RunContext, Unit } from '../harness/contest.js'
-import type { Place } from '../harness/place.js'
+import type { Role } from '../harness/assignment.js'
+import type { Prepare, RunContext } from '../harness/contest.js'
 import type { Measurement, Side } from '../harness/timed-transfers.js'
+import type { MessageSubject, Seat } from './subject.js'
 
 interface AnyThroughputWork {
   readonly name: string
-  readonly unit: Unit
+  readonly unit: 'msg/s' | 'B/s'
   readonly messageBytes: number
-  /** Of the ring, for subjects that have one. */
-  readonly capacityBytes: number
 }
 
 /**
@@ -18,7 +17,7 @@ export interface InPlaceWork extends AnyThroughputWork {
   readonly kind: 'in place'
   /** So many messages are published at once. */
   readonly batchMessages: number
-  readonly touchedWords: 1 | 16
+  readonly touchedWords: number
 }
 
 /** Messages are copied in, sent each by itself, and copied out. Their first and last words hold their sequence number. */
@@ -28,23 +27,20 @@ export interface CopyingWork extends AnyThroughputWork {
 
 export type ThroughputWork = InPlaceWork | CopyingWork
 
-/** How to become either side; the producer's is open before the consumer's is opened. */
-export interface SideOpeners {
-  openProducer(place: Place): Side | Promise<Side>
-  openConsumer(place: Place): Side | Promise<Side>
-}
+export type SideOpener = (seat: Seat) => Side | Promise<Side>
 
-/** A subject whose two sides are run by the harness, each in a process of its own. */
+/** A subject whose two sides are run by the harness. The first side sends, the second one receives. */
 export interface SidedSubject {
   readonly name: string
+  readonly arrangement: MessageSubject['arrangement']
+  readonly prepare?: Prepare | undefined
   /** Undefined where the subject has no way to do this work. */
-  openersFor(work: ThroughputWork): SideOpeners | undefined
+  openersFor(work: ThroughputWork): Readonly<Record<Role, SideOpener>> | undefined
 }
 
 /** A subject that starts its own processes and times them by the same rules. */
 export interface SelfTimedSubject {
   readonly name: string
-  /** Returns why it cannot run here, where it cannot. */
-  prepare(signal: AbortSignal): Promise<string | undefined>
+  readonly prepare: Prepare
   measure(work: ThroughputWork, context: RunContext): Promise<Measurement>
 }

@@ -1,39 +1,38 @@
-import { type Consumer, type DrainCallback, type Producer, spscRing } from '@isthmus/ring'
-import { Segment } from '@isthmus/shm-posix'
-import type { Place } from '../harness/place.js'
+import type { Consumer, DrainCallback, Producer } from '@isthmus/ring'
 import type { Side } from '../harness/timed-transfers.js'
+import { openRings } from './isthmus-messages.js'
 import { checkStamp, stamp, viewOf, wrongMessageError } from './stamp.js'
+import type { Seat } from './subject.js'
 import type { CopyingWork, InPlaceWork, SidedSubject, ThroughputWork } from './throughput-subject.js'
 
 /** The SPSC ring in a named segment. */
 export const isthmusThroughput: SidedSubject = {
   name: 'isthmus',
+  arrangement: 'processes',
   openersFor: (work) => ({
-    openProducer: (place) => openProducer(work, place),
-    openConsumer: (place) => openConsumer(work, place),
+    first: (seat) => openSender(work, seat),
+    second: (seat) => openReceiver(work, seat),
   }),
 }
 
-function openProducer(work: ThroughputWork, place: Place): Side {
-  const segment = Segment.create(ringName(place), ringLayout(work))
-  const producer = segment.root.producer()
-  const transfer = work.kind === 'copying' ? copyingSender(producer, work) : inPlaceSender(producer, work)
-  return { transfer, close: () => segment.close() }
+/** The same in a SharedArrayBuffer, between the threads of a process. */
+export const isthmusThreadsThroughput: SidedSubject = {
+  ...isthmusThroughput,
+  name: 'isthmus threads',
+  arrangement: 'threads',
 }
 
-function openConsumer(work: ThroughputWork, place: Place): Side {
-  const segment = Segment.open(ringName(place), ringLayout(work))
-  const consumer = segment.root.consumer()
-  const transfer = work.kind === 'copying' ? copyingReceiver(consumer, work) : inPlaceReceiver(consumer, work)
-  return { transfer, close: () => segment.close() }
+async function openSender(work: ThroughputWork, seat: Seat): Promise<Side> {
+  const { producer, close } = await openRings(seat)
+  return { transfer: work.kind === 'copying' ? copyingSender(producer, work) : inPlaceSender(producer, work), close }
 }
 
-function ringName(place: Place): string {
-  return `${place.segmentPrefix}ring`
-}
-
-function ringLayout({ capacityBytes }: ThroughputWork) {
-  return spscRing({ capacityBytes })
+async function openReceiver(work: ThroughputWork, seat: Seat): Promise<Side> {
+  const { consumer, close } = await openRings(seat)
+  return {
+    transfer: work.kind === 'copying' ? copyingReceiver(consumer, work) : inPlaceReceiver(consumer, work),
+    close,
+  }
 }
 
 type TransferFunction = (messages: number) => void
@@ -43,7 +42,7 @@ function inPlaceSender(
   { messageBytes, batchMessages, touchedWords }: InPlaceWork,
 ): TransferFunction {
   const { words } = producer
-  const write = touchedWords === 1 ? writeOneWord : writeSixteenWords
+  const write = touchedWords === 1 ? writeOneWord : writeWords
   return (messages) => {
     for (let sequence = 0; sequence < messages; ) {
       const batchEnd = Math.min(sequence + batchMessages, messages)
@@ -51,7 +50,7 @@ function inPlaceSender(
       for (; sequence < batchEnd; sequence++) {
         let byteOffset = producer.tryClaim(messageBytes)
         while (byteOffset < 0) byteOffset = producer.tryClaim(messageBytes)
-        write(words, byteOffset >>> 2, sequence)
+        write(words, byteOffset >>> 2, sequence, touchedWords)
         producer.commit()
       }
       producer.uncork()
@@ -61,10 +60,11 @@ function inPlaceSender(
 
 function inPlaceReceiver(consumer: Consumer, { messageBytes, touchedWords }: InPlaceWork): TransferFunction {
   const { words } = consumer
-  const isRight = touchedWords === 1 ? isOneWordRight : areSixteenWordsRight
+  const isRight = touchedWords === 1 ? isOneWordRight : areWordsRight
   let sequence = 0
   const check: DrainCallback = (_bytes, byteOffset, byteLength) => {
-    if (byteLength !== messageBytes || !isRight(words, byteOffset >>> 2, sequence)) throw wrongMessageError(sequence)
+    if (byteLength !== messageBytes || !isRight(words, byteOffset >>> 2, sequence, touchedWords))
+      throw wrongMessageError(sequence)
     sequence++
   }
   return (messages) => {
@@ -81,26 +81,24 @@ function isOneWordRight(words: Int32Array, index: number, sequence: number): boo
   return words[index] === sequence
 }
 
-const SIXTEEN = 16
-const SUM_OF_WORD_NUMBERS = (SIXTEEN * (SIXTEEN - 1)) / 2
-
-function writeSixteenWords(words: Int32Array, index: number, sequence: number): void {
-  for (let word = 0; word < SIXTEEN; word++) words[index + word] = sequence + word
+function writeWords(words: Int32Array, index: number, sequence: number, count: number): void {
+  for (let word = 0; word < count; word++) words[index + word] = sequence + word
 }
 
-function areSixteenWordsRight(words: Int32Array, index: number, sequence: number): boolean {
+function areWordsRight(words: Int32Array, index: number, sequence: number, count: number): boolean {
   let sum = 0
-  for (let word = 0; word < SIXTEEN; word++) sum = (sum + words[index + word]) | 0
-  return sum === ((SIXTEEN * sequence + SUM_OF_WORD_NUMBERS) | 0)
+  for (let word = 0; word < count; word++) sum = (sum + words[index + word]) | 0
+  return sum === ((Math.imul(count, sequence) + (count * (count - 1)) / 2) | 0)
 }
 
 function copyingSender(producer: Producer, { messageBytes }: CopyingWork): TransferFunction {
+  const isLarge = messageBytes > producer.maxRecordBytes
   const message = new Uint8Array(messageBytes)
   const messageView = viewOf(message)
   return (messages) => {
     for (let sequence = 0; sequence < messages; sequence++) {
       stamp(messageView, sequence)
-      if (!producer.trySend(message)) producer.sendSync(message)
+      if (isLarge || !producer.trySend(message)) producer.sendSync(message)
     }
   }
 }

@@ -1,0 +1,88 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { spscRing } from '@isthmus/ring'
+import { Segment } from '@isthmus/shm-posix'
+import type { Assignment } from '../harness/assignment.js'
+import type { Contest, Outcome } from '../harness/contest.js'
+import { percentile } from '../harness/percentile.js'
+import { runAgents } from '../harness/run-agents.js'
+import { nativeAttach } from '../subjects/native.js'
+import type { Scenario } from './scenario.js'
+
+const SCENARIO = 'attach-time'
+const CAPACITY_BYTES = 64 * 1024 * 1024
+const PAGE_BYTES = 4096
+/** The first ones are not counted: code is still being compiled. */
+const UNCOUNTED_SHARE = 1 / 4
+
+type WorkName = 'attach to 64 MiB' | 'attach to 64 MiB, read all pages'
+
+const workNames: readonly WorkName[] = ['attach to 64 MiB', 'attach to 64 MiB, read all pages']
+const layout = spscRing({ capacityBytes: CAPACITY_BYTES })
+
+/** How long it takes until an existing segment can be used. */
+export const attachTime: Scenario = {
+  name: SCENARIO,
+  contests: workNames.map(contestOf),
+  takePart,
+}
+
+interface Report {
+  readonly samplesNs: readonly number[]
+}
+
+function contestOf(work: WorkName): Contest {
+  const readsAll = work !== 'attach to 64 MiB'
+  const task = { scenario: SCENARIO, work, subject: 'isthmus', arrangement: 'alone' } as const
+  return {
+    scenario: SCENARIO,
+    work,
+    unit: 's',
+    contestants: [
+      {
+        subject: 'isthmus',
+        run: async (context) => outcomeOf((await runAgents<Report>(task, context)).first.samplesNs),
+      },
+      {
+        subject: 'native',
+        prepare: nativeAttach.prepare,
+        run: async (context) => outcomeOf(await nativeAttach.samples(CAPACITY_BYTES, readsAll, context)),
+      },
+    ],
+  }
+}
+
+function outcomeOf(samplesNs: readonly number[]): Outcome {
+  return { value: percentile(samplesNs, 0.5) / 1e9, samplesNs }
+}
+
+async function takePart({ work, place, pace }: Assignment): Promise<Report> {
+  const name = `${place.segmentPrefix}large`
+  const creator = Segment.create(name, layout)
+  // So that all of its pages exist, as they do where somebody works with it.
+  creator.bytes.fill(1, creator.bytes.length - CAPACITY_BYTES)
+  const collectGarbage = garbageCollector()
+  const samplesNs: number[] = []
+  const uncounted = Math.ceil(pace.coldSamples * UNCOUNTED_SHARE)
+  for (let sample = 0; sample < uncounted + pace.coldSamples; sample++) {
+    const startMs = performance.now()
+    const segment = Segment.open(name, layout)
+    const { bytes } = segment
+    const pages = work === 'attach to 64 MiB' ? 1 : CAPACITY_BYTES / PAGE_BYTES
+    let sum = 0
+    for (let page = 1; page <= pages; page++) sum += bytes[bytes.length - page * PAGE_BYTES]
+    const elapsedMs = performance.now() - startMs
+    segment.close()
+    // Of what the samples before it have left; a program that attaches once has nothing to collect.
+    collectGarbage()
+    if (sum !== pages) throw new Error(`Attaching: ${sum} of ${pages} pages have what was written`)
+    if (sample >= uncounted) samplesNs.push(Math.round(elapsedMs * 1e6))
+  }
+  creator.close()
+  return { samplesNs }
+}
+
+function garbageCollector(): () => void {
+  setFlagsFromString('--expose-gc')
+  return runInNewContext('gc')
+}
