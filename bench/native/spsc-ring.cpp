@@ -115,10 +115,12 @@ void sendCopied(Producer& producer, const Work& work, std::vector<uint8_t>& mess
       const uint32_t partBytes = std::min(work.messageBytes - sent, work.maxRecordBytes());
       std::memcpy(claim(producer, partBytes), message.data() + sent, partBytes);
       producer.commit();
-      producer.publish();
       sent += partBytes;
+      if (sent < work.messageBytes) producer.publish();
     }
+    if ((sequence + 1) % work.batchMessages == 0) producer.publish();
   }
+  producer.publish();
 }
 
 void receiveCopied(Consumer& consumer, const Work& work, std::vector<uint8_t>& message, uint32_t messages) {
@@ -205,7 +207,8 @@ Work parseWork(int count, char** texts) {
   const bool fitsOneRecord = work.messageBytes <= work.maxRecordBytes();
   const uint32_t words = work.touchedWords;
   const bool isKnownCount = words == 1 || words == 2 || words == 16 || words == 256;
-  const bool isClaimable = fitsOneRecord && work.batchMessages > 0 && isKnownCount && words * 4 <= work.messageBytes;
+  const bool isClaimable = fitsOneRecord && isKnownCount && words * 4 <= work.messageBytes;
+  if (work.batchMessages == 0) fail("a batch has at least one message");
   if (!isPowerOfTwo || work.messageBytes < 4) fail("the capacity is no power of two, or a message is below 4 bytes");
   if (!work.isCopying && !isClaimable) fail("claim takes messages of one record, with 1, 2, 16 or 256 words touched");
   return work;

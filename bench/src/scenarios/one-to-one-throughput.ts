@@ -7,7 +7,7 @@ import { isthmusThreadsThroughput, isthmusThroughput } from '../subjects/isthmus
 import { peers } from '../subjects/message-subjects.js'
 import { messengerThroughput, throughputOf } from '../subjects/message-throughput.js'
 import { corkedUnixSocket } from '../subjects/messengers/unix-socket.js'
-import { nativeThroughput } from '../subjects/native.js'
+import { nativeCopyingThroughput, nativeThroughput } from '../subjects/native.js'
 import type { SelfTimedSubject, SidedSubject, ThroughputWork } from '../subjects/throughput-subject.js'
 import type { Scenario } from './scenario.js'
 
@@ -41,6 +41,7 @@ const subjects: readonly (SidedSubject | SelfTimedSubject)[] = [
   isthmusThreadsThroughput,
   messengerThroughput({ ...isthmusMessages, name: 'isthmus event loop' }),
   nativeThroughput,
+  nativeCopyingThroughput,
   ...peers.map(throughputOf),
   throughputOf(corkedUnixSocket),
 ]
@@ -66,7 +67,9 @@ function contestOf(work: ThroughputWork): Contest {
   return { scenario: SCENARIO, work: name, unit, messageBytes, contestants }
 }
 
-function selfTimed(work: ThroughputWork, subject: SelfTimedSubject): Contestant {
+/** Undefined where the subject has no way to do this work. */
+function selfTimed(work: ThroughputWork, subject: SelfTimedSubject): Contestant | undefined {
+  if (!subject.does(work)) return undefined
   const { name, prepare } = subject
   return {
     subject: name,

@@ -3,7 +3,7 @@ import type { Measurement } from '../harness/timed-transfers.js'
 import { NativeProgram } from './native-program.js'
 import { ringCapacityBytes } from './ring-capacity.js'
 import type { CourierWaiting } from './subject.js'
-import type { SelfTimedSubject } from './throughput-subject.js'
+import type { SelfTimedSubject, ThroughputWork } from './throughput-subject.js'
 
 const ring = new NativeProgram('spsc-ring')
 
@@ -11,14 +11,24 @@ const ring = new NativeProgram('spsc-ring')
 export const nativeThroughput: SelfTimedSubject = {
   name: 'native',
   prepare: ring.prepare,
-  measure(work, { pace, signal }) {
-    const { messageBytes } = work
-    const capacityBytes = ringCapacityBytes(messageBytes)
-    const way = work.kind === 'copying' ? ['copy', 1, 1] : ['claim', work.batchMessages, work.touchedWords]
-    const [mode, batchMessages, touchedWords] = way
-    const args = [mode, messageBytes, capacityBytes, batchMessages, touchedWords, pace.warmUpMs, pace.targetMs]
-    return ring.run<Measurement>(args, signal)
-  },
+  does: () => true,
+  measure: (work, context) => measureRing(work, work.kind === 'copying' ? 'copy' : 'claim', context),
+}
+
+/** Whole messages are copied in and out where others write and read in place: a usual C++ ring. */
+export const nativeCopyingThroughput: SelfTimedSubject = {
+  name: 'native copying',
+  prepare: ring.prepare,
+  does: ({ kind }) => kind === 'in place',
+  measure: (work, context) => measureRing(work, 'copy', context),
+}
+
+function measureRing(work: ThroughputWork, mode: 'claim' | 'copy', { pace, signal }: RunContext): Promise<Measurement> {
+  const { messageBytes } = work
+  const [batchMessages, touchedWords] = work.kind === 'in place' ? [work.batchMessages, work.touchedWords] : [1, 1]
+  const capacityBytes = ringCapacityBytes(messageBytes)
+  const args = [mode, messageBytes, capacityBytes, batchMessages, touchedWords, pace.warmUpMs, pace.targetMs]
+  return ring.run<Measurement>(args, signal)
 }
 
 interface Samples {

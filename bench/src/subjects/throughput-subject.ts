@@ -42,5 +42,6 @@ export interface SidedSubject {
 export interface SelfTimedSubject {
   readonly name: string
   readonly prepare: Prepare
+  does(work: ThroughputWork): boolean
   measure(work: ThroughputWork, context: RunContext): Promise<Measurement>
 }
