@@ -213,24 +213,41 @@ export class Consumer<T = Uint8Array> implements Waitable {
       )
     }
     if (!this.#refill() && this.#isEnded()) return null
+    // Locals, since whatever is read from `this` is read again after every callback.
     const { words, bytes } = this
+    const indexMask = this.#indexMask
+    const recordsWord = this.#recordsWord
+    const payloadsByteOffset = this.#recordsByteOffset + RECORD_HEADER_BYTES
+    const capacityBytes = this.#capacityBytes
+    const returnStepBytes = this.#returnStepBytes
+    const assembly = this.#assembly
+    let position = this.#position
     let count = 0
     let emptyRecords = 0
     this.#isDraining = true
     try {
-      while (count < limit && this.#position !== this.#writePosition) {
-        const index = this.#position & this.#indexMask
-        const headerIndex = this.#recordsWord + (index >> 2)
+      // The write position changes where the callback closes the consumer.
+      while (count < limit && position !== this.#writePosition) {
+        const index = position & indexMask
+        const headerIndex = recordsWord + (index >> 2)
         // Read once, then checked, then used: the memory may change under us.
         const byteLength = words[headerIndex]
         const kind = words[headerIndex + 1]
-        const recordBytes = this.#checkedRecordBytes(byteLength, index)
-        if (kind === DATA && this.#assembly.takeWhole(byteLength)) {
-          this.#position = (this.#position + recordBytes) | 0
-          callback(bytes, this.#recordsByteOffset + index + RECORD_HEADER_BYTES, byteLength)
+        const recordBytes = recordBytesOf(byteLength)
+        if (
+          kind === DATA &&
+          byteLength >>> 0 <= ((this.#writePosition - position) | 0) - RECORD_HEADER_BYTES &&
+          index + recordBytes <= capacityBytes &&
+          assembly.takeWhole(byteLength)
+        ) {
+          position = (position + recordBytes) | 0
+          this.#position = position
+          callback(bytes, payloadsByteOffset + index, byteLength)
           count++
         } else {
+          // Or it throws, for a record that does not end within what is published.
           const message = this.#assemble(kind, byteLength, index)
+          position = this.#position
           if (message !== undefined) {
             callback(message, 0, message.byteLength)
             count++
@@ -238,7 +255,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
             break
           }
         }
-        if (((this.#position - this.#returnedPosition) | 0) >= this.#returnStepBytes) this.#returnSpace()
+        if (((position - this.#returnedPosition) | 0) >= returnStepBytes) this.#returnSpace()
       }
     } finally {
       this.#isDraining = false

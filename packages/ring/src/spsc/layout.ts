@@ -119,7 +119,7 @@ export function nextMessageId(messageId: number): number {
 
 /** Bytes that a record takes: header, payload, and padding up to the alignment. */
 export function recordBytesOf(byteLength: number): number {
-  return (byteLength + RECORD_HEADER_BYTES + (RECORD_ALIGNMENT - 1)) & -RECORD_ALIGNMENT
+  return (byteLength + (RECORD_HEADER_BYTES + RECORD_ALIGNMENT - 1)) & -RECORD_ALIGNMENT
 }
 
 /** The largest message that travels in one record: with its padding it fits behind any position of an empty ring. */
