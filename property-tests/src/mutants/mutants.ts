@@ -242,14 +242,14 @@ export const mutants: readonly Mutant[] = [
     file: `${SYNC}/barrier/barrier.ts`,
     from: '    } while (this.state.phase !== phase)',
     to: '    } while (phase < 0)',
-    rung: tests('packages/sync/test/barrier/barrier.test.ts'),
+    rung: interleaver('barrier-join-slow'),
   },
   {
     name: 'a join does not count',
     file: `${SYNC}/barrier/barrier.ts`,
     from: '!this.#replacePhase(word, withOneMoreJoin(word))',
     to: '!this.#replacePhase(word, word)',
-    rung: tests('packages/sync/test/barrier/barrier.test.ts'),
+    rung: interleaver('barrier-join-alone'),
   },
   {
     name: 'the last one to arrive wakes nobody',
@@ -270,7 +270,7 @@ export const mutants: readonly Mutant[] = [
     file: `${SYNC}/waiting/wait-set.ts`,
     from: '    if (notifies !== 0 && (notifies !== 1 || !isUsed)) this.relay()\n',
     to: '',
-    rung: tests('property-tests/test/condvar-hand-over.test.ts'),
+    rung: tests('packages/sync/test/condvar/condvar.test.ts'),
   },
   {
     name: 'the bell of a thread is inherited by its children',

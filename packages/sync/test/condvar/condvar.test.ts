@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { type Condvar, condvar, type Futex, futex, HeapRegion, type Mutex, mutex, struct } from '../../src/index.js'
 import { expectCode, expectRejection } from '../support/expect-code.js'
 import { attach, leftovers } from '../support/regions.js'
@@ -300,6 +300,22 @@ describe('Condvar.notifyOne and notifyAll', () => {
       await Promise.allSettled([soon(aborted)])
       expect(await agent.result).toBe(true)
     }
+    expectFree()
+  })
+
+  test('Condvar.notifyOne of which the only one that heard it is aborted wakes the others', async () => {
+    const { regions, own, other, third, waiters, expectFree } = setUp()
+    const controller = new AbortController()
+    const aborted = waitIn(other, { signal: controller.signal })
+    const waiting = waitIn(third)
+    await until(() => waiters() === 2)
+    own.changed.notifyOne()
+    // Others may sleep in other threads, and the notify has reached this one alone.
+    const wake = vi.spyOn(regions[1].waiter, 'wake')
+    controller.abort()
+    expect(wake).toHaveBeenCalled()
+    await expectRejection('ABORT_ERR', aborted)
+    expect(await soon(waiting)).toEqual({ isNotified: true, isHeld: true })
     expectFree()
   })
 

@@ -9,7 +9,7 @@ import {
   waitAny,
 } from '../../src/index.js'
 import { expectCode, expectRejection } from '../support/expect-code.js'
-import { attach, leftovers } from '../support/regions.js'
+import { attach, leftovers, rootWord } from '../support/regions.js'
 import { withoutSafetyNet } from '../support/safety-net.js'
 import { describeWait } from '../support/wait-contract.js'
 import { sleep, soon, stateOf, turns, until } from '../support/waiting.js'
@@ -210,6 +210,23 @@ describe('Semaphore.acquire', () => {
     await expectRejection('ABORT_ERR', aborted)
     for (const permit of permits) permit.release()
     for (const permit of await soon(Promise.all([first, last]))) permit.release()
+    expectFree()
+  })
+
+  test('Semaphore.acquire that is aborted when it has just been woken wakes somebody else', async () => {
+    const { regions, own, other, third, expectFree } = setUp()
+    const permits = [own.acquireSync(), own.acquireSync()]
+    const controller = new AbortController()
+    const aborted = other.acquire({ signal: controller.signal })
+    const waiting = third.acquire()
+    await until(() => own.describe().waiters.length === 2)
+    permits[0].release()
+    const before = rootWord(regions[0], layout, SEQUENCE)
+    controller.abort()
+    expect(rootWord(regions[0], layout, SEQUENCE)).toBe(before + 1)
+    await expectRejection('ABORT_ERR', aborted)
+    ;(await soon(waiting)).release()
+    permits[1].release()
     expectFree()
   })
 

@@ -113,6 +113,62 @@ export const barrierJoin = scenario({
     returned('one') === 1 && returned('other') === 1 ? undefined : 'a member went on too early',
 })
 
+/** Later phases end with however many members there are. */
+const single = barrier()
+
+export const barrierJoinAlone = scenario({
+  name: 'barrier-join-alone',
+  about: 'One member goes through three phases while another joins, and leaves again: in between, no phase ends.',
+  layout: single,
+  ...barrierNames('barrier', 0),
+  agents: {
+    walker: agent(single, {
+      prepare: (tools) => tools.attach().root.join(),
+      run(member) {
+        for (let phase = 0; phase < 3; phase++) member.waitSync()
+      },
+    }),
+    late: agent(single, {
+      prepare: (tools) => tools.attach().root,
+      run(root) {
+        const member = root.join()
+        const joinedAt = root.state.phase
+        const leftAt = root.state.phase
+        member.leave()
+        return leftAt - joinedAt
+      },
+    }),
+  },
+  check: ({ returned }) => (returned('late') === 0 ? undefined : 'a phase ended without a member'),
+})
+
+export const barrierJoinSlow = scenario({
+  name: 'barrier-join-slow',
+  about:
+    'While one joins, seven phases go by. Members note phases modulo eight: it has not arrived at the one that it finds, whatever it noted at first.',
+  layout: single,
+  ...barrierNames('barrier', 0),
+  agents: {
+    walker: agent(single, {
+      prepare: (tools) => tools.attach().root.join(),
+      run(member) {
+        for (let phase = 0; phase < 7; phase++) member.waitSync()
+        member.leave()
+      },
+    }),
+    slow: agent(single, {
+      prepare: (tools) => tools.attach(),
+      run({ root, peers }) {
+        const member = root.join()
+        const { hasArrived } = root.describe().members.find(({ peer }) => peer === peers.self) ?? {}
+        member.leave()
+        return hasArrived
+      },
+    }),
+  },
+  check: ({ returned }) => (returned('slow') === false ? undefined : 'whoever has just joined has arrived'),
+})
+
 export const barrierLeave = scenario({
   name: 'barrier-leave',
   about: 'Of two members, one leaves instead of arriving: the other goes on without it.',
