@@ -7,6 +7,9 @@ const MADV_DOFORK = 11
 const WNOHANG = 1
 const SIGKILL = 9
 
+const LOWEST_ADDRESS = 4096
+const USER_SPACE_END = 0x7fffffffe000
+
 const FAILED = 70
 const POLL_MS = 0.2
 
@@ -18,6 +21,8 @@ const exitAtOnce = c.func('void _exit(int code)')
 const prctl = c.func('int prctl(int option, ulong argument)')
 const getppid = c.func('int getppid()')
 const madvise = c.func('int madvise(uintptr_t address, size_t byteLength, int advice)')
+
+const heapEnd = kernelPagesStart()
 
 const sleeper = new Int32Array(new SharedArrayBuffer(4))
 
@@ -45,8 +50,8 @@ export class ForkedChild {
     if (!process.execArgv.includes('--single-threaded')) {
       throw new Error('Forking: this process has threads that the copy would miss. Start it with --single-threaded.')
     }
-    inheritHeap()
     const parent = process.pid
+    inheritHeap()
     const pid = fork()
     if (pid === -1) throw new Error(`Forking failed with error number ${koffi.errno()}`)
     if (pid !== 0) return new ForkedChild(pid)
@@ -100,12 +105,16 @@ export class ForkedChild {
   }
 }
 
-/** V8 asks the kernel to leave its heap out of copies (Node.js never runs on in one). Asks for the opposite. */
+/**
+ * V8 asks the kernel to leave its heap out of copies (Node.js never runs on in one). Asks for the opposite: in one call for
+ * all there is, right before the copy is made, since whatever is allocated in between is left out again.
+ */
 function inheritHeap(): void {
-  for (const line of readFileSync('/proc/self/maps', 'latin1').split('\n')) {
-    const [range, permissions, , , inode] = line.split(/\s+/)
-    if (permissions?.[3] !== 'p' || inode !== '0') continue
-    const [start, end] = range.split('-').map((text) => BigInt(`0x${text}`))
-    madvise(start, end - start, MADV_DOFORK)
-  }
+  madvise(LOWEST_ADDRESS, heapEnd - LOWEST_ADDRESS, MADV_DOFORK)
+}
+
+/** Above it stands only what the kernel has mapped for itself, at which the call would stop. At gaps it goes on. */
+function kernelPagesStart(): number {
+  const mapped = /^([0-9a-f]+)-.*\[vvar/m.exec(readFileSync('/proc/self/maps', 'latin1'))
+  return mapped === null ? USER_SPACE_END : Number.parseInt(mapped[1], 16)
 }

@@ -1,0 +1,183 @@
+import { type Ending, ForkedChild } from '../fork/forked-child.js'
+import { Random } from '../hostile/random.js'
+import type { Events } from './events.js'
+import { AT_WORK, type Field } from './field.js'
+import type { Ledger } from './ledger.js'
+
+/** From signal.h on Linux. */
+const SIGKILL = 9
+const SIGCONT = 18
+const SIGSTOP = 19
+
+const STOP_MAX_MS = 15
+const REST_MAX_MS = 8
+
+/** A child in its role. */
+interface Member {
+  readonly role: number
+  readonly incarnation: number
+  readonly child: ForkedChild
+  readonly startedMs: number
+  /** When something happens to it; unknown for one that is to be spared until it has attached. */
+  dueMs: number | undefined
+  isStopped: boolean
+  isDying: boolean
+}
+
+/** The children of a round: starts them, kills them, stops them, lets them go on. */
+export class Crew {
+  readonly #field: Field
+  readonly #name: string
+  readonly #seed: number
+  readonly #random: Random
+  readonly #events: Events
+  readonly #members = new Map<number, Member>()
+  readonly #incarnations: number[]
+  /** When a role may have its next child. */
+  readonly #restMs: number[]
+  kills = 0
+  stops = 0
+
+  constructor(field: Field, name: string, seed: number, events: Events) {
+    this.#field = field
+    this.#name = name
+    this.#seed = seed
+    this.#random = new Random(seed)
+    this.#events = events
+    this.#incarnations = new Array(field.roles).fill(0)
+    this.#restMs = new Array(field.roles).fill(0)
+  }
+
+  get restarts(): number {
+    return this.#incarnations.reduce((sum, count) => sum + count, 0) - this.#incarnations.filter(Boolean).length
+  }
+
+  incarnationOf(role: number): number {
+    return this.#incarnations[role]
+  }
+
+  isPresent(role: number): boolean {
+    return this.#members.get(role)?.isDying === false
+  }
+
+  get isAnybodyDying(): boolean {
+    return [...this.#members.values()].some(({ isDying }) => isDying)
+  }
+
+  hasAttached(role: number, ledger: Ledger): boolean {
+    return this.isPresent(role) && ledger.word(AT_WORK + role) === this.#incarnations[role]
+  }
+
+  /** Each role that has none gets a child, when it has rested. */
+  startMissing(isAtOnce: boolean, absent?: number): void {
+    for (let role = 0; role < this.#field.roles; role++) {
+      const isDue = isAtOnce || performance.now() >= this.#restMs[role]
+      if (!this.#members.has(role) && role !== absent && isDue) this.#start(role)
+    }
+  }
+
+  /** What is due happens. */
+  strike(ledger: Ledger): void {
+    const now = performance.now()
+    for (const member of this.#members.values()) {
+      if (member.isDying) continue
+      if (member.dueMs === undefined && ledger.word(AT_WORK + member.role) === member.incarnation) {
+        // Early moments are likelier than late ones.
+        const share = (this.#random.below(1000) / 1000) ** 2
+        member.dueMs = now + share * this.#field.pace.lifeMaxMs
+      }
+      if (member.dueMs !== undefined && now >= member.dueMs) this.#strikeOne(member, now)
+    }
+  }
+
+  /** Takes note of those who are gone. Nobody ends otherwise than killed by us. */
+  reap(): void {
+    for (const member of this.#members.values()) {
+      const ending = member.child.poll()
+      if (ending === undefined) continue
+      this.#members.delete(member.role)
+      this.#assertKilled(member, ending)
+      const isResting = this.#random.isOneIn(4)
+      this.#restMs[member.role] = performance.now() + (isResting ? this.#random.below(REST_MAX_MS) : 0)
+    }
+  }
+
+  kill(role: number): void {
+    const member = this.#members.get(role)
+    if (member === undefined || member.isDying) return
+    member.isDying = true
+    member.child.send(SIGKILL)
+    this.kills++
+    this.#note('killed', member)
+  }
+
+  killAll(): void {
+    for (const role of this.#members.keys()) this.kill(role)
+  }
+
+  continueAll(): void {
+    for (const member of this.#members.values()) if (member.isStopped && !member.isDying) this.#continue(member)
+  }
+
+  /** Without any note: for the end of a round that failed. */
+  endAll(): void {
+    for (const { child } of this.#members.values()) child.end()
+    this.#members.clear()
+  }
+
+  /** Who has not attached in all that time. */
+  lateMember(ledger: Ledger, limitMs: number): string | undefined {
+    const now = performance.now()
+    for (const { role, incarnation, startedMs, isStopped, child } of this.#members.values()) {
+      if (isStopped || now - startedMs < limitMs || ledger.word(AT_WORK + role) === incarnation) continue
+      return `role ${role} (process ${child.pid}) has not attached`
+    }
+    return undefined
+  }
+
+  #start(role: number): void {
+    const incarnation = ++this.#incarnations[role]
+    const seed = (this.#seed * 31 + role * 7 + incarnation * 101) | 0
+    const child = ForkedChild.start(() => {
+      this.#field.play(this.#name, { role, incarnation, seed: this.#seed, random: new Random(seed) })
+    })
+    const startedMs = performance.now()
+    const isKilledEarly = this.#random.isOneIn(4)
+    const dueMs = isKilledEarly
+      ? startedMs + (this.#random.below(1000) / 1000) * this.#field.pace.startMaxMs
+      : undefined
+    const member = { role, incarnation, child, startedMs, dueMs, isStopped: false, isDying: false }
+    this.#members.set(role, member)
+    this.#note('started', member)
+  }
+
+  #strikeOne(member: Member, now: number): void {
+    if (member.isStopped && this.#random.isOneIn(2)) {
+      this.#continue(member)
+      member.dueMs = now + this.#random.below(this.#field.pace.lifeMaxMs)
+    } else if (!member.isStopped && this.#random.isOneIn(5)) {
+      member.child.send(SIGSTOP)
+      member.isStopped = true
+      member.dueMs = now + this.#random.below(STOP_MAX_MS)
+      this.stops++
+      this.#note('stopped', member)
+    } else {
+      this.kill(member.role)
+    }
+  }
+
+  #continue(member: Member): void {
+    member.child.send(SIGCONT)
+    member.isStopped = false
+    this.#note('continued', member)
+  }
+
+  #assertKilled(member: Member, ending: Ending): void {
+    if ('signal' in ending && ending.signal === SIGKILL && member.isDying) return
+    throw new Error(`Role ${member.role} (process ${member.child.pid}) ended by itself: ${JSON.stringify(ending)}`)
+  }
+
+  #note(what: string, { role, incarnation, child }: Member): void {
+    this.#events.note(`${what.padEnd(10)} role ${role}, child ${incarnation}, process ${child.pid}`)
+  }
+}

@@ -1,0 +1,20 @@
+import type { Field } from './field.js'
+import { barrierField } from './fields/barrier.js'
+import { condvarField } from './fields/condvar.js'
+import { loopsField } from './fields/loops.js'
+import { mutexField } from './fields/mutex.js'
+import { ringsField } from './fields/rings.js'
+import { rwLockField } from './fields/rw-lock.js'
+import { segmentsField } from './fields/segments.js'
+import { semaphoreField } from './fields/semaphore.js'
+
+export const fields: readonly Field[] = [
+  ringsField,
+  mutexField,
+  rwLockField,
+  semaphoreField,
+  condvarField,
+  barrierField,
+  segmentsField,
+  loopsField,
+]

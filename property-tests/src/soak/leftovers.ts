@@ -1,0 +1,47 @@
+import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { Segment } from '@isthmus/shm-posix'
+
+const FIFO = /^isthmus-[0-9a-f]{16}\.(?:life|bell)$/
+const LOOK_AGAIN_MS = 60
+
+const sleeper = new Int32Array(new SharedArrayBuffer(4))
+
+/**
+ * After a round: removes what may be removed, and tells what is left of it in /dev/shm. Its segments; and FIFOs of which
+ * nobody has the lock, which the kernel is asked directly, twice: between making one and locking it a thread that lives
+ * has none.
+ */
+export function leftoversOf(prefix: string): string[] {
+  Segment.prune({ prefix })
+  const files = readdirSync('/dev/shm').filter((name) => `/${name}`.startsWith(prefix))
+  const suspects = unheldFifos()
+  if (suspects.size === 0) return files
+  Atomics.wait(sleeper, 0, 0, LOOK_AGAIN_MS)
+  Segment.prune({ prefix })
+  const again = unheldFifos()
+  return [...files, ...[...suspects].filter((suspect) => again.has(suspect))]
+}
+
+/** Whatever stands there, it goes: at the end of a round that failed. */
+export function removeAll(prefix: string): void {
+  Segment.prune({ prefix, force: true })
+  for (const name of readdirSync('/dev/shm')) {
+    if (`/${name}`.startsWith(prefix)) rmSync(`/dev/shm/${name}`, { force: true })
+  }
+}
+
+function unheldFifos(): Set<string> {
+  const held = lockedInodes()
+  const unheld = readdirSync('/dev/shm').filter((name) => {
+    if (!FIFO.test(name)) return false
+    const file = statSync(`/dev/shm/${name}`, { throwIfNoEntry: false })
+    return file !== undefined && !held.has(file.ino)
+  })
+  return new Set(unheld)
+}
+
+/** From lines such as `1: OFDLCK ADVISORY  WRITE -1 00:19:1234 0 0`. */
+function lockedInodes(): Set<number> {
+  const lines = readFileSync('/proc/locks', 'latin1').split('\n')
+  return new Set(lines.map((line) => Number(/ [0-9a-f]+:[0-9a-f]+:(\d+) /.exec(line)?.[1])))
+}

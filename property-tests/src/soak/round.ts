@@ -1,0 +1,179 @@
+import { writeSync } from 'node:fs'
+import { inspect } from 'node:util'
+import { Segment } from '@isthmus/shm-posix'
+import { ForkedChild } from '../fork/forked-child.js'
+import { Random } from '../hostile/random.js'
+import { Crew } from './crew.js'
+import { Events } from './events.js'
+import type { Field } from './field.js'
+import { type Ledger, LedgerFile } from './ledger.js'
+import { leftoversOf, removeAll } from './leftovers.js'
+import { NOTHING, type Tally } from './tally.js'
+
+/** Whoever has not got on for so long is stuck. */
+const STUCK_MS = 5_000
+const LOOK_MS = 0.3
+/** At least one calm in each round, and one after so many kills. */
+const KILLS_BETWEEN_CALMS = 20
+
+const sleeper = new Int32Array(new SharedArrayBuffer(4))
+
+/** What went wrong in a round, with what is needed to look into it. */
+export class RoundFailure extends Error {
+  readonly events: readonly string[]
+
+  constructor(what: string, events: readonly string[]) {
+    super(what)
+    this.events = events
+  }
+}
+
+/**
+ * One segment, from its creation to its removal: its children are killed and stopped at random, now and then there is a
+ * calm in which everybody has to get on, and at the end an auditor looks at what is left.
+ */
+export class Round {
+  readonly #field: Field
+  readonly #name: string
+  readonly #random: Random
+  readonly #events = new Events()
+  readonly #crew: Crew
+  readonly #killsMax: number
+  readonly #isOver: () => boolean
+  #file: LedgerFile | undefined
+  #slowestMs = 0
+
+  /** @param isOver asked now and then: whether to end early, in good order */
+  constructor(field: Field, name: string, seed: number, killsMax: number, isOver: () => boolean) {
+    this.#field = field
+    this.#name = name
+    this.#random = new Random(seed)
+    this.#crew = new Crew(field, name, seed, this.#events)
+    this.#killsMax = Math.min(field.killsPerRound, killsMax)
+    this.#isOver = isOver
+  }
+
+  /** @throws RoundFailure */
+  run(): Tally {
+    try {
+      this.#inChild('creating', () => this.#field.create(this.#name))
+      this.#file = new LedgerFile(this.#name, this.#field.ledgerByteOffset, this.#field.ledgerWords)
+      this.#disturb()
+      this.#endAll()
+      this.#inChild('auditing', () => this.#field.audit(this.#name))
+      const steps = this.#field.steps(this.#ledger)
+      Segment.unlink(this.#name)
+      const leftovers = leftoversOf(this.#name)
+      if (leftovers.length > 0) throw new Error(`Left in /dev/shm: ${leftovers.join(', ')}`)
+      const { kills, stops, restarts } = this.#crew
+      return { ...NOTHING, rounds: 1, kills, stops, restarts, steps, slowestMs: this.#slowestMs }
+    } catch (error) {
+      throw new RoundFailure(error instanceof Error ? `${error.stack}` : String(error), this.#events.last)
+    } finally {
+      this.#crew.endAll()
+      this.#file?.close()
+      removeAll(this.#name)
+    }
+  }
+
+  get #ledger(): Ledger {
+    if (this.#file === undefined) throw new Error('There is no segment yet')
+    return this.#file.read()
+  }
+
+  #disturb(): void {
+    let killsAtCalm = 0
+    const killsBetweenCalms = Math.min(KILLS_BETWEEN_CALMS, this.#killsMax / 2)
+    while (this.#crew.kills < this.#killsMax && !this.#isOver()) {
+      this.#crew.reap()
+      this.#crew.startMissing(false)
+      const ledger = this.#ledger
+      this.#assertNobodyIsLate(ledger)
+      this.#crew.strike(ledger)
+      if (this.#crew.kills - killsAtCalm >= killsBetweenCalms) {
+        this.#calm()
+        killsAtCalm = this.#crew.kills
+      }
+      Atomics.wait(sleeper, 0, 0, LOOK_MS)
+    }
+  }
+
+  /** Nobody is stopped, nobody is killed; and everybody has to get on, or all but one whom nobody succeeds. */
+  #calm(): void {
+    this.#crew.continueAll()
+    const startedMs = performance.now()
+    const isOneAbsent = this.#field.standsAbsence && this.#random.isOneIn(2)
+    const absent = isOneAbsent ? this.#random.below(this.#field.roles) : undefined
+    this.#events.note(absent === undefined ? 'calm' : `calm without role ${absent}`)
+    this.#gather()
+    const before = this.#ledger
+    if (absent !== undefined) this.#crew.kill(absent)
+    for (;;) {
+      this.#crew.reap()
+      this.#crew.startMissing(true, absent)
+      const now = this.#ledger
+      const { isPresent, incarnationOf } = this.#crew
+      const calm = { before, now, isPresent: isPresent.bind(this.#crew), incarnationOf: incarnationOf.bind(this.#crew) }
+      if (this.#field.hasRecovered(calm)) break
+      const forMs = performance.now() - startedMs
+      if (forMs > STUCK_MS) this.#failStuck(`not everybody has got on for ${forMs.toFixed(0)} ms`)
+      Atomics.wait(sleeper, 0, 0, LOOK_MS)
+    }
+    this.#slowestMs = Math.max(this.#slowestMs, performance.now() - startedMs)
+  }
+
+  /** Until each role has a child that has attached. */
+  #gather(): void {
+    for (;;) {
+      this.#crew.reap()
+      this.#crew.startMissing(true)
+      const ledger = this.#ledger
+      this.#assertNobodyIsLate(ledger)
+      let attached = 0
+      for (let role = 0; role < this.#field.roles; role++) if (this.#crew.hasAttached(role, ledger)) attached++
+      if (attached === this.#field.roles) return
+      Atomics.wait(sleeper, 0, 0, LOOK_MS)
+    }
+  }
+
+  #assertNobodyIsLate(ledger: Ledger): void {
+    const late = this.#crew.lateMember(ledger, STUCK_MS)
+    if (late !== undefined) this.#failStuck(late)
+  }
+
+  #endAll(): void {
+    this.#crew.killAll()
+    const startedMs = performance.now()
+    while (this.#crew.isAnybodyDying) {
+      this.#crew.reap()
+      if (performance.now() - startedMs > STUCK_MS) throw new Error('Killed processes do not end')
+      Atomics.wait(sleeper, 0, 0, LOOK_MS)
+    }
+  }
+
+  /** What attaches is done in a child: the forking process must have nothing that its copies would inherit. */
+  #inChild(what: string, body: () => void): void {
+    const child = ForkedChild.start(body)
+    this.#events.note(`${what}, process ${child.pid}`)
+    const ending = child.waitForEnd(2 * STUCK_MS)
+    if (ending === undefined) {
+      child.end()
+      throw new Error(`Stuck: ${what} takes longer than ${2 * STUCK_MS} ms`)
+    }
+    if (!('exitCode' in ending) || ending.exitCode !== 0) {
+      throw new Error(`${what} failed: ${JSON.stringify(ending)}; what it said stands above`)
+    }
+  }
+
+  #failStuck(what: string): never {
+    try {
+      this.#inChild('describing', () => {
+        const text = inspect(this.#field.describe(this.#name), { depth: 8, breakLength: 140 })
+        writeSync(2, `${this.#field.name}, described:\n${text}\n`)
+      })
+    } catch (error) {
+      throw new Error(`Stuck: ${what}; and nobody can describe it: ${error}`)
+    }
+    throw new Error(`Stuck: ${what}`)
+  }
+}

@@ -1,0 +1,67 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import type { RunnerLine, RunnerTask } from './runner-line.js'
+
+/** Longer than a round with everything that it may wait for. */
+const STOP_TIMEOUT_MS = 30_000
+/** Longer than any round takes, a failing one included. */
+const SILENCE_MS = 60_000
+
+/** A process of its own that plays rounds and tells of each. */
+export class Runner {
+  readonly #process: ChildProcess
+  #hasToldFailure = false
+  #isStopped = false
+  #hasHung = false
+  #watchdog: NodeJS.Timeout
+  /** When it has ended: undefined, or why that is a failure of which it has not told. */
+  readonly ended: Promise<string | undefined>
+
+  constructor(task: RunnerTask, onLine: (line: RunnerLine) => void) {
+    const file = fileURLToPath(new URL('./soak-field.js', import.meta.url))
+    // In a group of its own: Ctrl-C is for the command, which lets the round come to its end.
+    this.#process = spawn(process.execPath, ['--single-threaded', file, JSON.stringify(task)], {
+      detached: true,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    const { stdout } = this.#process
+    if (stdout === null) throw new Error('The runner has no output')
+    this.#watchdog = this.#killAfter(SILENCE_MS)
+    const lines = createInterface({ input: stdout })
+    lines.on('line', (text) => {
+      this.#watchdog.refresh()
+      const line = JSON.parse(text) as RunnerLine
+      if (line.kind === 'failure') this.#hasToldFailure = true
+      onLine(line)
+    })
+    this.ended = this.#waitForEnd(once(lines, 'close'))
+  }
+
+  stop(): void {
+    this.#isStopped = true
+    if (this.#process.exitCode !== null || this.#process.signalCode !== null) return
+    this.#process.kill('SIGTERM')
+    clearTimeout(this.#watchdog)
+    this.#watchdog = this.#killAfter(STOP_TIMEOUT_MS)
+  }
+
+  /** It hangs in a call of the library, where it neither hears a signal nor looks at its children. */
+  #killAfter(timeoutMs: number): NodeJS.Timeout {
+    return setTimeout(() => {
+      this.#hasHung = true
+      this.#process.kill('SIGKILL')
+    }, timeoutMs)
+  }
+
+  async #waitForEnd(allRead: Promise<unknown>): Promise<string | undefined> {
+    const [[exitCode, signal]] = await Promise.all([once(this.#process, 'exit'), allRead])
+    clearTimeout(this.#watchdog)
+    if (this.#hasHung) return 'The process of a runner said nothing any more, and was killed'
+    if (exitCode === 0 || this.#hasToldFailure) return undefined
+    // Stopped before it was ready to hear of it, it had not begun either.
+    if (this.#isStopped && signal === 'SIGTERM') return undefined
+    return `The process of a runner ended with ${signal ?? `exit code ${exitCode}`}`
+  }
+}

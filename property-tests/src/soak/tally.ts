@@ -1,0 +1,33 @@
+/** What is counted in a field. */
+export interface Tally {
+  readonly rounds: number
+  readonly kills: number
+  readonly stops: number
+  readonly restarts: number
+  /** Messages that were received, or steps of another kind. */
+  readonly steps: number
+  /** Rounds in which something was lost, stuck or leaked. */
+  readonly losses: number
+  /** How long it took at most, after kills, until everybody had got on. */
+  readonly slowestMs: number
+}
+
+export const NOTHING: Tally = { rounds: 0, kills: 0, stops: 0, restarts: 0, steps: 0, losses: 0, slowestMs: 0 }
+
+export type Tallies = Readonly<Record<string, Tally>>
+
+export function sum(left: Tally, right: Tally): Tally {
+  return {
+    rounds: left.rounds + right.rounds,
+    kills: left.kills + right.kills,
+    stops: left.stops + right.stops,
+    restarts: left.restarts + right.restarts,
+    steps: left.steps + right.steps,
+    losses: left.losses + right.losses,
+    slowestMs: Math.max(left.slowestMs, right.slowestMs),
+  }
+}
+
+export function totalOf(tallies: Tallies): Tally {
+  return Object.values(tallies).reduce(sum, NOTHING)
+}
