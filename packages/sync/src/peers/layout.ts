@@ -32,7 +32,8 @@
  * |-------|-------|--------------------------------------------------------------------------------------------------|
  * | FREE  | free  | nobody; everything of this generation was given back                                             |
  * | FREE  | taken | somebody is claiming the slot, or letting it go                                                  |
- * | LIVE  | taken | attached; or its holder died and a claimer took the hold, which is about to store DEAD           |
+ * | LIVE  | taken | attached; or its holder came and died while a claimer, which is about to store DEAD, took the    |
+ * |       |       | hold of what it had seen FREE or DEAD                                                            |
  * | LIVE  | free  | the holder died; nothing of it has been swept                                                    |
  * | DEAD  | taken | the holder of this generation is proven dead and is being swept                                  |
  * | DEAD  | free  | proven dead and not swept yet, or the sweeper died as well: the next claimer sweeps              |

@@ -48,8 +48,7 @@ export class PeerTable implements Peers {
    */
   claim(agent: PeerIdentity, sweep: Sweep): PeerId {
     for (let slot = 0; slot < MAX_PEERS; slot++) {
-      this.#markIfDead(slot)
-      if (!this.#liveness.tryHold(slot)) continue
+      if (this.#stateOf(slot) === LIVE || !this.#liveness.tryHold(slot)) continue
       const generation = this.#sweepHeldSlot(slot, sweep)
       const base = this.#wordOf(slot)
       this.#words[base + PID_WORD] = agent.pid
@@ -83,8 +82,8 @@ export class PeerTable implements Peers {
   sweepDead(sweep: Sweep): void {
     for (let slot = 0; slot < MAX_PEERS; slot++) {
       if (this.#self !== undefined && slot === slotOf(this.#self)) continue
-      const isFree = stateOfSlotWord(Atomics.load(this.#words, this.#wordOf(slot) + STATE_WORD)) === FREE
-      if (isFree || !this.#liveness.tryHold(slot)) continue
+      const state = this.#stateOf(slot)
+      if (state === FREE || state === LIVE || !this.#liveness.tryHold(slot)) continue
       const generation = this.#sweepHeldSlot(slot, sweep)
       Atomics.store(this.#words, this.#wordOf(slot) + STATE_WORD, slotWord(generation, FREE))
       this.#liveness.release(slot)
@@ -153,14 +152,17 @@ export class PeerTable implements Peers {
   }
 
   /**
-   * A slot that is LIVE, and of which nobody has the hold, had its holder die: a holder has the hold before it stores LIVE.
-   * To be told before anybody takes the hold: were it stopped right after, the dead one would look alive to all others.
+   * LIVE only of a living holder: where nobody has the hold, the holder died, since it has the hold before it stores LIVE.
+   * Whoever wants the hold has to see another state first. With the hold of a LIVE slot it would make the dead one look
+   * alive to all others, until it has stored DEAD, which may take long where it is stopped in between.
    */
-  #markIfDead(slot: number): void {
+  #stateOf(slot: number): number {
     const index = this.#wordOf(slot) + STATE_WORD
     const word = Atomics.load(this.#words, index)
-    if (stateOfSlotWord(word) !== LIVE || this.#liveness.isHeldByAnother(slot)) return
-    Atomics.compareExchange(this.#words, index, word, slotWord(generationOfSlotWord(word), DEAD))
+    const state = stateOfSlotWord(word)
+    if (state !== LIVE || this.#liveness.isHeldByAnother(slot)) return state
+    const found = Atomics.compareExchange(this.#words, index, word, slotWord(generationOfSlotWord(word), DEAD))
+    return found === word ? DEAD : stateOfSlotWord(found)
   }
 
   /** For the agent that has the hold: returns the generation that the slot has now, with nothing of it left anywhere. */

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { generationOf, MAX_PEERS, type PeerId, PeerTable, type Sweep, slotOf } from '../../src/index.js'
 import {
   DEAD,
@@ -76,6 +76,24 @@ describe('PeerTable.claim', () => {
     tables[77].release()
     expect(table().claim(agent, noSweep)).toBe(peerId(77, 2))
   })
+
+  test.each(['claim', 'sweepDead'] as const)(
+    'PeerTable.%s leaves a slot alone whose holder dies while it looks',
+    (call) => {
+      const { words, holds, table, state } = setUp()
+      const dying = table().claim(agent, noSweep)
+      const liveness = holds.liveness()
+      vi.spyOn(liveness, 'isHeldByAnother').mockImplementationOnce(() => {
+        holds.kill(0)
+        return true
+      })
+      const looking = new PeerTable(words, BYTE_OFFSET, liveness)
+      if (call === 'claim') expect(looking.claim(agent, noSweep)).toBe(peerId(1, 1))
+      else looking.sweepDead(noSweep)
+      // With its hold taken, the dead one would look alive to everybody else.
+      expect([state(0), holds.isHeld(0), table().isDead(dying)]).toEqual([LIVE, false, true])
+    },
+  )
 
   test('PeerTable.claim sweeps the dead holder of a slot before it takes its place', () => {
     const { table, holds, state, generation } = setUp()
