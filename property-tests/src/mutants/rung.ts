@@ -29,6 +29,7 @@ export function tests(file: string, title?: string): Rung {
 
 /** Processes that are killed at each of their steps. */
 export function killPoints(scenario: string): Rung {
-  const parameters = ['property-tests/dist/verify-kill.js', '--brief', '--only', `^${scenario}$`]
+  const program = 'property-tests/dist/verify-kill.js'
+  const parameters = ['--single-threaded', program, '--brief', '--only', `^${scenario}$`]
   return { name: `kill points ${scenario}`, parameters, finding: /FAILS/ }
 }

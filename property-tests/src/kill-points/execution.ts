@@ -1,0 +1,141 @@
+import { readFileSync, truncateSync } from 'node:fs'
+import type { Ending, ForkedChild } from '../fork/forked-child.js'
+import { startActor } from './actor.js'
+import { type Board, nap, sharedNowMs } from './board.js'
+import type { KillPoint } from './effects.js'
+import type { NativeHook } from './hooks.js'
+import type { Task } from './lane.js'
+import type { Part } from './parts.js'
+
+const SIGKILL = 9
+/** A run takes a few milliseconds, and has nothing to wait for that takes so long. */
+const PATIENCE_MS = 15_000
+
+export interface Outcome {
+  /** What the victim did, where it was not killed on the way. */
+  readonly effects: readonly string[] | undefined
+  /** What it was killed at. */
+  readonly diedAt: string
+  failure: string | undefined
+  readonly recoveredInMs: number
+}
+
+/** One life and one death: starts the processes, tells the one of the other's end, and hears what they have found. */
+export class Execution {
+  readonly #scenario: string
+  readonly #name: string
+  readonly #board: Board
+  readonly #native: NativeHook
+  readonly #errorsPath: string
+  readonly #killPoint: KillPoint | undefined
+  readonly #isSweptFirst: boolean
+  #victim: ForkedChild | undefined
+  #failure: string | undefined
+
+  /** @param errorsPath where the processes' standard error goes */
+  constructor(
+    { scenario, killPoint, isSweptFirst = false }: Task,
+    name: string,
+    shared: { board: Board; native: NativeHook; errorsPath: string },
+  ) {
+    this.#scenario = scenario
+    this.#name = name
+    this.#killPoint = killPoint
+    this.#isSweptFirst = isSweptFirst
+    this.#board = shared.board
+    this.#native = shared.native
+    this.#errorsPath = shared.errorsPath
+  }
+
+  run(): Outcome {
+    const board = this.#board
+    board.clear()
+    const survivor = this.#start('survivor')
+    try {
+      this.#watch(survivor)
+    } finally {
+      survivor.end()
+      this.#victim?.end()
+    }
+    const failure = this.#failure ?? this.#told()
+    const isThrough = board.read('victimThrough') > 0
+    return {
+      effects: isThrough ? board.lines('effects') : undefined,
+      diedAt: board.text('diedAtEffect'),
+      failure,
+      recoveredInMs: board.recoveredInMs,
+    }
+  }
+
+  /** Until the survivor has ended. */
+  #watch(survivor: ForkedChild): void {
+    const board = this.#board
+    const deadline = performance.now() + PATIENCE_MS
+    for (;;) {
+      if (board.read('burialsWanted') > board.read('burialsDone')) this.#bury()
+      if (board.read('victimWanted') > 0) this.#victim ??= this.#start('victim')
+      this.#noteDeath()
+      const ending = survivor.poll()
+      if (ending !== undefined) {
+        if (!('exitCode' in ending) || ending.exitCode !== 0)
+          this.#failure ??= this.#told() ?? `The survivor ended: ${told(ending)}`
+        return
+      }
+      if (performance.now() > deadline) {
+        this.#failure = `Hangs: neither the survivor nor an error in ${PATIENCE_MS} ms (the victim is ${this.#isVictimDead ? 'dead' : 'alive'})`
+        return
+      }
+      nap()
+    }
+  }
+
+  get #isVictimDead(): boolean {
+    return this.#board.read('victimDead') > 0
+  }
+
+  #noteDeath(): void {
+    if (this.#isVictimDead) return
+    const ending = this.#victim?.poll()
+    if (ending === undefined) return
+    this.#board.diedAtMs = sharedNowMs()
+    if (!isKilled(ending)) this.#failure ??= `The victim ended: ${told(ending)}`
+    this.#board.raise('victimDead')
+    // It may have died before it was prepared.
+    this.#board.raise('victimPrepared')
+  }
+
+  #bury(): void {
+    const predecessor = this.#start('predecessor')
+    const ending = predecessor.waitForEnd(PATIENCE_MS) ?? predecessor.end()
+    if (!isKilled(ending)) this.#failure ??= `The predecessor ended: ${told(ending)}`
+    this.#board.raise('burialsDone')
+  }
+
+  #start(part: Part): ForkedChild {
+    const casting = { part, scenario: this.#scenario, name: this.#name, isSweptFirst: this.#isSweptFirst }
+    const killPoint = part === 'victim' ? this.#killPoint : undefined
+    return startActor(killPoint === undefined ? casting : { ...casting, killPoint }, this.#board, this.#native)
+  }
+
+  /** What the processes have told; whatever stands on their standard error is a failure as well. */
+  #told(): string | undefined {
+    const board = this.#board
+    const printed = readFileSync(this.#errorsPath, 'utf8')
+    if (printed !== '') truncateSync(this.#errorsPath)
+    const texts = [
+      ['The victim: ', board.text('victimFailure')],
+      ['', board.text('survivorFailure')],
+      ['Printed: ', printed],
+    ]
+    const found = texts.filter(([, text]) => text !== '').map((parts) => parts.join(''))
+    return found.length === 0 ? undefined : found.join('\n')
+  }
+}
+
+function isKilled(ending: Ending): boolean {
+  return 'signal' in ending && ending.signal === SIGKILL
+}
+
+function told(ending: Ending): string {
+  return 'signal' in ending ? `signal ${ending.signal}` : `exit code ${ending.exitCode}`
+}

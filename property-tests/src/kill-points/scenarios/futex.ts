@@ -1,0 +1,97 @@
+import { type Attached, futex, struct, words } from '@isthmus/sync'
+import { expect } from '../expectations.js'
+import { type Scenario, scenario } from '../scenario.js'
+import type { Survivor } from '../survivor.js'
+import type { Victim } from '../victim.js'
+
+const layout = struct({ word: futex(), told: words(4) })
+type Root = Attached<typeof layout>
+
+const GIVES_UP_MS = 200
+
+interface Seen {
+  isChanged: boolean
+}
+
+const nothingSeen = (): Seen => ({ isChanged: false })
+
+/** Who waited has seen the change, if there was one; who waits next hears of the next one. */
+async function check(survivor: Survivor<Root>, seen: Seen): Promise<void> {
+  const { word } = survivor.root
+  if (word.value === 1) expect(seen.isChanged, 'The value has changed, and who waited did not see it')
+  const newcomer = survivor.newcomer().root.word
+  const waiting = newcomer.waitWhile(word.value, { timeoutMs: 500 })
+  word.value = 2
+  word.wakeAll()
+  expect(await waiting, 'A change does not reach the next waiter')
+}
+
+function changeWhenAwaited(victim: Victim<Root>): () => void {
+  const { word, told } = victim.root
+  // What has two waiters has one.
+  victim.beginsWhen(() => told[1] === 1)
+  return () => {
+    word.value = 1
+    word.wakeAll()
+  }
+}
+
+export const futexScenarios: Scenario<unknown>[] = [
+  scenario({
+    name: 'futex: changes and wakes one who blocks',
+    isSurvivorAwaiting: true,
+    layout,
+    prepare: nothingSeen,
+    meanwhile({ root: { word, told } }, seen) {
+      told[1] = 1
+      seen.isChanged = word.waitWhileSync(0, { timeoutMs: GIVES_UP_MS })
+    },
+    victim: changeWhenAwaited,
+    check,
+  }),
+  scenario({
+    name: 'futex: changes and wakes one who awaits',
+    isSurvivorAwaiting: true,
+    layout,
+    prepare: nothingSeen,
+    async meanwhile({ root: { word, told } }, seen) {
+      setTimeout(() => {
+        told[1] = 1
+      }, 2)
+      seen.isChanged = await word.waitWhile(0, { timeoutMs: GIVES_UP_MS })
+    },
+    victim: changeWhenAwaited,
+    check,
+  }),
+  scenario({
+    name: 'futex: blocks',
+    isSurvivorAwaiting: true,
+    layout,
+    meanwhile({ root: { word } }) {
+      setTimeout(() => {
+        word.value = 1
+        word.wakeOne()
+      }, 2)
+      return new Promise((resolve) => setTimeout(resolve, 3))
+    },
+    victim: ({ root }) => {
+      return () => root.word.waitWhileSync(0)
+    },
+    check: (survivor) => check(survivor, { isChanged: true }),
+  }),
+  scenario({
+    name: 'futex: awaits',
+    isSurvivorAwaiting: true,
+    isVictimAwaiting: true,
+    layout,
+    async meanwhile({ root: { word } }) {
+      await new Promise((resolve) => setTimeout(resolve, 4))
+      word.value = 1
+      word.wakeOne()
+    },
+    victim: ({ root }) => {
+      return () => root.word.waitWhile(0)
+    },
+    check: (survivor) => check(survivor, { isChanged: true }),
+  }),
+]

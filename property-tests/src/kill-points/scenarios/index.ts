@@ -1,0 +1,30 @@
+import type { Scenario } from '../scenario.js'
+import { barrierScenarios } from './barrier.js'
+import { condvarScenarios } from './condvar.js'
+import { futexScenarios } from './futex.js'
+import { mutexScenarios } from './mutex.js'
+import { ringConsumerScenarios } from './ring-consumer.js'
+import { ringProducerScenarios } from './ring-producer.js'
+import { rwLockScenarios } from './rw-lock.js'
+import { segmentScenarios } from './segment.js'
+import { segmentFileScenarios } from './segment-file.js'
+import { semaphoreScenarios } from './semaphore.js'
+
+export const killScenarios: readonly Scenario<unknown>[] = [
+  ...segmentScenarios,
+  ...segmentFileScenarios,
+  ...ringProducerScenarios,
+  ...ringConsumerScenarios,
+  ...mutexScenarios,
+  ...condvarScenarios,
+  ...semaphoreScenarios,
+  ...rwLockScenarios,
+  ...barrierScenarios,
+  ...futexScenarios,
+]
+
+export function scenarioNamed(name: string): Scenario<unknown> {
+  const found = killScenarios.find((definition) => definition.name === name)
+  if (found === undefined) throw new Error(`There is no scenario ${name}`)
+  return found
+}

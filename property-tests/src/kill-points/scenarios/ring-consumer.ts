@@ -1,0 +1,273 @@
+import type { Consumer, Producer } from '@isthmus/ring'
+import { type Attached, PeerDiedError } from '@isthmus/sync'
+import { expect, expectEqual } from '../expectations.js'
+import { type Scenario, scenario } from '../scenario.js'
+import type { Survivor } from '../survivor.js'
+import type { Victim } from '../victim.js'
+import { LARGE_BYTES, messageOf, Received, ringLayout, SMALL_BYTES } from './messages.js'
+
+/** The survivor sends, the victim receives. */
+
+type Root = Attached<typeof ringLayout>
+
+interface Sending {
+  readonly producer: Producer
+  /** How many were sent. */
+  sent: number
+  /** How often it was told that the consumer died. */
+  deathsTold: number
+}
+
+const SMALL_COUNT = 6
+
+function prepare({ root }: Survivor<Root>): Sending {
+  return { producer: root.ring.producer(), sent: 0, deathsTold: 0 }
+}
+
+function prepareFilled(survivor: Survivor<Root>): Sending {
+  const sending = prepare(survivor)
+  for (let count = 0; count < SMALL_COUNT; count++) sendSmall(sending, 0)
+  return sending
+}
+
+function sendSmall(sending: Sending, timeoutMs: number): boolean {
+  return send(sending, SMALL_BYTES, timeoutMs)
+}
+
+function send(sending: Sending, byteLength: number, timeoutMs: number): boolean {
+  try {
+    const isSent = sending.producer.sendSync(messageOf(sending.sent, byteLength), { timeoutMs })
+    if (isSent) sending.sent++
+    return isSent
+  } catch (error) {
+    if (!(error instanceof PeerDiedError)) throw error
+    sending.deathsTold++
+    return false
+  }
+}
+
+/** Nothing is lost, nothing that was acknowledged comes again, and a producer that finds the ring full is told once. */
+function check(survivor: Survivor<Root>, sending: Sending): void {
+  const { root } = survivor
+  const { state } = root.ring.describe().consumer
+  while (sendSmall(sending, 2));
+  while (sendSmall(sending, 2));
+  const isDeath = state === 'held' || state === 'died'
+  expectEqual(sending.deathsTold, isDeath ? 1 : 0, `How often the producer is told of a consumer that is ${state}`)
+  const consumer = survivor.newcomer().root.ring.consumer()
+  const received = new Received().takeSync(consumer, 0)
+  const [receivedCount, acknowledgedCount, largeCount] = root.told
+  const first = received.numbers[0] ?? sending.sent
+  // A large message whose beginning the victim has taken is reported instead.
+  const lost = received.incomplete
+  expect(lost <= largeCount, `${lost} messages broke off`)
+  received.expectNumbers(first, sending.sent, 'What the next consumer gets')
+  expect(first <= receivedCount + lost, `${receivedCount} messages were received, and the next one gets ${first} first`)
+  expect(first >= acknowledgedCount, `Message ${first} was acknowledged, and came again`)
+  expect(sendSmall(sending, 500), 'The next consumer makes no space')
+  received.takeSync(consumer, 0).expectNumbers(first, sending.sent, 'With a message for the next consumer')
+  expectEqual(received.end, 'nothing', 'The end of a producer that lives')
+}
+
+function consume(victim: Victim<Root>): { consumer: Consumer; told: Int32Array } {
+  return { consumer: victim.root.ring.consumer(), told: victim.root.told }
+}
+
+/** Says that a large one may be lost with this consumer. */
+function expectLarge({ root }: Victim<Root>): void {
+  root.told[2] = 1
+}
+
+export const ringConsumerScenarios: Scenario<unknown>[] = [
+  scenario({
+    name: 'ring consumer: takes the role',
+    layout: ringLayout,
+    prepare: prepareFilled,
+    victim: ({ root }) => {
+      return () => root.ring.consumer()
+    },
+    check,
+    checkSwept: check,
+  }),
+  scenario({
+    name: 'ring consumer: receives',
+    layout: ringLayout,
+    prepare: prepareFilled,
+    victim(victim) {
+      const { consumer, told } = consume(victim)
+      return () => {
+        while (consumer.tryReceive() !== undefined) told[0]++
+      }
+    },
+    check,
+    checkSwept: check,
+  }),
+  scenario({
+    name: 'ring consumer: drains',
+    layout: ringLayout,
+    prepare: prepareFilled,
+    victim(victim) {
+      const { consumer, told } = consume(victim)
+      // Within the callback a message has been received: it is over before space is returned.
+      return () => {
+        consumer.drain(() => told[0]++, 4)
+        consumer.drain(() => told[0]++)
+      }
+    },
+    check,
+    checkSwept: check,
+  }),
+  scenario({
+    name: 'ring consumer: acknowledges',
+    layout: ringLayout,
+    prepare: prepareFilled,
+    victim(victim) {
+      const { consumer, told } = consume(victim)
+      consumer.tryReceive()
+      told[0]++
+      return () => {
+        consumer.acknowledge()
+        told[1] = 1
+      }
+    },
+    check,
+    checkSwept: check,
+  }),
+  scenario({
+    name: 'ring consumer: closes',
+    layout: ringLayout,
+    prepare: prepareFilled,
+    victim(victim) {
+      const { consumer, told } = consume(victim)
+      for (; told[0] < 2; told[0]++) consumer.tryReceive()
+      return () => {
+        consumer.close()
+        told[1] = 2
+      }
+    },
+    check,
+    checkSwept: check,
+  }),
+  scenario({
+    name: 'ring consumer: blocks until a message comes',
+    layout: ringLayout,
+    prepare,
+    meanwhile({ root, untilVictim }, sending) {
+      untilVictim(() => root.ring.describe().consumer.isWaiting)
+      sendSmall(sending, 0)
+    },
+    victim(victim) {
+      const { consumer, told } = consume(victim)
+      return () => {
+        consumer.receiveSync()
+        told[0]++
+      }
+    },
+    check,
+  }),
+  scenario({
+    name: 'ring consumer: awaits a message',
+    isVictimAwaiting: true,
+    layout: ringLayout,
+    prepare,
+    meanwhile({ root, untilVictim }, sending) {
+      untilVictim(() => root.ring.describe().consumer.isWaiting)
+      sendSmall(sending, 0)
+    },
+    victim(victim) {
+      const { consumer, told } = consume(victim)
+      return async () => {
+        await consumer.receive()
+        told[0]++
+      }
+    },
+    check,
+  }),
+  scenario({
+    name: 'ring consumer: receives a large message of a blocked producer',
+    layout: ringLayout,
+    prepare,
+    // Whether it is sent, or broken off by the death that is told.
+    meanwhile: (_, sending) => send(sending, LARGE_BYTES, 3_000),
+    isMeanwhileWaiting: true,
+    victim(victim) {
+      const { consumer, told } = consume(victim)
+      expectLarge(victim)
+      return () => {
+        consumer.receiveSync()
+        told[0]++
+      }
+    },
+    check,
+  }),
+  scenario({
+    name: 'ring consumer: receives a large message of a blocked producer in chunks',
+    layout: ringLayout,
+    prepare,
+    meanwhile: (_, sending) => send(sending, LARGE_BYTES, 3_000),
+    isMeanwhileWaiting: true,
+    victim(victim) {
+      const { consumer, told } = consume(victim)
+      expectLarge(victim)
+      return () => {
+        while (consumer.receiveChunkSync()?.isLast === false);
+        told[0]++
+      }
+    },
+    check,
+  }),
+  scenario({
+    name: 'ring consumer: makes space for an awaiting producer',
+    layout: ringLayout,
+    prepare: prepareFilled,
+    async meanwhile(_, sending) {
+      try {
+        for (let count = 0; count < 3; count++) {
+          if (await sending.producer.send(messageOf(sending.sent, 100), { timeoutMs: 3_000 })) sending.sent++
+        }
+      } catch (error) {
+        if (!(error instanceof PeerDiedError)) throw error
+        sending.deathsTold++
+      }
+    },
+    isMeanwhileWaiting: true,
+    isSurvivorAwaiting: true,
+    victim(victim) {
+      const { consumer, told } = consume(victim)
+      victim.beginsWhen(() => victim.root.ring.describe().producer.isWaiting)
+      return () => {
+        while (told[0] < SMALL_COUNT + 3) {
+          consumer.receiveSync()
+          told[0]++
+        }
+        consumer.acknowledge()
+        told[1] = told[0]
+      }
+    },
+    check,
+  }),
+  scenario({
+    name: 'ring consumer: takes over from a dead one',
+    layout: ringLayout,
+    prepare(survivor) {
+      const sending = prepareFilled(survivor)
+      survivor.bury()
+      return sending
+    },
+    predecessor(victim) {
+      const { consumer, told } = consume(victim)
+      return () => {
+        for (; told[0] < 3; told[0]++) consumer.tryReceive()
+      }
+    },
+    victim(victim) {
+      return () => {
+        const { consumer, told } = consume(victim)
+        const again = consumer.tryReceive()
+        told[0] = (again?.[0] ?? 0) + 1
+      }
+    },
+    check,
+    checkSwept: check,
+  }),
+]

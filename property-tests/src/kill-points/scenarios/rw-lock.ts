@@ -1,0 +1,217 @@
+import { type Attached, rwLock, struct, words } from '@isthmus/sync'
+import { expect, expectEqual } from '../expectations.js'
+import { type Scenario, scenario } from '../scenario.js'
+import type { Survivor } from '../survivor.js'
+import type { Victim } from '../victim.js'
+
+const layout = struct({ shared: rwLock(), told: words(4) })
+type Root = Attached<typeof layout>
+
+const READS = 1
+const WRITES = 2
+const HAS_NOTHING = 3
+
+interface Turn {
+  hadIt: boolean
+}
+
+/** A dead reader is gone, a dead writer is told of; after that everybody can read and write. */
+function check(survivor: Survivor<Root>): void {
+  const { shared, told } = survivor.root
+  const { writers, readers } = shared.describe()
+  const isWritten = writers.owner !== undefined
+  if (told[0] === READS) expectEqual(readers.length, 1, 'Readers, while the victim reads')
+  if (told[0] === WRITES) expect(isWritten, 'The victim writes, and the lock does not say so')
+  if (told[0] === HAS_NOTHING) expect(!isWritten && readers.length === 0, 'The victim has given the lock back')
+  takeAndRepair(survivor, isWritten || writers.isInconsistent)
+}
+
+/** Nothing is in the name of the dead, and what a writer had says that it died. */
+function checkSwept(survivor: Survivor<Root>): void {
+  const { shared, told } = survivor.root
+  const { writers, readers, waitingReaders } = shared.describe()
+  const left = [writers.owner, writers.waiters, readers, waitingReaders]
+  expectEqual(left, [undefined, [], [], []], 'Writer, waiters and readers after a sweep')
+  if (told[0] === WRITES) expect(writers.isInconsistent, 'The victim wrote, and the sweep does not tell')
+  takeAndRepair(survivor, writers.isInconsistent)
+}
+
+function takeAndRepair(survivor: Survivor<Root>, isDeathToTell: boolean): void {
+  const { shared } = survivor.root
+  const reading = shared.readLockSync({ timeoutMs: 500 })
+  expect(reading !== undefined, 'Nobody can read')
+  expectEqual(reading.ownerDied, isDeathToTell, 'ownerDied of a reader')
+  reading.unlock()
+  const writing = shared.writeLockSync({ timeoutMs: 500 })
+  expect(writing !== undefined, 'Nobody can write')
+  expectEqual(writing.ownerDied, isDeathToTell, 'ownerDied of a writer')
+  writing.markConsistent()
+  writing.unlock()
+  const newcomer = survivor.newcomer().root.shared
+  const next = newcomer.writeLockSync({ timeoutMs: 500 })
+  expect(next !== undefined && !next.ownerDied, 'A newcomer cannot write, or is told of an old death')
+  next.unlock()
+  const { writers, readers, waitingReaders } = shared.describe()
+  expectEqual([writers.waiters, readers, waitingReaders], [[], [], []], 'Who has the lock or waits in the end')
+}
+
+function read(victim: Victim<Root>): void {
+  const { shared, told } = victim.root
+  const guard = shared.readLockSync()
+  victim.has(READS, told)
+  guard.unlock()
+  told[0] = HAS_NOTHING
+}
+
+function write(victim: Victim<Root>): void {
+  const { shared, told } = victim.root
+  const guard = shared.writeLockSync()
+  victim.has(WRITES, told)
+  guard.unlock()
+  told[0] = HAS_NOTHING
+}
+
+async function writeByPromise(victim: Victim<Root>): Promise<void> {
+  const { shared, told } = victim.root
+  const guard = await shared.writeLock()
+  victim.has(WRITES, told)
+  guard.unlock()
+  told[0] = HAS_NOTHING
+}
+
+/** A writer that waits for readers has the mutex, and sleeps elsewhere. */
+function isAwaited({ shared }: Root): boolean {
+  const { writers, waitingReaders } = shared.describe()
+  return writers.waiters.length > 0 || waitingReaders.length > 0
+}
+
+function isWriterThere({ shared }: Root): boolean {
+  return shared.describe().writers.owner !== undefined
+}
+
+function readUntilWriterComes(victim: Victim<Root>): () => void {
+  const guard = victim.root.shared.readLockSync()
+  victim.beginsWhen(() => isWriterThere(victim.root))
+  return () => {
+    guard.unlock()
+    victim.root.told[0] = HAS_NOTHING
+  }
+}
+
+function writeUntilAwaited(victim: Victim<Root>): () => void {
+  const guard = victim.root.shared.writeLockSync()
+  victim.beginsWhen(() => isAwaited(victim.root))
+  return () => {
+    guard.unlock()
+    victim.root.told[0] = HAS_NOTHING
+  }
+}
+
+function checkTurn(survivor: Survivor<Root>, turn: Turn): void {
+  expect(turn.hadIt, 'Who waited did not get the lock')
+  takeAndRepair(survivor, survivor.root.shared.describe().writers.isInconsistent)
+}
+
+const newTurn = (): Turn => ({ hadIt: false })
+
+export const rwLockScenarios: Scenario<unknown>[] = [
+  scenario({ name: 'rw-lock: reads', layout, victim: (victim) => () => read(victim), check, checkSwept }),
+  scenario({ name: 'rw-lock: writes', layout, victim: (victim) => () => write(victim), check, checkSwept }),
+  scenario({
+    name: 'rw-lock: writes by promise',
+    layout,
+    isVictimAwaiting: true,
+    victim: (victim) => () => writeByPromise(victim),
+    check,
+  }),
+  scenario({
+    name: 'rw-lock: blocks to read',
+    layout,
+    prepare: ({ root }) => root.shared.writeLockSync(),
+    meanwhile({ root, untilVictim }, guard) {
+      untilVictim(() => isAwaited(root))
+      guard.unlock()
+    },
+    victim: (victim) => () => read(victim),
+    check,
+    checkSwept,
+  }),
+  scenario({
+    name: 'rw-lock: blocks to write',
+    layout,
+    prepare: ({ root }) => root.shared.readLockSync(),
+    meanwhile({ root, untilVictim }, guard) {
+      untilVictim(() => isWriterThere(root))
+      guard.unlock()
+    },
+    victim: (victim) => () => write(victim),
+    check,
+    checkSwept,
+  }),
+  scenario({
+    name: 'rw-lock: awaits to write',
+    isVictimAwaiting: true,
+    layout,
+    prepare: ({ root }) => root.shared.readLockSync(),
+    meanwhile({ root, untilVictim }, guard) {
+      untilVictim(() => isWriterThere(root))
+      guard.unlock()
+    },
+    victim: (victim) => () => writeByPromise(victim),
+    check,
+  }),
+  scenario({
+    name: 'rw-lock: unlocks after reading for a writer who blocks',
+    layout,
+    prepare: newTurn,
+    meanwhile({ root }, turn) {
+      const guard = root.shared.writeLockSync({ timeoutMs: 3_000 })
+      turn.hadIt = guard !== undefined
+      guard?.unlock()
+    },
+    isMeanwhileWaiting: true,
+    victim: readUntilWriterComes,
+    check: checkTurn,
+  }),
+  scenario({
+    name: 'rw-lock: unlocks after reading for a writer who awaits',
+    layout,
+    prepare: newTurn,
+    async meanwhile({ root }, turn) {
+      const guard = await root.shared.writeLock({ timeoutMs: 3_000 })
+      turn.hadIt = guard !== undefined
+      guard?.unlock()
+    },
+    isMeanwhileWaiting: true,
+    isSurvivorAwaiting: true,
+    victim: readUntilWriterComes,
+    check: checkTurn,
+  }),
+  scenario({
+    name: 'rw-lock: unlocks after writing for a reader who blocks',
+    layout,
+    prepare: newTurn,
+    meanwhile({ root }, turn) {
+      const guard = root.shared.readLockSync({ timeoutMs: 3_000 })
+      turn.hadIt = guard !== undefined
+      guard?.unlock()
+    },
+    isMeanwhileWaiting: true,
+    victim: writeUntilAwaited,
+    check: checkTurn,
+  }),
+  scenario({
+    name: 'rw-lock: unlocks after writing for a reader who awaits',
+    layout,
+    prepare: newTurn,
+    async meanwhile({ root }, turn) {
+      const guard = await root.shared.readLock({ timeoutMs: 3_000 })
+      turn.hadIt = guard !== undefined
+      guard?.unlock()
+    },
+    isMeanwhileWaiting: true,
+    isSurvivorAwaiting: true,
+    victim: writeUntilAwaited,
+    check: checkTurn,
+  }),
+]

@@ -1,0 +1,86 @@
+import { Segment } from '@isthmus/shm-posix'
+import type { Layout, PeerDescription } from '@isthmus/sync'
+import { type Board, nap } from './board.js'
+import type { Scenario } from './scenario.js'
+
+const PATIENCE_MS = 3_000
+
+/** What a scenario finds in the process that lives on. */
+export class Survivor<T> {
+  /** Of the segment. */
+  readonly name: string
+  readonly #layout: Layout<T>
+  readonly #board: Board
+  readonly #segments: Segment<T>[] = []
+
+  constructor(name: string, definition: Scenario<T>, board: Board) {
+    this.name = name
+    this.#layout = definition.layout
+    this.#board = board
+    if (definition.isWithoutSegment !== true) this.#segments.push(Segment.create(name, definition.layout))
+  }
+
+  /** Its first attachment. */
+  get segment(): Segment<T> {
+    const [first] = this.#segments
+    if (first === undefined) throw new Error('This survivor has no segment')
+    return first
+  }
+
+  get root(): T {
+    return this.segment.root
+  }
+
+  /** How many others died. */
+  get deaths(): number {
+    return this.#board.read('burialsDone') + this.#board.read('victimDead')
+  }
+
+  /** Attaches once more: a newcomer, who sweeps the slot that it is given. */
+  newcomer(): Segment<T> {
+    const segment = Segment.open(this.name, this.#layout)
+    this.#segments.push(segment)
+    return segment
+  }
+
+  /** The peers that are not attachments of this process. */
+  strangers(): PeerDescription[] {
+    return this.segment.peers.list().filter(({ pid }) => pid !== process.pid)
+  }
+
+  /** Has somebody live and die, without anybody noticing. */
+  bury(): void {
+    this.#board.raise('burialsWanted')
+    this.#board.await('burialsDone', this.#board.read('burialsWanted'), PATIENCE_MS)
+  }
+
+  /** Blocks until it is true, or until the victim is dead. Returns whether it is true. */
+  readonly untilVictim = (isTrue: () => boolean): boolean => {
+    const deadline = performance.now() + PATIENCE_MS
+    for (;;) {
+      if (isTrue()) return true
+      if (!this.#isVictimAlive()) return isTrue()
+      if (performance.now() > deadline) throw new Error('What the survivor waits for came neither true nor to an end')
+      nap()
+    }
+  }
+
+  /** The same without blocking. */
+  readonly untilVictimAwaiting = async (isTrue: () => boolean): Promise<boolean> => {
+    const deadline = performance.now() + PATIENCE_MS
+    for (;;) {
+      if (isTrue()) return true
+      if (!this.#isVictimAlive()) return isTrue()
+      if (performance.now() > deadline) throw new Error('What the survivor waits for came neither true nor to an end')
+      await new Promise((resolve) => setTimeout(resolve, 1))
+    }
+  }
+
+  #isVictimAlive(): boolean {
+    return this.#board.read('victimDead') === 0
+  }
+
+  close(): void {
+    for (const segment of this.#segments) if (!segment.isClosed) segment.close()
+  }
+}

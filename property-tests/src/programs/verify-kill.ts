@@ -1,0 +1,124 @@
+import { writeFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import type { KillPoint } from '../kill-points/effects.js'
+import { hookNativeCalls } from '../kill-points/hooks.js'
+import { killScenarios } from '../kill-points/scenarios/index.js'
+import type { Failure, Verdict } from '../kill-points/verdict.js'
+import { needsNewNode, Verification } from '../kill-points/verification.js'
+
+/** Kills a process at each effect of each operation, and reports what the others made of it. See ../kill-points/README.md. */
+
+const { values: options } = parseArgs({
+  options: {
+    brief: { type: 'boolean', default: false },
+    only: { type: 'string', default: '' },
+    seed: { type: 'string', default: '1' },
+    at: { type: 'string' },
+    children: { type: 'string', default: '2' },
+    effects: { type: 'boolean', default: false },
+    json: { type: 'string' },
+  },
+})
+
+const BRIEF = { counts: 2, pointsMax: 12, awaitingPointsMax: 4, secondsMax: 70 }
+const FULL = {
+  counts: 4,
+  pointsMax: Number.POSITIVE_INFINITY,
+  awaitingPointsMax: Number.POSITIVE_INFINITY,
+  secondsMax: Number.POSITIVE_INFINITY,
+}
+
+/** `17+` is after the 17th effect, `17-` before it. */
+function killPointAt(text: string): KillPoint {
+  const [, effect, side] = /^(\d+)([+-])$/.exec(text) ?? []
+  if (effect === undefined)
+    throw new Error(`--at ${text}: expected the number of an effect and its side, as in 17- or 17+`)
+  return { effect: Number(effect), side: side === '-' ? 'before' : 'after' }
+}
+
+function line({ scenario, effects, kills, omitted, unreached, slowestMs, failures }: Verdict): string {
+  const counts = `${String(effects.length).padStart(5)} effects ${String(kills).padStart(5)} kills`
+  const rest = [omitted > 0 ? `${omitted} points left out` : '', unreached > 0 ? `${unreached} not reached` : '']
+  const outcome = failures.length === 0 ? 'stands' : 'FAILS'
+  const slowest = `slowest recovery ${slowestMs.toFixed(0).padStart(4)} ms`
+  return [`${scenario.padEnd(66)} ${counts}`, slowest, outcome, ...rest.filter(Boolean)].join('  ')
+}
+
+function tellFailure(scenario: string, { killPoint, effect, what }: Failure): void {
+  const place = killPoint && `${killPoint.effect}${killPoint.side === 'before' ? '-' : '+'}`
+  console.log(killPoint ? `\n  killed ${killPoint.side} effect ${killPoint.effect}: ${effect}` : '\n  not killed')
+  console.log(`  ${what.replaceAll('\n', '\n  ')}`)
+  const at = place === undefined ? '' : ` --at ${place}`
+  console.log(`\n  To see it again: npm run verify:kill -- --only '^${scenario}$'${at}\n`)
+}
+
+function tell(verdict: Verdict): void {
+  console.log(line(verdict))
+  if (options.effects) console.log(verdict.effects.map((text, index) => `  ${index + 1} ${text}`).join('\n'))
+  for (const failure of verdict.failures) tellFailure(verdict.scenario, failure)
+}
+
+async function verify(): Promise<boolean> {
+  const pattern = new RegExp(options.only)
+  const scenarios = killScenarios.map(({ name }) => name).filter((name) => pattern.test(name))
+  // The slow ones last: where the machine has something else to do, the time may be up before.
+  if (options.brief) scenarios.sort((a, b) => Number(needsNewNode(a)) - Number(needsNewNode(b)))
+  if (scenarios.length === 0) throw new Error(`No scenario matches ${options.only}`)
+  const verdicts: Verdict[] = []
+  for (const scenario of scenarios) {
+    if (verification.seconds > effort.secondsMax) break
+    const verdict = await verification.verify(scenario)
+    verdicts.push(verdict)
+    tell(verdict)
+  }
+  const missing = scenarios.length - verdicts.length
+  if (missing > 0)
+    console.log(`${missing} scenarios are left out: the time is up. From ${scenarios[verdicts.length]} on.`)
+  const leftovers = verification.leftovers()
+  if (leftovers.length > 0) console.log(`FAILS: left in shared memory: ${leftovers.join(', ')}`)
+  summarise(verdicts)
+  return leftovers.length === 0 && verdicts.every(({ failures }) => failures.length === 0)
+}
+
+function summarise(verdicts: readonly Verdict[]): void {
+  const sum = (numberIn: (verdict: Verdict) => number) =>
+    verdicts.reduce((total, verdict) => total + numberIn(verdict), 0)
+  const counts = {
+    scenarios: verdicts.length,
+    effects: sum(({ effects }) => effects.length),
+    points: sum(({ points }) => points),
+    kills: sum(({ kills }) => kills),
+    slowestMs: Math.max(...verdicts.map(({ slowestMs }) => slowestMs)),
+    seconds: verification.seconds,
+  }
+  const failed = verdicts.filter(({ failures }) => failures.length > 0).length
+  console.log(
+    `${counts.scenarios} scenarios, ${counts.effects} effects, ${counts.kills} kills, ` +
+      `slowest recovery ${counts.slowestMs.toFixed(0)} ms, ${counts.seconds.toFixed(0)} s, ` +
+      `${(counts.kills / counts.seconds).toFixed(0)} kills a second`,
+  )
+  console.log(failed === 0 ? 'Everything stands.' : `${failed} scenarios fail.`)
+  if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify({ ...counts, verdicts }, null, 2)}\n`)
+}
+
+const effort = {
+  ...(options.brief ? BRIEF : FULL),
+  lanes: Number(options.children),
+  seed: Number(options.seed),
+  killPoint: options.at === undefined ? undefined : killPointAt(options.at),
+}
+const verification = new Verification(effort, hookNativeCalls())
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => {
+    verification.clean()
+    process.exit(1)
+  })
+}
+let isRight = false
+try {
+  isRight = await verify()
+} finally {
+  const remaining = verification.clean()
+  if (remaining.length > 0) console.log(`FAILS: could not be removed: ${remaining.join(', ')}`)
+  process.exitCode = isRight && remaining.length === 0 ? 0 : 1
+}

@@ -1,0 +1,103 @@
+import { spawnSync } from 'node:child_process'
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, describe, expect, it } from 'vitest'
+import type { Verdict } from '../src/kill-points/verdict.js'
+
+/** The rung must be able to fail: it is run on built packages in which one step was replaced. */
+
+const repository = fileURLToPath(new URL('../..', import.meta.url))
+const folders: string[] = []
+
+afterAll(() => {
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true })
+})
+
+interface Fault {
+  readonly package: string
+  readonly right: string
+  readonly wrong: string
+}
+
+/** The sweep of a semaphore that keeps a dead holder's permits. */
+const SWEEP_THAT_FORGETS: Fault = {
+  package: 'sync',
+  right: 'Atomics.compareExchange(region.words, cell, deadPeer, 0) === deadPeer',
+  wrong: 'Atomics.load(region.words, cell) === deadPeer',
+}
+
+/** A copy of the built packages and programs, with something replaced in one of them. */
+function copyWith(fault?: Fault): string {
+  const folder = mkdtempSync(join(tmpdir(), 'isthmus-kill-test-'))
+  folders.push(folder)
+  cpSync(join(repository, 'property-tests/dist'), join(folder, 'dist'), { recursive: true })
+  writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
+  for (const name of ['sync', 'ring', 'shm-posix']) {
+    const copy = join(folder, 'node_modules/@isthmus', name)
+    mkdirSync(copy, { recursive: true })
+    cpSync(join(repository, 'packages', name, 'package.json'), join(copy, 'package.json'))
+    cpSync(join(repository, 'packages', name, 'dist'), join(copy, 'dist'), { recursive: true })
+  }
+  const koffi = realpathSync(join(repository, 'packages/shm-posix/node_modules/koffi'))
+  symlinkSync(koffi, join(folder, 'node_modules/koffi'))
+  if (fault !== undefined) replace(join(folder, 'node_modules/@isthmus', fault.package, 'dist/index.js'), fault)
+  return folder
+}
+
+function replace(file: string, { right, wrong }: Fault): void {
+  const text = readFileSync(file, 'utf8')
+  expect(text.split(right), `${right} stands in the built package once`).toHaveLength(2)
+  writeFileSync(file, text.replace(right, wrong))
+}
+
+function kill(folder: string, ...parameters: string[]) {
+  const json = join(folder, 'verdicts.json')
+  const program = join(folder, 'dist/verify-kill.js')
+  const all = ['--single-threaded', program, '--json', json, ...parameters]
+  const { status, stdout, stderr, pid } = spawnSync(process.execPath, all, { encoding: 'utf8' })
+  const output = stdout + stderr
+  expect(output, 'it came to its end').toContain('kills a second')
+  const left = readdirSync('/dev/shm').filter((name) => name.startsWith(`isthmus-kill-${pid}-`))
+  expect(left, 'what it leaves in shared memory').toEqual([])
+  return { status, output, verdicts: JSON.parse(readFileSync(json, 'utf8')).verdicts as Verdict[] }
+}
+
+describe('Killing at every effect', { timeout: 60_000 }, () => {
+  // Once more where it fails: what is late on a machine that has something else to do is not late again.
+  it('finds nothing wrong with the packages as they are', { retry: 1 }, () => {
+    const only = '^(mutex: locks and unlocks|ring producer: sends)$'
+    const { status, output, verdicts } = kill(copyWith(), '--brief', '--only', only)
+    expect(status, output).toBe(0)
+    expect(output).toMatch(/mutex: locks and unlocks .* stands/)
+    expect(verdicts).toHaveLength(2)
+    for (const { effects, kills } of verdicts) {
+      expect(effects.length).toBeGreaterThan(0)
+      // Both sides of each.
+      expect(kills).toBeGreaterThanOrEqual(2 * effects.length)
+    }
+  })
+
+  it('finds a victim that leaves what it holds, and plays the failure again', () => {
+    const folder = copyWith(SWEEP_THAT_FORGETS)
+    const found = kill(folder, '--brief', '--only', '^semaphore: acquires and releases$')
+    expect(found.status, found.output).toBe(1)
+    expect(found.output).toMatch(/semaphore: acquires and releases .* FAILS/)
+    const [, only, at] = /--only '(.*)' --at (\S+)/.exec(found.output) ?? []
+    const again = kill(folder, '--only', only, '--at', at)
+    expect(again.status).toBe(1)
+    const [[first], [second]] = [found, again].map(({ verdicts }) => verdicts[0].failures)
+    expect(second.what.split('\n')[0]).toBe(first.what.split('\n')[0])
+  })
+})
