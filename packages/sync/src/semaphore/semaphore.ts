@@ -106,7 +106,7 @@ export class Semaphore implements Waitable {
     this.#hint = slotOf(this.#self) % permits
     this.#waiters = new WaitSet(region, byteOffset + WAIT_SET_OFFSET)
     this.#condition = {
-      isReady: () => this.#tryTake(),
+      isReady: () => this.#tryTakeFree(),
       prove: () => this.#prove(),
       dependsOn: () => region.peers.others(),
       passOn: () => this.#passOn(),
@@ -159,7 +159,7 @@ export class Semaphore implements Waitable {
     // Between the taking and the settling of the promise others of this thread may take, too.
     let cell = NO_CELL
     const isReady = () => {
-      if (!this.#tryTake()) return false
+      if (!this.#tryTakeFree()) return false
       cell = this.#takenCell
       return true
     }
@@ -234,6 +234,11 @@ export class Semaphore implements Waitable {
       cell = cell + 1 === this.permits ? 0 : cell + 1
     }
     return false
+  }
+
+  /** For those who look again and again: they leave the cells' cache lines to those who hold them. */
+  #tryTakeFree(): boolean {
+    return this.#isAnyFree() && this.#tryTake()
   }
 
   #syncPermit(): Permit {
