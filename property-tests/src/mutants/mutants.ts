@@ -197,15 +197,29 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'the living are taken for dead',
     file: `${SYNC}/peers/peer-table.ts`,
-    from: 'return hasMovedOn || !this.#liveness.isHeldByAnother(slot)',
-    to: 'return hasMovedOn || this.#liveness.isHeldByAnother(slot)',
+    from: 'return this.#hasMovedOn(peer) || !this.#liveness',
+    to: 'return this.#hasMovedOn(peer) || this.#liveness',
     rung: interleaver('mutex'),
   },
   {
     name: 'generations are not compared',
     file: `${SYNC}/peers/peer-table.ts`,
-    from: '!== slotWord(generationOf(peer), LIVE)\n    return hasMovedOn',
-    to: '% 8 !== LIVE\n    return hasMovedOn',
+    from: ' !== slotWord(generationOf(peer), LIVE)\n',
+    to: ' % 8 !== LIVE\n',
+    rung: tests('packages/sync/test/peers/peer-table.test.ts'),
+  },
+  {
+    name: 'a proof of death does not look again',
+    file: `${SYNC}/peers/peer-table.ts`,
+    from: ' || this.#hasMovedOn(peer)\n',
+    to: '\n',
+    rung: tests('packages/sync/test/peers/peer-table.test.ts'),
+  },
+  {
+    name: 'a slot is claimed whose holder looks alive',
+    file: `${SYNC}/peers/peer-table.ts`,
+    from: 'if (this.#stateOf(slot) === LIVE || !this.#liveness.tryHold(slot)) continue',
+    to: 'if (this.#stateOf(slot) > DEAD || !this.#liveness.tryHold(slot)) continue',
     rung: tests('packages/sync/test/peers/peer-table.test.ts'),
   },
   {

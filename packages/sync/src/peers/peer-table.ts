@@ -99,10 +99,9 @@ export class PeerTable implements Peers {
     if (peer === this.#self) return false
     // What the proof rests on is gone with the attachment: a closed descriptor may be somebody else's by now.
     if (this.#isReleased) throw closedError('Asking for a proof of death')
-    const slot = slotOf(peer)
-    // SYNC peer attached: a generation that moved on, or any state but LIVE, says that this peer is gone
-    const hasMovedOn = Atomics.load(this.#words, this.#wordOf(slot) + STATE_WORD) !== slotWord(generationOf(peer), LIVE)
-    return hasMovedOn || !this.#liveness.isHeldByAnother(slot)
+    // Once more behind the hold: if it is the next holder's, the slot had moved on before that one was LIVE. Without that
+    // look, one who is stopped between the first two would take a dead peer, proven and buried, for alive again.
+    return this.#hasMovedOn(peer) || !this.#liveness.isHeldByAnother(slotOf(peer)) || this.#hasMovedOn(peer)
   }
 
   others(): PeerId[] {
@@ -149,6 +148,11 @@ export class PeerTable implements Peers {
       if (peer !== undefined) peers.push(this.describe(peer))
     }
     return peers
+  }
+
+  /** SYNC peer attached: a generation that moved on, or any state but LIVE, says that this peer is gone. */
+  #hasMovedOn(peer: PeerId): boolean {
+    return Atomics.load(this.#words, this.#wordOf(slotOf(peer)) + STATE_WORD) !== slotWord(generationOf(peer), LIVE)
   }
 
   /**

@@ -38,6 +38,20 @@ function swept(): { sweep: Sweep; peers: PeerId[] } {
   return { peers, sweep: (peer) => void peers.push(peer) }
 }
 
+describe('PeerTable.isDead', () => {
+  test('PeerTable.isDead is not taken in by the next holder of the slot, which comes between its looks', () => {
+    const { words, holds, table } = setUp()
+    const dead = table().claim(agent, noSweep)
+    holds.kill(0)
+    const liveness = holds.liveness()
+    vi.spyOn(liveness, 'isHeldByAnother').mockImplementationOnce((slot) => {
+      expect(table().claim(agent, swept().sweep)).toBe(peerId(slot, 2))
+      return holds.isHeld(slot)
+    })
+    expect(new PeerTable(words, BYTE_OFFSET, liveness).isDead(dead)).toBe(true)
+  })
+})
+
 describe('PeerTable.claim', () => {
   test('PeerTable.claim takes the first free slot, in generation 1', () => {
     const { table, state, generation, words } = setUp()

@@ -165,8 +165,9 @@ export class Receiver {
   /** Who died is certain where it was before the call, and nobody has come since. */
   #noteTold(producer: number): void {
     this.#ledger.add(PRODUCER_DEATHS, 1)
-    if (producer === 0 || producer !== this.#producerForSure()) return
+    // Read first: where it is still the same one after that, this is its process.
     const pid = this.#ledger.get(PRODUCER_PID)
+    if (producer === 0 || producer !== this.#producerForSure()) return
     if (isAlive(pid)) throw new Error(`Producer ${producer} (process ${pid}) is said to be dead, and lives`)
     if (this.#ledger.get(TOLD_FOR_GOOD) === producer || this.#toldProducer === producer) {
       throw new Error(`The death of producer ${producer} was told twice`)

@@ -159,8 +159,9 @@ export class Sender {
   /** Who died is certain where it was before the call, and nobody has come since. */
   #noteTold(consumer: number): void {
     this.#ledger.add(CONSUMER_DEATHS, 1)
-    if (consumer === 0 || consumer !== this.#consumerForSure()) return
+    // Read first: where it is still the same one after that, this is its process.
     const pid = this.#ledger.get(CONSUMER_PID)
+    if (consumer === 0 || consumer !== this.#consumerForSure()) return
     if (isAlive(pid)) throw new Error(`Consumer ${consumer} (process ${pid}) is said to be dead, and lives`)
     if (consumer === this.#toldConsumer) throw new Error(`The death of consumer ${consumer} was told twice`)
     this.#toldConsumer = consumer
