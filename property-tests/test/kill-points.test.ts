@@ -14,6 +14,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, it } from 'vitest'
+import { canFork } from '../src/fork/forked-child.js'
 import type { Verdict } from '../src/kill-points/verdict.js'
 
 /** The rung must be able to fail: it is run on built packages in which one step was replaced. */
@@ -74,7 +75,7 @@ function kill(folder: string, ...parameters: string[]) {
   return { status, output, verdicts: JSON.parse(readFileSync(json, 'utf8')).verdicts as Verdict[] }
 }
 
-describe('Killing at every effect', { timeout: 60_000 }, () => {
+describe.runIf(canFork)('Killing at every effect', { timeout: 60_000 }, () => {
   // Once more where it fails: what is late on a machine that has something else to do is not late again.
   it('finds nothing wrong with the packages as they are', { retry: 1 }, () => {
     const only = '^(mutex: locks and unlocks|ring producer: sends)$'

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, it } from 'vitest'
+import { canFork } from '../src/fork/forked-child.js'
 import type { Tallies, Tally } from '../src/soak/tally.js'
 
 const command = fileURLToPath(new URL('../dist/soak.js', import.meta.url))
@@ -38,7 +39,7 @@ const FIELDS = [
   'loops',
 ]
 
-describe('The soak', { timeout: 120_000 }, () => {
+describe.runIf(canFork)('The soak', { timeout: 120_000 }, () => {
   it.each(FIELDS)('loses nothing in the field %s', (field) => {
     const json = join(folder, `${field.replace('/', '-')}.json`)
     // New programs take their time to start, which copies do not.

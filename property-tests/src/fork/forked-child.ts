@@ -24,6 +24,9 @@ const madvise = c.func('int madvise(uintptr_t address, size_t byteLength, int ad
 
 const heapEnd = kernelPagesStart()
 
+/** Newer ones hand a part of each collection to other threads, also with `--single-threaded`: a copy waits for them for ever. */
+export const canFork = Number.parseInt(process.versions.node, 10) < 26
+
 const sleeper = new Int32Array(new SharedArrayBuffer(4))
 
 /** How a process ended: by itself, or by a signal. */
@@ -51,6 +54,9 @@ export class ForkedChild {
       throw new Error('Forking: this process has threads that the copy would miss. Start it with --single-threaded.')
     }
     const parent = process.pid
+    if (!canFork) {
+      throw new Error(`Forking: Node.js ${process.versions.node} collects garbage on threads that the copy would miss.`)
+    }
     inheritHeap()
     const pid = fork()
     if (pid === -1) throw new Error(`Forking failed with error number ${koffi.errno()}`)
