@@ -1,44 +1,11 @@
 import { spawnSync } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { afterAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import type { Verdict } from '../src/hostile/siege.js'
+import { copyWith } from './support/package-copies.js'
 
 /** The fuzzer must be able to fail: it is run on built packages of which one check was taken away. */
-
-const repository = fileURLToPath(new URL('../..', import.meta.url))
-const folders: string[] = []
-
-afterAll(() => {
-  for (const folder of folders) rmSync(folder, { recursive: true, force: true })
-})
-
-/** A copy of the built packages and programs, with something replaced in one of them. */
-function copyWith(fault?: { package: string; right: string; wrong: string }): string {
-  const folder = mkdtempSync(join(tmpdir(), 'isthmus-hostile-test-'))
-  folders.push(folder)
-  cpSync(join(repository, 'property-tests/dist'), join(folder, 'dist'), { recursive: true })
-  writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
-  for (const name of ['sync', 'ring', 'shm-posix']) {
-    const copy = join(folder, 'node_modules/@isthmus', name)
-    mkdirSync(copy, { recursive: true })
-    cpSync(join(repository, 'packages', name, 'package.json'), join(copy, 'package.json'))
-    cpSync(join(repository, 'packages', name, 'dist'), join(copy, 'dist'), { recursive: true })
-  }
-  symlinkSync(
-    realpathSync(join(repository, 'packages/shm-posix/node_modules/koffi')),
-    join(folder, 'node_modules/koffi'),
-  )
-  if (fault !== undefined) {
-    const file = join(folder, 'node_modules/@isthmus', fault.package, 'dist/index.js')
-    const text = readFileSync(file, 'utf8')
-    expect(text.split(fault.right), `${fault.right} stands in the built package once`).toHaveLength(2)
-    writeFileSync(file, text.replace(fault.right, fault.wrong))
-  }
-  return folder
-}
 
 function attack(
   folder: string,

@@ -1,66 +1,18 @@
 import { spawnSync } from 'node:child_process'
-import {
-  cpSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  realpathSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { afterAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { canFork } from '../src/fork/forked-child.js'
 import type { Verdict } from '../src/kill-points/verdict.js'
+import { copyWith, type Fault } from './support/package-copies.js'
 
 /** The rung must be able to fail: it is run on built packages in which one step was replaced. */
-
-const repository = fileURLToPath(new URL('../..', import.meta.url))
-const folders: string[] = []
-
-afterAll(() => {
-  for (const folder of folders) rmSync(folder, { recursive: true, force: true })
-})
-
-interface Fault {
-  readonly package: string
-  readonly right: string
-  readonly wrong: string
-}
 
 /** The sweep of a semaphore that keeps a dead holder's permits. */
 const SWEEP_THAT_FORGETS: Fault = {
   package: 'sync',
   right: 'Atomics.compareExchange(region.words, cell, deadPeer, 0) === deadPeer',
   wrong: 'Atomics.load(region.words, cell) === deadPeer',
-}
-
-/** A copy of the built packages and programs, with something replaced in one of them. */
-function copyWith(fault?: Fault): string {
-  const folder = mkdtempSync(join(tmpdir(), 'isthmus-kill-test-'))
-  folders.push(folder)
-  cpSync(join(repository, 'property-tests/dist'), join(folder, 'dist'), { recursive: true })
-  writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
-  for (const name of ['sync', 'ring', 'shm-posix']) {
-    const copy = join(folder, 'node_modules/@isthmus', name)
-    mkdirSync(copy, { recursive: true })
-    cpSync(join(repository, 'packages', name, 'package.json'), join(copy, 'package.json'))
-    cpSync(join(repository, 'packages', name, 'dist'), join(copy, 'dist'), { recursive: true })
-  }
-  const koffi = realpathSync(join(repository, 'packages/shm-posix/node_modules/koffi'))
-  symlinkSync(koffi, join(folder, 'node_modules/koffi'))
-  if (fault !== undefined) replace(join(folder, 'node_modules/@isthmus', fault.package, 'dist/index.js'), fault)
-  return folder
-}
-
-function replace(file: string, { right, wrong }: Fault): void {
-  const text = readFileSync(file, 'utf8')
-  expect(text.split(right), `${right} stands in the built package once`).toHaveLength(2)
-  writeFileSync(file, text.replace(right, wrong))
 }
 
 function kill(folder: string, ...parameters: string[]) {

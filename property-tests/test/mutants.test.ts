@@ -8,7 +8,7 @@ import { Workshop } from '../src/mutants/workshop.js'
 const repository = fileURLToPath(new URL('../..', import.meta.url))
 
 describe('The mutants', { timeout: 120_000 }, () => {
-  const workshop = new Workshop(repository)
+  const workshop = new Workshop(repository, '1')
   afterAll(() => workshop.clean())
 
   const harmless = {

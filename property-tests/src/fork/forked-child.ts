@@ -56,10 +56,10 @@ export class ForkedChild {
     if (!process.execArgv.includes('--single-threaded')) {
       throw new Error('Forking: this process has threads that the copy would miss. Start it with --single-threaded.')
     }
-    const parent = process.pid
     if (!canFork) {
       throw new Error(`Forking: copies of Node.js ${process.versions.node} do not work reliably. Use Node.js 20.`)
     }
+    const parent = process.pid
     inheritHeap()
     const pid = fork()
     if (pid === -1) throw new Error(`Forking failed with error number ${koffi.errno()}`)

@@ -1,5 +1,5 @@
 import type { Mutant } from './mutant.js'
-import { hostile, interleaver, tests } from './rung.js'
+import { hostile, interleaver, killPoints, tests } from './rung.js'
 
 const SYNC = 'packages/sync/src'
 const RING = 'packages/ring/src'
@@ -299,5 +299,20 @@ export const mutants: readonly Mutant[] = [
     from: 'return isLockedByAnother(this.#fd, slot)',
     to: 'return isLockedByAnother(this.#fd, slot + 1)',
     rung: tests('packages/shm-posix/test/segment/segment.test.ts'),
+  },
+  {
+    name: 'a successor does not say that a message broke off',
+    file: `${RING}/spsc/producer.ts`,
+    from: '    if (predecessorDied && this.#freeBytes() >= RECORD_HEADER_BYTES) this.#publishAbort()\n',
+    to: '',
+    rung: killPoints('ring producer: takes over from a dead one inside a large message'),
+  },
+  {
+    name: 'the sweep of a mutex tells nobody of the death',
+    file: `${SYNC}/mutex/owner-word.ts`,
+    from: 'word !== ABANDONED && this.#replace(word, INCONSISTENT)\n',
+    to: 'word !== ABANDONED && this.#replace(word, 0)\n',
+    rung: killPoints('mutex: locks and unlocks'),
+    isBrief: true,
   },
 ]

@@ -3,18 +3,20 @@ export interface Rung {
   readonly name: string
   /** What node is given, in the root of the repository. */
   readonly parameters: readonly string[]
+  /** Whether it draws at random, from the seed that `--seed` gives it. */
+  readonly isSeeded: boolean
   /** What it says where it has found something: a program that cannot even begin has found nothing. */
   readonly finding: RegExp
 }
 
 export function interleaver(scenario: string): Rung {
   const parameters = ['property-tests/dist/verify-interleave.js', '--brief', '--only', `^${scenario}$`]
-  return { name: `interleaver ${scenario}`, parameters, finding: /FAILS/ }
+  return { name: `interleaver ${scenario}`, parameters, isSeeded: true, finding: /FAILS/ }
 }
 
 export function hostile(target: string): Rung {
   const parameters = ['property-tests/dist/verify-hostile.js', '--seconds', '4', '--only', `^${target}$`]
-  return { name: `hostile ${target}`, parameters, finding: /FAILS/ }
+  return { name: `hostile ${target}`, parameters, isSeeded: true, finding: /FAILS/ }
 }
 
 /** One file of tests; or those in it whose title matches. */
@@ -23,6 +25,7 @@ export function tests(file: string, title?: string): Rung {
   return {
     name: `tests ${file.split('/').at(-1)}`,
     parameters: ['node_modules/vitest/vitest.mjs', 'run', '--bail=1', file, ...named],
+    isSeeded: false,
     finding: /Failed Tests/,
   }
 }
@@ -31,5 +34,5 @@ export function tests(file: string, title?: string): Rung {
 export function killPoints(scenario: string): Rung {
   const program = 'property-tests/dist/verify-kill.js'
   const parameters = ['--single-threaded', program, '--brief', '--only', `^${scenario}$`]
-  return { name: `kill points ${scenario}`, parameters, finding: /FAILS/ }
+  return { name: `kill points ${scenario}`, parameters, isSeeded: true, finding: /FAILS/ }
 }

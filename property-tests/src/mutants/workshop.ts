@@ -25,12 +25,14 @@ export interface RungOutcome {
 /** A private copy of the built repository, in which one thing at a time is broken, rebuilt, run, and put right again. */
 export class Workshop {
   readonly #repository: string
+  readonly #seed: string
   readonly #folder: string
   readonly #esbuild: Esbuild
   readonly #running = new Set<number>()
 
-  constructor(repository: string) {
+  constructor(repository: string, seed: string) {
     this.#repository = repository
+    this.#seed = seed
     this.#folder = mkdtempSync(join(tmpdir(), 'isthmus-mutants-'))
     for (const name of COPIED) {
       // Links lead to the other packages of the same copy.
@@ -67,7 +69,8 @@ export class Workshop {
     }
   }
 
-  async run({ parameters }: Rung): Promise<RungOutcome> {
+  async run(rung: Rung): Promise<RungOutcome> {
+    const parameters = rung.isSeeded ? [...rung.parameters, '--seed', this.#seed] : rung.parameters
     const startedMs = performance.now()
     // In a group of its own: what it starts ends with it.
     const child = spawn(process.execPath, parameters, {

@@ -11,7 +11,6 @@ const { values: options } = parseArgs({
   options: {
     brief: { type: 'boolean', default: false },
     only: { type: 'string', default: '' },
-    // What the rungs draw at random has seeds of its own; kept so that all commands take the same options.
     seed: { type: 'string', default: '1' },
     json: { type: 'string' },
     check: { type: 'boolean', default: false },
@@ -35,7 +34,7 @@ const chosen = mutants.filter(({ name, rung, isBrief }) => {
 })
 if (chosen.length === 0) throw new Error(`No mutant matches ${options.only}`)
 
-const workshop = new Workshop(repository)
+const workshop = new Workshop(repository, options.seed)
 process.once('exit', () => workshop.clean())
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
 
