@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -44,6 +44,12 @@ describe('The packed packages', () => {
     const imports = Object.entries(NAMES).map(([name, names]) => `import { ${names} } from '${name}'`)
     writeFileSync(join(project, 'program.mjs'), imports.join('\n') + PROGRAM)
     expect(run(process.execPath, ['program.mjs'], project)).toBe('packed 1.5 true\n')
+  })
+
+  it.each(Object.keys(NAMES))('%s has its constants as constants, which V8 compiles in', (name) => {
+    const built = readFileSync(join(project, 'node_modules', name, 'dist/index.js'), 'utf8')
+    expect(built).toMatch(/^const [A-Z_]+ = /m)
+    expect(built).not.toMatch(/^var [A-Z][A-Z0-9_]* = /m)
   })
 
   it('can be required', () => {

@@ -1,46 +1,11 @@
 import { spawnSync } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { afterAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import type { Verdict } from '../src/interleaver/verification.js'
+import { copyWith } from './support/package-copies.js'
 
 /** The interleaver must be able to fail: it is run on built packages in which one thing was broken on purpose. */
-
-const repository = fileURLToPath(new URL('../..', import.meta.url))
-const folders: string[] = []
-
-afterAll(() => {
-  for (const folder of folders) rmSync(folder, { recursive: true, force: true })
-})
-
-interface Fault {
-  readonly package: 'sync' | 'ring'
-  readonly right: string
-  readonly wrong: string
-}
-
-/** A copy of the built packages and programs, in which imports find each other, with one fault in it. */
-function copyWith(fault?: Fault): string {
-  const folder = mkdtempSync(join(tmpdir(), 'isthmus-interleaver-'))
-  folders.push(folder)
-  cpSync(join(repository, 'property-tests/dist'), join(folder, 'dist'), { recursive: true })
-  writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
-  for (const name of ['sync', 'ring']) {
-    const copy = join(folder, 'node_modules/@isthmus', name)
-    mkdirSync(copy, { recursive: true })
-    cpSync(join(repository, 'packages', name, 'package.json'), join(copy, 'package.json'))
-    cpSync(join(repository, 'packages', name, 'dist'), join(copy, 'dist'), { recursive: true })
-  }
-  if (fault !== undefined) {
-    const file = join(folder, 'node_modules/@isthmus', fault.package, 'dist/index.js')
-    const text = readFileSync(file, 'utf8')
-    expect(text.split(fault.right), `${fault.right} stands in the built package once`).toHaveLength(2)
-    writeFileSync(file, text.replace(fault.right, fault.wrong))
-  }
-  return folder
-}
 
 function run(folder: string, ...parameters: string[]): { status: number | null; output: string } {
   const program = join(folder, 'dist/verify-interleave.js')
