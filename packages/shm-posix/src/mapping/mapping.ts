@@ -6,7 +6,7 @@ export interface Mapping {
   readonly mapper: MapperName
   /** For Atomics. */
   readonly words: Int32Array
-  /** For bulk copies. */
+  /** For bulk copies. May be made when first asked for. */
   readonly bytes: Uint8Array
   /** Where they are, for system calls. */
   readonly address: number

@@ -10,7 +10,8 @@ const bufferOfAlias = new WeakMap<ArrayBuffer, SharedArrayBuffer>()
  * own, and over those the file is mapped; V8 unmaps the range when the buffer is collected, whatever is mapped there.
  *
  * A plain ArrayBuffer over the same bytes serves bulk copies: into shared buffers V8 copies word by word with relaxed
- * stores, into this one with memmove, which is several times as fast.
+ * stores, into this one with memmove, which is several times as fast. It is made when it is first asked for: V8 takes it
+ * for memory that the program has taken, and where that is a lot it begins to collect garbage, a millisecond or two.
  */
 export function mapOverlay(fd: number, byteLength: number): Mapping {
   // As long as it can ever be: growing would change the protection of pages that are not V8's any more.
@@ -19,13 +20,21 @@ export function mapOverlay(fd: number, byteLength: number): Mapping {
   const words = new Int32Array(buffer, 0, byteLength / 4)
   const address = libc().addressOf(words)
   mapFileOver(address, fd, byteLength)
-  const alias = libc().view(address, byteLength)
-  bufferOfAlias.set(alias, buffer)
+  let bytes: Uint8Array | undefined
   return {
     mapper: 'overlay',
     words,
-    bytes: new Uint8Array(alias, 0, byteLength),
+    get bytes() {
+      bytes ??= bytesOver(buffer, address)
+      return bytes
+    },
     address,
     unmap: () => mapZerosOver(address, byteLength),
   }
+}
+
+function bytesOver(buffer: SharedArrayBuffer, address: number): Uint8Array {
+  const alias = libc().view(address, buffer.byteLength)
+  bufferOfAlias.set(alias, buffer)
+  return new Uint8Array(alias, 0, buffer.byteLength)
 }

@@ -364,10 +364,9 @@ export class Segment<T> extends AttachedRegion<T> {
     segmentId: string,
     options: AttachOptions,
   ) {
-    const { words, bytes, address } = mapping
-    const peers = new PeerTable(words, PEERS_BYTE_OFFSET, new OfdLiveness(fd))
-    const waiter = new SegmentWaiter(new FutexWaiter(address), peers, presence.presence, file)
-    super({ words, bytes, waiter, peers }, layout, rootByteOffset)
+    const peers = new PeerTable(mapping.words, PEERS_BYTE_OFFSET, new OfdLiveness(fd))
+    const waiter = new SegmentWaiter(new FutexWaiter(mapping.address), peers, presence.presence, file)
+    super({ memory: mapping, waiter, peers }, layout, rootByteOffset)
     this.mapper = mapping.mapper
     this.#mapping = mapping
     this.#fd = fd
@@ -490,7 +489,7 @@ export class Segment<T> extends AttachedRegion<T> {
   /** Brings every changed page to the disk. */
   #writeBack(): void {
     const c = libc()
-    const isSynced = c.msync(this.#mapping.address, this.bytes.byteLength, MS_SYNC) === 0
+    const isSynced = c.msync(this.#mapping.address, this.words.byteLength, MS_SYNC) === 0
     if (!isSynced) throw new SystemCallError({ errno: c.errno(), syscall: 'msync' }, `flushing ${this.#subject}`)
     fsyncSync(this.#fd)
   }

@@ -9,6 +9,7 @@ import { pathOf, removeEverything, uniqueName } from '../support/names.js'
 import { mappingsOf } from '../support/processes.js'
 
 const BYTE_LENGTH = 3 * 4096
+const LARGE_BYTE_LENGTH = 2 ** 26
 const MAPPERS: [MapperName, Mapper][] = [
   ['overlay', mapOverlay],
   ['view', mapView],
@@ -34,6 +35,27 @@ function readByte(fd: number, byteOffset: number): number {
   readSync(fd, byte, 0, 1, byteOffset)
   return byte[0]
 }
+
+describe('the overlay mapper', () => {
+  it('makes the bytes when they are first asked for, once, and also after unmap', () => {
+    const { fd } = openFile()
+    // Sparse: it takes memory only where it is written.
+    ftruncateSync(fd, LARGE_BYTE_LENGTH)
+    // What V8 believes that the program has taken: where that grows by much, it collects garbage.
+    const taken = () => Math.round(process.memoryUsage().external / LARGE_BYTE_LENGTH)
+    const before = taken()
+    const [used, unused] = [mapOverlay(fd, LARGE_BYTE_LENGTH), mapOverlay(fd, LARGE_BYTE_LENGTH)]
+    expect(taken() - before).toBe(0)
+    used.bytes[5] = 7
+    expect(used.bytes).toBe(used.bytes)
+    expect(taken() - before).toBe(1)
+    unused.unmap()
+    expect(unused.bytes).toHaveLength(LARGE_BYTE_LENGTH)
+    expect(unused.bytes[5]).toBe(0)
+    unused.bytes[5] = 9
+    expect([readByte(fd, 5), used.bytes[5]]).toEqual([7, 7])
+  })
+})
 
 describe.each(MAPPERS)('the %s mapper', (name, map) => {
   it('shows the whole file through words and bytes, and says who it is', () => {

@@ -5,10 +5,16 @@ import { eventLoop } from '../waiting/event-loop.js'
 import type { Waiter } from '../waiting/waiter.js'
 import { closedError, type Region } from './region.js'
 
+/** The memory of a region, seen in two ways. */
+export interface Memory {
+  readonly words: Int32Array
+  /** Asked for when the region is asked for them: they may be made only then. */
+  readonly bytes: Uint8Array
+}
+
 /** What one attachment to a region consists of. */
 export interface Attachment {
-  readonly words: Int32Array
-  readonly bytes: Uint8Array
+  readonly memory: Memory
   readonly waiter: Waiter
   readonly peers: PeerTable
 }
@@ -19,22 +25,26 @@ export interface Attachment {
  */
 export abstract class AttachedRegion<T> implements Region {
   readonly words: Int32Array
-  readonly bytes: Uint8Array
   readonly waiter: Waiter
   protected readonly peerTable: PeerTable
   protected readonly layout: Layout<T>
   protected readonly rootByteOffset: number
   readonly #closeListeners = new Set<() => void>()
+  readonly #memory: Memory
   #root: T | undefined
   #isClosed = false
 
   protected constructor(attachment: Attachment, layout: Layout<T>, rootByteOffset: number) {
-    this.words = attachment.words
-    this.bytes = attachment.bytes
+    this.#memory = attachment.memory
+    this.words = attachment.memory.words
     this.waiter = attachment.waiter
     this.peerTable = attachment.peers
     this.layout = layout
     this.rootByteOffset = rootByteOffset
+  }
+
+  get bytes(): Uint8Array {
+    return this.#memory.bytes
   }
 
   /** @throws IsthmusError `ERR_ISTHMUS_CLOSED` after close. */

@@ -89,7 +89,7 @@ export class HeapRegion<T> extends AttachedRegion<T> {
     const liveness = new DeclaredLiveness(words, PEERS_BYTE_OFFSET)
     const peers = new PeerTable(words, PEERS_BYTE_OFFSET, liveness)
     const waiter = new HeapWaiter(words, PEERS_BYTE_OFFSET)
-    super({ words, bytes, waiter, peers }, layout, rootByteOffset)
+    super({ memory: { words, bytes }, waiter, peers }, layout, rootByteOffset)
     this.#waiter = waiter
     this.#liveness = liveness
     this.handle = { isthmus: 'heap-region', buffer }
