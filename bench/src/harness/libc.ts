@@ -4,6 +4,8 @@ import type { PipeEnds } from './assignment.js'
 const PR_SET_PDEATHSIG = 1
 const SIGKILL = 9
 const O_CLOEXEC = 0o2000000
+/** In place of a clock: what the threads of a process have run, all together. */
+const CPUCLOCK_SCHED = 2
 
 /** What Node.js has no call for. On Linux, and of this process's C library. */
 export const libc = koffi.load(null)
@@ -18,6 +20,10 @@ export function dieWithParent(): void {
 /** To whoever waits for it; returns at once where nobody does. */
 export const yieldCore: () => void = libc.func('int sched_yield()')
 
+const clockGettime: (clock: number, time: BigInt64Array) => number = libc.func(
+  'int clock_gettime(int clock, void *time)',
+)
+
 export function makePipe(): PipeEnds {
   const ends = new Int32Array(2)
   if (libc.func('int pipe2(void *ends, int flags)')(ends, O_CLOEXEC) !== 0) throw systemError('pipe2')
@@ -26,6 +32,13 @@ export function makePipe(): PipeEnds {
 
 export function makeFifo(path: string): void {
   if (libc.func('int mkfifo(str path, uint mode)')(path, 0o600) !== 0) throw systemError('mkfifo')
+}
+
+/** How long the threads of a process have run until now, in milliseconds. Nothing runs there for it. */
+export function cpuMsOf(pid: number): number {
+  const time = new BigInt64Array(2)
+  if (clockGettime((~pid << 3) | CPUCLOCK_SCHED, time) !== 0) throw systemError('clock_gettime')
+  return Number(time[0]) * 1e3 + Number(time[1]) / 1e6
 }
 
 /** For the call that was made right before. */

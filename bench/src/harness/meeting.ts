@@ -8,7 +8,7 @@ const PARTICIPANTS = 2
 const TIMEOUT_MS = 30_000
 const LOOKS_BETWEEN_YIELDS = 1024
 
-const layout = struct({ arrivals: u32(), messages: u32(), isTimed: u32(), notedNs: f64() })
+const layout = struct({ arrivals: u32(), messages: u32(), isTimed: u32(), note: f64() })
 
 /** What both sides do next. */
 export interface Transfer {
@@ -64,13 +64,13 @@ export class Meeting {
     return { messages: messages.value, isTimed: isTimed.value === 1 }
   }
 
-  /** One side tells the other one a time. */
-  get notedNs(): number {
-    return this.#segment.root.notedNs.value
+  /** One side tells the other one a number. */
+  get note(): number {
+    return this.#segment.root.note.value
   }
 
-  set notedNs(timeNs: number) {
-    this.#segment.root.notedNs.value = timeNs
+  set note(value: number) {
+    this.#segment.root.note.value = value
   }
 
   close(): void {

@@ -6,7 +6,10 @@ export function isMoreBetter(unit: Unit): boolean {
   return unit !== 's' && unit !== 'cores'
 }
 
-/** How many times better isthmus did the same work in the same run. Undefined for isthmus itself, and where it has no result. */
+/**
+ * How many times better isthmus did the same work in the same run. Undefined for isthmus itself, where it has no result, and
+ * where one of the two is nothing: of that there is no multiple.
+ */
 export function timesBetter(
   { scenario, work, subject, unit, median }: Result,
   results: readonly Result[],
@@ -15,6 +18,6 @@ export function timesBetter(
   const reference = results.find((other) => {
     return other.subject === REFERENCE && other.scenario === scenario && other.work === work
   })
-  if (reference === undefined) return undefined
+  if (reference === undefined || reference.median === 0 || median === 0) return undefined
   return isMoreBetter(unit) ? reference.median / median : median / reference.median
 }

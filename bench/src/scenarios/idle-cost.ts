@@ -2,7 +2,8 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Consumer, Producer } from '@isthmus/ring'
 import { waitAny } from '@isthmus/sync'
 import type { Arrangement, Assignment, Line } from '../harness/assignment.js'
-import type { Contest, Contestant, Prepare } from '../harness/contest.js'
+import type { Contest, Contestant, Pace, Prepare } from '../harness/contest.js'
+import { cpuMsOf } from '../harness/libc.js'
 import { Meeting } from '../harness/meeting.js'
 import { runAgents } from '../harness/run-agents.js'
 import { isthmusMessages, isthmusThreadMessages } from '../subjects/isthmus-messages.js'
@@ -15,8 +16,12 @@ import type { Scenario } from './scenario.js'
 const SCENARIO = 'idle-cost'
 const MESSAGE_BYTES = 8
 const RINGS = 1000
-/** Until a program that has begun to wait has calmed down. */
-const SETTLE_MS = 200
+/** Until a program that has begun to wait has calmed down: an event loop at once, a thread looks around less and less often. */
+const SETTLE_SHARES: Readonly<Record<WorkName, number>> = {
+  'blocked consumer': 1.5,
+  'awaiting consumer': 0.1,
+  '1000 awaiting consumers': 0.1,
+}
 
 type WorkName = 'blocked consumer' | 'awaiting consumer' | '1000 awaiting consumers'
 
@@ -64,7 +69,7 @@ function contestOf(work: WorkName): Contest {
       return {
         subject: name,
         prepare,
-        run: async (context) => ({ value: (await runAgents<Report>(task, context)).second.cores }),
+        run: async (context) => ({ value: (await runAgents<Report>(task, context)).first.cores }),
       }
     })
   return { scenario: SCENARIO, work, unit: 'cores', contestants }
@@ -82,28 +87,31 @@ async function takePart(assignment: Assignment, line: Line): Promise<Report | un
   const meeting = new Meeting(place)
   const side = await meeting.openInTurn(role, () => open({ role, place, line, messageBytes: MESSAGE_BYTES }))
   await side.connected?.()
+  if (role === 'second') meeting.note = process.pid
   meeting.meet()
-  const report = role === 'first' ? await stayQuiet(side, pace.idleMs) : await watchWaiting(side)
+  const report =
+    role === 'first' ? await watch(side, meeting.note, assignment.work as WorkName, pace) : await wait(side)
   meeting.meet()
   side.close()
   meeting.close()
   return report
 }
 
-async function stayQuiet(side: IdleSide, idleMs: number): Promise<undefined> {
-  await delay(SETTLE_MS)
+/** Between two messages. Whoever waits does nothing for being watched. */
+async function watch(side: IdleSide, pid: number, work: WorkName, { idleMs }: Pace): Promise<Report> {
   await side.send()
+  await delay(SETTLE_SHARES[work] * idleMs)
+  const startMs = performance.now()
+  const beforeMs = cpuMsOf(pid)
   await delay(idleMs)
+  const cores = (cpuMsOf(pid) - beforeMs) / (performance.now() - startMs)
   await side.send()
+  return { cores }
 }
 
-async function watchWaiting(side: IdleSide): Promise<Report> {
+async function wait(side: IdleSide): Promise<undefined> {
   await side.receive()
-  const startMs = performance.now()
-  const before = process.cpuUsage()
   await side.receive()
-  const { user, system } = process.cpuUsage(before)
-  return { cores: (user + system) / 1000 / (performance.now() - startMs) }
 }
 
 function fromMessages({ name, arrangement, prepare, openMessenger, couriers }: MessageSubject): IdleSubject {

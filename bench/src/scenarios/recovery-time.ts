@@ -85,14 +85,14 @@ async function takePart(assignment: Assignment, line: Line): Promise<Report> {
   meeting.meet()
   if (role === 'second') {
     pauseThread(ASLEEP_MS)
-    meeting.notedNs = sharedNowNs()
+    meeting.note = sharedNowNs()
     process.kill(process.pid, 'SIGKILL')
     await delay(ASLEEP_MS)
     throw new Error('Being killed: nothing came of it')
   }
   await learn()
-  const elapsedNs = sharedNowNs() - meeting.notedNs
-  if (meeting.notedNs === 0) throw new Error('The survivor learned of a death before it happened')
+  const elapsedNs = sharedNowNs() - meeting.note
+  if (meeting.note === 0) throw new Error('The survivor learned of a death before it happened')
   meeting.close()
   return { elapsedNs }
 }

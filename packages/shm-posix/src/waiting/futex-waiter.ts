@@ -1,4 +1,3 @@
-import { safetyNet } from '@isthmus/sync'
 import { libc } from '../native/libc.js'
 import { EAGAIN, EINTR, ETIMEDOUT, SystemCallError } from '../native/system-error.js'
 
@@ -20,10 +19,9 @@ export class FutexWaiter {
   }
 
   waitSync(index: number, expected: number, timeoutMs: number): void {
-    const sliceMs = Math.min(timeoutMs, safetyNet.sliceMs)
-    const seconds = Math.floor(sliceMs / 1000)
+    const seconds = Math.floor(timeoutMs / 1000)
     timespec[0] = BigInt(seconds)
-    timespec[1] = BigInt(Math.floor((sliceMs - seconds * 1000) * 1e6))
+    timespec[1] = BigInt(Math.floor((timeoutMs - seconds * 1000) * 1e6))
     const c = libc()
     if (c.futexWait(FUTEX_NUMBER, this.#address + index * 4, FUTEX_WAIT, expected >>> 0, timespec) === 0) return
     const errno = c.errno()

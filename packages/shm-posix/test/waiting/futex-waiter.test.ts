@@ -1,6 +1,6 @@
 import { constants } from 'node:os'
 import { Worker } from 'node:worker_threads'
-import { nowMs, safetyNet } from '@isthmus/sync'
+import { nowMs } from '@isthmus/sync'
 import { afterEach, describe, expect, it, type MockInstance, vi } from 'vitest'
 import { Segment } from '../../src/index.js'
 import { libc } from '../../src/native/libc.js'
@@ -37,7 +37,7 @@ describe('FutexWaiter.waitSync()', () => {
     const segment = Segment.anonymous(counter, { mapper })
     const { words, waiter } = segment
     const index = words.length - 1
-    expect(answerTo(() => waiter.waitSync(index, 1, Number.POSITIVE_INFINITY))).toMatchObject({
+    expect(answerTo(() => waiter.waitSync(index, 1, 60_000))).toMatchObject({
       result: -1,
       errno: EAGAIN,
     })
@@ -67,19 +67,7 @@ describe('FutexWaiter.waitSync()', () => {
     segment.close()
   })
 
-  it('never sleeps for longer than a slice at a time, however long it may', () => {
-    const segment = Segment.anonymous(counter)
-    const futexWait = vi.spyOn(libc(), 'futexWait')
-    const startMs = nowMs()
-    for (const timeoutMs of [60_000, Number.POSITIVE_INFINITY]) segment.waiter.waitSync(2100, 0, timeoutMs)
-    expect(nowMs() - startMs).toBeGreaterThanOrEqual(2 * safetyNet.sliceMs)
-    const slice = (futexWait.mock.calls[1] as unknown[])[4] as BigInt64Array
-    expect([...slice]).toEqual([0n, BigInt(safetyNet.sliceMs) * 1_000_000n])
-    segment.close()
-  })
-
-  it('tells the kernel seconds and nanoseconds, where slices are longer than tests have them', () => {
-    const { sliceMs } = safetyNet
+  it('tells the kernel seconds and nanoseconds', () => {
     const segment = Segment.anonymous(counter)
     const timesOf = (timeoutMs: number) => {
       const futexWait = vi.spyOn(libc(), 'futexWait')
@@ -88,15 +76,9 @@ describe('FutexWaiter.waitSync()', () => {
       futexWait.mockRestore()
       return [...times]
     }
-    try {
-      safetyNet.sliceMs = 1e9
-      expect(timesOf(Number.POSITIVE_INFINITY)).toEqual([1_000_000n, 0n])
-      expect(timesOf(61_250.5)).toEqual([61n, 250_500_000n])
-      expect(timesOf(999.9999999)).toEqual([0n, 999_999_999n])
-    } finally {
-      safetyNet.sliceMs = sliceMs
-      segment.close()
-    }
+    expect(timesOf(61_250.5)).toEqual([61n, 250_500_000n])
+    expect(timesOf(999.9999999)).toEqual([0n, 999_999_999n])
+    segment.close()
   })
 
   it('reports a word that is not there', () => {
@@ -143,7 +125,7 @@ describe('FutexWaiter.wake()', () => {
       const { Segment, struct, u32 } = await kit.load()
       const segment = Segment.open(name, struct({ count: u32(), other: u32() }), { mapper: 'view' })
       kit.tell('attached')
-      while (segment.root.other.value === 0) segment.waiter.waitSync(segment.words.length - 1, 0, 1000)
+      while (segment.root.other.value === 0) segment.waiter.waitSync(segment.words.length - 1, 0, 50)
       return 'woken'
     }, name)
     await child.next()
@@ -163,7 +145,7 @@ function startSleeper(segment: Segment<unknown>, mapper: string): Worker {
     Promise.all([import(workerData.built), import(workerData.sync)]).then(([{ Segment }, { struct, u32 }]) => {
       const layout = struct({ count: u32(), other: u32() })
       const segment = Segment.attach(workerData.handle, layout, { mapper: workerData.mapper })
-      while (segment.root.other.value === 0) segment.waiter.waitSync(segment.words.length - 1, 0, 1000)
+      while (segment.root.other.value === 0) segment.waiter.waitSync(segment.words.length - 1, 0, 50)
       segment.close()
     })`
   // Without the conditions of this process, under which packages are their sources.

@@ -2,7 +2,7 @@ import { IsthmusError } from '../errors.js'
 import { BELL_WORD, PEER_SLOT_BYTES } from '../peers/layout.js'
 import { type PeerId, slotOf } from '../peers/peer-id.js'
 import { eventLoop } from './event-loop.js'
-import { safetyNet, type Waiter } from './waiter.js'
+import type { Waiter } from './waiter.js'
 
 /**
  * Waits within one process or browser page, through `Atomics.wait` and `Atomics.waitAsync` on a SharedArrayBuffer. The
@@ -22,7 +22,7 @@ export class HeapWaiter implements Waiter {
 
   waitSync(index: number, expected: number, timeoutMs: number): void {
     try {
-      Atomics.wait(this.#words, index, expected, Math.min(timeoutMs, safetyNet.sliceMs))
+      Atomics.wait(this.#words, index, expected, timeoutMs)
     } catch (cause) {
       // The only thread that may not block is a page's own.
       throw new IsthmusError(

@@ -6,6 +6,7 @@ import { eventLoop } from './event-loop.js'
 import type { Signal } from './host.js'
 import { Patience } from './patience.js'
 import { AdaptiveSpin, type Pace } from './spin.js'
+import { sliceAfter } from './waiter.js'
 
 /**
  * Where agents wait for something in shared memory and are woken by those who bring it about. What the two kinds of it
@@ -70,12 +71,13 @@ export abstract class WaitPoint {
   }
 
   #sleepUntil(condition: Condition, deadline: number): boolean {
+    const beganMs = nowMs()
     for (;;) {
       condition.prove()
       if (condition.isReady()) return true
       const startedMs = nowMs()
       if (startedMs >= deadline) return false
-      if (this.sleepOnce(condition, deadline - startedMs)) return true
+      if (this.sleepOnce(condition, Math.min(deadline - startedMs, sliceAfter(startedMs - beganMs)))) return true
       this.#spin.learn(nowMs() - startedMs)
       if (condition.isReady()) return true
     }

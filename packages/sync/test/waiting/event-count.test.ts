@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import {
   type Condition,
   deadlineAfter,
@@ -55,6 +55,8 @@ function condition(isReady: () => boolean, rest: Partial<Condition> = {}): Condi
 
 const never = Number.POSITIVE_INFINITY
 
+afterEach(() => void vi.restoreAllMocks())
+
 describe('EventCount.waitSync', () => {
   test('EventCount.waitSync returns at once where it is ready, without a sleep', () => {
     const { events, sleeps } = setUp()
@@ -103,7 +105,7 @@ describe('EventCount.waitSync', () => {
         never,
       ),
     ).toBe(true)
-    expect(sleeps).toEqual([{ isStillExpected: true, sleeper: self, timeoutMs: never }])
+    expect(sleeps).toEqual([{ isStillExpected: true, sleeper: self, timeoutMs: 50 }])
     expect(memory[SLEEPER]).toBe(0)
   })
 
@@ -122,6 +124,29 @@ describe('EventCount.waitSync', () => {
       never,
     )
     expect(proofs).toBe(3)
+  })
+
+  test('EventCount.waitSync looks around after 50 ms, and less often the longer it has waited', () => {
+    let atMs = 1e6
+    const beganMs = atMs
+    vi.spyOn(performance, 'now').mockImplementation(() => atMs)
+    const ages: number[] = []
+    const { events, sleeps } = setUp(() => {
+      ages.push(atMs - beganMs)
+      atMs += sleeps[sleeps.length - 1].timeoutMs
+    })
+    const wait = condition(() => false)
+    expect(events.waitSync(wait, atMs + 10_050)).toBe(false)
+    expect(atMs).toBe(beganMs + 10_050)
+    const slices = sleeps.map(({ timeoutMs }) => timeoutMs)
+    // The last one ends with the wait.
+    for (const [turn, sliceMs] of slices.slice(0, -1).entries()) {
+      const ageMs = ages[turn]
+      if (ageMs <= 500) expect(sliceMs).toBe(50)
+      else if (ageMs >= 2500) expect(sliceMs).toBe(250)
+      else expect(sliceMs).toBeCloseTo(ageMs / 10)
+    }
+    expect(slices.length).toBeGreaterThan(10 + 16 + 29)
   })
 
   test('EventCount.waitSync takes the last look, where there is one, with the sleeper word set', () => {
