@@ -157,12 +157,13 @@ class Asker {
   void timeOne() {
     const double startNs = nowNs();
     travel(1);
-    shared_.samplesNs[shared_.sampleCount++] = nowNs() - startNs;
+    shared_.samplesNs[shared_.sampleCount++] = std::max(0.0, nowNs() - startNs - clockNs_);
   }
 
   End end_;
   Shared& shared_;
   const Pace& pace_;
+  const double clockNs_ = isthmus::clockCostNs();
   uint32_t trips_ = 0;
 };
 

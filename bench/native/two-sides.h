@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <cstdio>
@@ -33,6 +34,17 @@ inline double nowNs() {
   timespec now{};
   clock_gettime(CLOCK_MONOTONIC, &now);
   return static_cast<double>(now.tv_sec) * 1e9 + static_cast<double>(now.tv_nsec);
+}
+
+/** What reading the clock costs: no part of what is timed. */
+inline double clockCostNs() {
+  double elapsedNs[1001];
+  for (double& elapsed : elapsedNs) {
+    const double startNs = nowNs();
+    elapsed = nowNs() - startNs;
+  }
+  std::nth_element(std::begin(elapsedNs), std::begin(elapsedNs) + 500, std::end(elapsedNs));
+  return elapsedNs[500];
 }
 
 inline void sleepMs(double ms) { usleep(static_cast<useconds_t>(ms * 1e3)); }

@@ -3,7 +3,8 @@ import type { Contest, Contestant, Outcome, Prepare, RunContext } from '../harne
 import { Meeting } from '../harness/meeting.js'
 import { percentile } from '../harness/percentile.js'
 import { runAgents } from '../harness/run-agents.js'
-import { isthmusMessages, isthmusThreadMessages } from '../subjects/isthmus-messages.js'
+import { Stopwatch } from '../harness/stopwatch.js'
+import { isthmusBellMessages, isthmusMessages, isthmusThreadMessages } from '../subjects/isthmus-messages.js'
 import { openInPlacePingPong } from '../subjects/isthmus-ping-pong.js'
 import { peers } from '../subjects/message-subjects.js'
 import { nativePingPong } from '../subjects/native.js'
@@ -45,6 +46,7 @@ const subjects: readonly PingPongSubject[] = [
   withInPlaceSpinning(isthmusMessages),
   copyingOnly(isthmusMessages),
   withInPlaceSpinning(isthmusThreadMessages),
+  fromMessages(isthmusBellMessages),
   ...peers.map(fromMessages),
 ]
 
@@ -132,21 +134,22 @@ async function ask(side: PingPong, isCold: boolean, pace: Assignment['pace']): P
     elapsedMs = performance.now() - startMs
   }
   const samplesNs: number[] = []
+  const stopwatch = new Stopwatch()
   if (isCold) {
     while (samplesNs.length < pace.coldSamples) {
       await side.pause(COLD_PAUSE_MS)
-      const timedMs = performance.now()
+      stopwatch.start()
       await travel(1)
-      samplesNs.push(Math.round((performance.now() - timedMs) * 1e6))
+      samplesNs.push(stopwatch.read())
     }
   } else {
     const untimed = Math.floor((trips * pace.targetMs) / elapsedMs / pace.hotSamples)
     for (const endMs = performance.now() + pace.targetMs; performance.now() < endMs; ) {
       await travel(untimed)
-      const timedMs = performance.now()
+      stopwatch.start()
       const answer = side.roundTrip(trips)
       const checkedAnswer = typeof answer === 'number' ? answer : await answer
-      samplesNs.push(Math.round((performance.now() - timedMs) * 1e6))
+      samplesNs.push(stopwatch.read())
       checkAnswer(checkedAnswer, trips++)
     }
   }

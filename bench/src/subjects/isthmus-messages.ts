@@ -9,7 +9,7 @@ import type { MessageSubject, Seat } from './subject.js'
 export const isthmusMessages: MessageSubject = {
   name: 'isthmus',
   arrangement: 'processes',
-  openMessenger,
+  openMessenger: (seat) => openMessenger(seat),
   couriers: { spinning: openSpinningCourier, blocking: openBlockingCourier },
 }
 
@@ -20,16 +20,25 @@ export const isthmusThreadMessages: MessageSubject = {
   arrangement: 'threads',
 }
 
+/** The same for event loops that never look again before they sleep: each message is a bell. */
+export const isthmusBellMessages: MessageSubject = {
+  name: 'isthmus bell',
+  arrangement: 'processes',
+  openMessenger: (seat) => openMessenger(seat, false),
+}
+
 interface Rings {
   readonly producer: Producer
   readonly consumer: Consumer
   close(): void
 }
 
-export async function openRings(seat: Seat): Promise<Rings> {
+export async function openRings(seat: Seat, looksAgain = true): Promise<Rings> {
   const capacityBytes = ringCapacityBytes(seat.messageBytes)
   const layout = struct({ forth: spscRing({ capacityBytes }), back: spscRing({ capacityBytes }) })
   const region = await openSharedRegion(seat, layout)
+  // For how long they look goes by how long a bell takes: not at all if that is no time.
+  if (!looksAgain) Object.assign(region.waiter, { bellMs: 0 })
   const { forth, back } = region.root
   const isFirst = seat.role === 'first'
   return {
@@ -39,8 +48,8 @@ export async function openRings(seat: Seat): Promise<Rings> {
   }
 }
 
-async function openMessenger(seat: Seat): Promise<Messenger> {
-  const { producer, consumer, close } = await openRings(seat)
+async function openMessenger(seat: Seat, looksAgain = true): Promise<Messenger> {
+  const { producer, consumer, close } = await openRings(seat, looksAgain)
   const messenger: Messenger = {
     onMessage() {},
     async send(message) {
