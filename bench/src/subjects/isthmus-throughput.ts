@@ -153,8 +153,23 @@ function copyingReceiver(consumer: Consumer, { messageBytes }: CopyingWork): Tra
     checkStamp(messageView, sequence)
     sequence++
   }
+  const receiveParts = () => {
+    let receivedBytes = 0
+    while (receivedBytes < messageBytes) {
+      // Where they belong: shown whole, a message of many records would be put together somewhere else before.
+      const part = consumer.tryReceiveChunk({ into: message.subarray(receivedBytes) })
+      if (part === null) throw wrongMessageError(sequence)
+      if (part !== undefined) receivedBytes += part.bytes.byteLength
+    }
+    checkStamp(messageView, sequence)
+    sequence++
+  }
+  const isLarge = messageBytes > consumer.maxRecordBytes
   return (messages) => {
     sequence = 0
-    while (sequence < messages) consumer.drain(copyOut)
+    while (sequence < messages) {
+      if (isLarge) receiveParts()
+      else consumer.drain(copyOut)
+    }
   }
 }

@@ -15,6 +15,7 @@ const { values: options } = parseArgs({
     only: { type: 'string', default: '' },
     seed: { type: 'string', default: '1' },
     preemptions: { type: 'string' },
+    seconds: { type: 'string' },
     json: { type: 'string' },
     histories: { type: 'boolean', default: false },
     plain: { type: 'boolean', default: false },
@@ -29,9 +30,8 @@ function effort(): Effort {
     isPlain: options.plain,
     countsHistories: options.histories,
   }
-  return options.brief
-    ? { ...bound, secondsMax: 4, randomSchedules: 1_000 }
-    : { ...bound, secondsMax: 120, randomSchedules: 20_000 }
+  const secondsMax = Number(options.seconds ?? (options.brief ? 4 : 120))
+  return { ...bound, secondsMax, randomSchedules: options.brief ? 1_000 : 20_000 }
 }
 
 function line({ scenario, schedules, preemptionBound, isExhaustive, seconds, failure }: Verdict): string {

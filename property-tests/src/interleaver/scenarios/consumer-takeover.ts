@@ -7,69 +7,81 @@ import { spscInvariant } from './spsc-invariants.js'
 import { isMessage, messageOf, messagesIn, receiveToEnd, type Told } from './spsc-messages.js'
 
 const CAPACITY_BYTES = 64
-/** 72 bytes of records: more than the ring holds. */
-const LENGTHS = [16, 16, 16]
 const layout = spscRing({ capacityBytes: CAPACITY_BYTES })
 
-export const consumerTakeover = scenario({
-  name: 'consumer-takeover',
-  about:
-    'A consumer may crash at any operation. Its death is declared, and a successor receives the rest: nothing is left out, and only what the dead one had not given back comes again. The producer, where it waits, is told of the death at most once.',
-  layout,
-  wordNames: spscRingNames('ring', 0, CAPACITY_BYTES),
-  plainFromByteOffset: RECORDS_OFFSET,
-  mayCrash: ['consumer'],
-  agents: {
-    producer: agent(layout, {
-      prepare: (tools) => tools.attach().root.producer(),
-      run(producer) {
-        let deaths = 0
-        for (const [number, byteLength] of LENGTHS.entries()) {
-          for (;;) {
-            try {
-              producer.sendSync(messageOf(number, byteLength))
-              break
-            } catch (error) {
-              if (!(error instanceof PeerDiedError)) throw error
-              deaths++
+export const consumerTakeover = takeover('consumer-takeover', [8])
+
+/** 72 bytes of records: more than the ring holds, so the producer waits. */
+export const consumerTakeoverFull = takeover('consumer-takeover-full', [16, 16, 16])
+
+/** @param lengths of the producer's messages */
+function takeover(name: string, lengths: readonly number[]) {
+  return scenario({
+    name,
+    about:
+      'A consumer may crash at any operation. Its death is declared, and a successor receives the rest: nothing is left out, and only what the dead one had not given back comes again. The producer, where it waits, is told of the death at most once.',
+    layout,
+    wordNames: spscRingNames('ring', 0, CAPACITY_BYTES),
+    plainFromByteOffset: RECORDS_OFFSET,
+    mayCrash: ['consumer'],
+    agents: {
+      producer: agent(layout, {
+        prepare: (tools) => tools.attach().root.producer(),
+        run(producer) {
+          let deaths = 0
+          for (const [number, byteLength] of lengths.entries()) {
+            for (;;) {
+              try {
+                producer.sendSync(messageOf(number, byteLength))
+                break
+              } catch (error) {
+                if (!(error instanceof PeerDiedError)) throw error
+                deaths++
+              }
             }
           }
-        }
-        producer.close()
-        return deaths
-      },
-    }),
-    consumer: agent(layout, {
-      prepare: (tools) => tools.attach().root.consumer(),
-      run: (consumer) => receiveToEnd(consumer),
-    }),
-    successor: agent(layout, {
-      prepare: (tools) => tools.attach(),
-      run(region, tools) {
-        const dead = tools.awaitCrash()
-        if (dead === undefined) return []
-        region.declareDead(dead)
-        const consumer = region.root.consumer()
-        const told: Told[] = []
-        for (;;) {
-          const message = consumer.tryReceive()
-          if (message === null) return [...told, 'end']
-          if (message !== undefined) told.push([...message])
-          // Told to the dead one already, and not told again: then nothing more comes.
-          else if (told.length > 0 && isMessage(told.at(-1) as number[], LENGTHS.length - 1, 16)) return told
-        }
-      },
-    }),
-  },
-  invariant: spscInvariant(CAPACITY_BYTES),
-  check({ returned, crashed }) {
-    const deaths = returned('producer') as number
-    if (deaths > (crashed === undefined ? 0 : 1)) return `the producer was told of ${deaths} deaths`
-    const messages = messagesIn((crashed === undefined ? returned('consumer') : returned('successor')) as Told[])
-    const numbers = messages.map((bytes) => LENGTHS.findIndex((length, number) => isMessage(bytes, number, length)))
-    const first = numbers.length === 0 ? LENGTHS.length : numbers[0]
-    const isGapless = numbers.every((number, at) => number === first + at) && first + numbers.length === LENGTHS.length
-    if (!isGapless || (crashed === undefined && first !== 0)) return `received were the messages ${numbers.join(', ')}`
-    return undefined
-  },
-})
+          producer.close()
+          return deaths
+        },
+      }),
+      consumer: agent(layout, {
+        prepare: (tools) => tools.attach().root.consumer(),
+        run: (consumer) => receiveToEnd(consumer),
+      }),
+      successor: agent(layout, {
+        prepare: (tools) => tools.attach(),
+        run(region, tools) {
+          const dead = tools.awaitCrash()
+          if (dead === undefined) return []
+          region.declareDead(dead)
+          const consumer = region.root.consumer()
+          const told: Told[] = []
+          for (;;) {
+            const message = consumer.tryReceive()
+            if (message === null) return [...told, 'end']
+            if (message !== undefined) told.push([...message])
+            // Told to the dead one already, and not told again: then nothing more comes.
+            else if (
+              told.length > 0 &&
+              isMessage(told.at(-1) as number[], lengths.length - 1, lengths[lengths.length - 1])
+            )
+              return told
+          }
+        },
+      }),
+    },
+    invariant: spscInvariant(CAPACITY_BYTES),
+    check({ returned, crashed }) {
+      const deaths = returned('producer') as number
+      if (deaths > (crashed === undefined ? 0 : 1)) return `the producer was told of ${deaths} deaths`
+      const messages = messagesIn((crashed === undefined ? returned('consumer') : returned('successor')) as Told[])
+      const numbers = messages.map((bytes) => lengths.findIndex((length, number) => isMessage(bytes, number, length)))
+      const first = numbers.length === 0 ? lengths.length : numbers[0]
+      const isGapless =
+        numbers.every((number, at) => number === first + at) && first + numbers.length === lengths.length
+      if (!isGapless || (crashed === undefined && first !== 0))
+        return `received were the messages ${numbers.join(', ')}`
+      return undefined
+    },
+  })
+}

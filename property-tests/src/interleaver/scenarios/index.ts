@@ -12,7 +12,7 @@ import {
   barrierTwo,
 } from './barrier.js'
 import { condvarCrash, condvarOne, condvarTimeout, condvarTwoWaiters } from './condvar.js'
-import { consumerTakeover } from './consumer-takeover.js'
+import { consumerTakeover, consumerTakeoverFull } from './consumer-takeover.js'
 import { doorbell, doorbellLoops, doorbellMixed, doorbellMutex } from './doorbell.js'
 import { eventCount } from './event-count.js'
 import { eventCountCrash } from './event-count-crash.js'
@@ -33,7 +33,7 @@ import { semaphoreCrash, semaphoreOne, semaphoreTimeout, semaphoreTwoPermits } f
 import { spscChunked } from './spsc-chunked.js'
 import { spscClose } from './spsc-close.js'
 import { spscSendReceive } from './spsc-send-receive.js'
-import { spscTakeover } from './spsc-takeover.js'
+import { spscTakeover, spscTakeoverChunked } from './spsc-takeover.js'
 import { spscWrap } from './spsc-wrap.js'
 
 // A sleep ends by a wake-up or by the program's own timeout: what only the net would catch is to be seen.
@@ -85,7 +85,9 @@ export const scenarios = [
   spscWrap,
   spscChunked,
   spscTakeover,
+  spscTakeoverChunked,
   consumerTakeover,
+  consumerTakeoverFull,
 ] as unknown as readonly Scenario[]
 
 export function scenarioNamed(name: string): Scenario {

@@ -6,52 +6,58 @@ import { spscInvariant } from './spsc-invariants.js'
 import { countOf, isMessage, messageOf, messagesIn, receiveToEnd, type Told } from './spsc-messages.js'
 
 const CAPACITY_BYTES = 64
-/** The first producer's message, in fragments of 16 and 4 bytes, and the successor's. */
-const LENGTHS = [40, 8]
 const layout = spscRing({ capacityBytes: CAPACITY_BYTES })
 
-export const spscTakeover = scenario({
-  name: 'spsc-takeover',
-  about:
-    'A producer may crash at any operation while it sends a message in fragments. Its death is declared, a successor sends one message and closes. What was committed arrives whole, a broken message is reported, the successor’s message arrives.',
-  layout,
-  wordNames: spscRingNames('ring', 0, CAPACITY_BYTES),
-  plainFromByteOffset: RECORDS_OFFSET,
-  mayCrash: ['producer'],
-  agents: {
-    producer: agent(layout, {
-      prepare: (tools) => tools.attach().root.producer(),
-      run(producer) {
-        producer.sendSync(messageOf(0, LENGTHS[0]))
-        producer.close()
-      },
-    }),
-    consumer: agent(layout, {
-      prepare: (tools) => tools.attach().root.consumer(),
-      run: (consumer) => receiveToEnd(consumer),
-    }),
-    successor: agent(layout, {
-      prepare: (tools) => tools.attach(),
-      run(region, tools) {
-        const dead = tools.awaitCrash()
-        if (dead === undefined) return
-        region.declareDead(dead)
-        const producer = region.root.producer()
-        producer.sendSync(messageOf(1, LENGTHS[1]))
-        producer.close()
-      },
-    }),
-  },
-  invariant: spscInvariant(CAPACITY_BYTES),
-  check({ returned, crashed }) {
-    const told = returned('consumer') as Told[]
-    const messages = messagesIn(told)
-    const numbers = messages.map((bytes) => LENGTHS.findIndex((length, number) => isMessage(bytes, number, length)))
-    const what = `the consumer was told ${told.map((one) => (Array.isArray(one) ? `[${one.join(' ')}]` : one)).join(', ')}`
-    if (countOf(told, 'death') > 1 || countOf(told, 'incomplete') > 1) return what
-    if (crashed === undefined) return numbers.join() === '0' && told.length === 2 ? undefined : what
-    // It may have closed before it crashed; then its end is the one that is told.
-    if (numbers.join() === '0' && told.length === 2) return undefined
-    return numbers.join() === '0,1' || numbers.join() === '1' ? undefined : what
-  },
-})
+/** Each message in one record. */
+export const spscTakeover = takeover('spsc-takeover', 'a message', [8, 8])
+
+/** The first producer's message in fragments of 16 and 4 bytes. */
+export const spscTakeoverChunked = takeover('spsc-takeover-chunked', 'a message in fragments', [40, 8])
+
+/** @param lengths of the first producer's message, and of the successor's */
+function takeover(name: string, what: string, lengths: readonly [number, number]) {
+  return scenario({
+    name,
+    about: `A producer may crash at any operation while it sends ${what}. Its death is declared, a successor sends one message and closes. What was committed arrives whole, a broken message is reported, the successor’s message arrives.`,
+    layout,
+    wordNames: spscRingNames('ring', 0, CAPACITY_BYTES),
+    plainFromByteOffset: RECORDS_OFFSET,
+    mayCrash: ['producer'],
+    agents: {
+      producer: agent(layout, {
+        prepare: (tools) => tools.attach().root.producer(),
+        run(producer) {
+          producer.sendSync(messageOf(0, lengths[0]))
+          producer.close()
+        },
+      }),
+      consumer: agent(layout, {
+        prepare: (tools) => tools.attach().root.consumer(),
+        run: (consumer) => receiveToEnd(consumer),
+      }),
+      successor: agent(layout, {
+        prepare: (tools) => tools.attach(),
+        run(region, tools) {
+          const dead = tools.awaitCrash()
+          if (dead === undefined) return
+          region.declareDead(dead)
+          const producer = region.root.producer()
+          producer.sendSync(messageOf(1, lengths[1]))
+          producer.close()
+        },
+      }),
+    },
+    invariant: spscInvariant(CAPACITY_BYTES),
+    check({ returned, crashed }) {
+      const told = returned('consumer') as Told[]
+      const messages = messagesIn(told)
+      const numbers = messages.map((bytes) => lengths.findIndex((length, number) => isMessage(bytes, number, length)))
+      const wrong = `the consumer was told ${told.map((one) => (Array.isArray(one) ? `[${one.join(' ')}]` : one)).join(', ')}`
+      if (countOf(told, 'death') > 1 || countOf(told, 'incomplete') > 1) return wrong
+      if (crashed === undefined) return numbers.join() === '0' && told.length === 2 ? undefined : wrong
+      // It may have closed before it crashed; then its end is the one that is told.
+      if (numbers.join() === '0' && told.length === 2) return undefined
+      return numbers.join() === '0,1' || numbers.join() === '1' ? undefined : wrong
+    },
+  })
+}

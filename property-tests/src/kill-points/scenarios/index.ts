@@ -9,6 +9,7 @@ import { rwLockScenarios } from './rw-lock.js'
 import { segmentScenarios } from './segment.js'
 import { segmentFileScenarios } from './segment-file.js'
 import { semaphoreScenarios } from './semaphore.js'
+import { waitAnyScenarios } from './wait-any.js'
 
 export const killScenarios: readonly Scenario<unknown>[] = [
   ...segmentScenarios,
@@ -21,6 +22,7 @@ export const killScenarios: readonly Scenario<unknown>[] = [
   ...rwLockScenarios,
   ...barrierScenarios,
   ...futexScenarios,
+  ...waitAnyScenarios,
 ]
 
 export function scenarioNamed(name: string): Scenario<unknown> {

@@ -217,6 +217,23 @@ export const ringConsumerScenarios: Scenario<unknown>[] = [
     check,
   }),
   scenario({
+    name: 'ring consumer: awaits the chunks of a large message of a blocked producer',
+    isVictimAwaiting: true,
+    layout: ringLayout,
+    prepare,
+    meanwhile: (_, sending) => send(sending, LARGE_BYTES, 3_000),
+    isMeanwhileWaiting: true,
+    victim(victim) {
+      const { consumer, told } = consume(victim)
+      expectLarge(victim)
+      return async () => {
+        while ((await consumer.receiveChunk())?.isLast === false);
+        told[0]++
+      }
+    },
+    check,
+  }),
+  scenario({
     name: 'ring consumer: makes space for an awaiting producer',
     layout: ringLayout,
     prepare: prepareFilled,

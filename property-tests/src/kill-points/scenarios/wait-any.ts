@@ -1,0 +1,115 @@
+import { type Consumer, spscRing } from '@isthmus/ring'
+import { type Attached, mutex, PeerDiedError, struct, type Waitable, waitAny, words } from '@isthmus/sync'
+import { expect, expectEqual } from '../expectations.js'
+import { type Scenario, scenario } from '../scenario.js'
+import type { Survivor } from '../survivor.js'
+import { messageOf, Received, SMALL_BYTES } from './messages.js'
+
+const layout = struct({ ring: spscRing({ capacityBytes: 256 }), lock: mutex(), told: words(4) })
+type Root = Attached<typeof layout>
+
+/** What the victim knows of itself. */
+const HAS_SENT = 1
+const GAVE_LOCK_BACK = 2
+
+const GIVES_UP_MS = 3_000
+
+/** The next owner gets the lock, and nobody stands in the way of anybody. */
+function checkLock(survivor: Survivor<Root>): void {
+  const guard = survivor.newcomer().root.lock.lockSync({ timeoutMs: 1_000 })
+  expect(guard !== undefined, 'Nobody can have the lock')
+  expect(!guard.ownerDied, 'A death is told that was told before, or of one who never had the lock')
+  guard.unlock()
+  expectEqual(survivor.root.lock.describe().waiters, [], 'Waiters')
+}
+
+interface Wait {
+  readonly consumer: Consumer
+  readonly received: number[]
+  isProducerDead: boolean
+  ownerDied: boolean | undefined
+}
+
+/** Takes what is ready; returns whether that is all that was waited for there. */
+function take({ lock }: Root, wait: Wait, ready: Waitable): boolean {
+  if (ready !== wait.consumer) {
+    const guard = lock.tryLock()
+    if (guard === undefined) return false
+    wait.ownerDied = guard.ownerDied
+    guard.markConsistent()
+    guard.unlock()
+    return true
+  }
+  try {
+    const message = wait.consumer.tryReceive()
+    if (message) wait.received.push(message[0])
+    return message !== undefined
+  } catch (error) {
+    if (!(error instanceof PeerDiedError)) throw error
+    wait.isProducerDead = true
+    return true
+  }
+}
+
+export const waitAnyScenarios: Scenario<unknown>[] = [
+  scenario({
+    name: 'wait any: awaits a message and a lock',
+    isVictimAwaiting: true,
+    layout,
+    prepare: ({ root }: Survivor<Root>) => ({ producer: root.ring.producer(), guard: root.lock.lockSync() }),
+    meanwhile({ root, untilVictim }, { producer, guard }) {
+      untilVictim(() => root.lock.describe().waiters.length > 0)
+      producer.sendSync(messageOf(0, SMALL_BYTES), { timeoutMs: 0 })
+      guard.unlock()
+    },
+    victim({ root }) {
+      const consumer = root.ring.consumer()
+      return async () => {
+        await waitAny<Waitable>([consumer, root.lock])
+        consumer.tryReceive()
+      }
+    },
+    check(survivor) {
+      checkLock(survivor)
+      // It was never acknowledged.
+      const consumer = survivor.newcomer().root.ring.consumer()
+      new Received().takeSync(consumer, 0).expectNumbers(0, 1, 'What the next consumer gets')
+    },
+  }),
+  scenario({
+    name: 'wait any: sends to one who awaits a lock too, and gives it back',
+    isSurvivorAwaiting: true,
+    layout,
+    prepare({ root }: Survivor<Root>): Wait {
+      return { consumer: root.ring.consumer(), received: [], isProducerDead: false, ownerDied: undefined }
+    },
+    async meanwhile({ root }, wait) {
+      const waiting = new Set<Waitable>([wait.consumer, root.lock])
+      while (waiting.size > 0) {
+        const ready = await waitAny(waiting, { timeoutMs: GIVES_UP_MS })
+        expect(ready.length > 0, `Nothing of ${waiting.size} came, and no death was told`)
+        for (const one of ready) if (take(root, wait, one)) waiting.delete(one)
+      }
+    },
+    isMeanwhileWaiting: true,
+    victim(victim) {
+      const { ring, lock, told } = victim.root
+      const producer = ring.producer()
+      const guard = lock.lockSync()
+      victim.beginsWhen(() => ring.describe().consumer.isWaiting)
+      return () => {
+        producer.sendSync(messageOf(0, SMALL_BYTES))
+        told[0] = HAS_SENT
+        guard.unlock()
+        told[0] = GAVE_LOCK_BACK
+      }
+    },
+    check(survivor, { received, isProducerDead, ownerDied }) {
+      const [state] = survivor.root.told
+      expect(received.length === 1 || isProducerDead, 'There was neither a message nor a death')
+      if (state >= HAS_SENT) expectEqual(received, [0], 'What was sent')
+      if (state === GAVE_LOCK_BACK) expect(!ownerDied, 'A death is told of one who gave the lock back')
+      checkLock(survivor)
+    },
+  }),
+]
