@@ -6,7 +6,7 @@ import type { Waiter } from '../waiting/waiter.js'
 export interface Region {
   /** The whole region, for Atomics. Its length is fixed. */
   readonly words: Int32Array
-  /** The whole region, the fastest view for bulk copies. */
+  /** The whole region, the fastest view for bulk copies. On a segment it is made when first asked for. */
   readonly bytes: Uint8Array
   readonly waiter: Waiter
   readonly peers: Peers

@@ -1,6 +1,6 @@
 import { spscRing } from '@isthmus/ring'
-import { PeerDiedError } from '@isthmus/sync'
-import { RECORDS_OFFSET } from '../../../../packages/ring/src/spsc/layout.js'
+import { PeerDiedError, planHeader } from '@isthmus/sync'
+import { READ_POSITION_OFFSET, RECORDS_OFFSET, recordBytesOf } from '../../../../packages/ring/src/spsc/layout.js'
 import { agent, scenario } from '../scenario.js'
 import { spscRingNames } from '../word-names.js'
 import { spscInvariant } from './spsc-invariants.js'
@@ -13,6 +13,24 @@ export const consumerTakeover = takeover('consumer-takeover', [8])
 
 /** 72 bytes of records: more than the ring holds, so the producer waits. */
 export const consumerTakeoverFull = takeover('consumer-takeover-full', [16, 16, 16])
+
+/** What the successor found and was told. */
+interface Succession {
+  /** Up to here the dead one had given back what it received. */
+  readonly readPosition: number
+  readonly told: Told[]
+}
+
+/** How many messages of these lengths, sent from position 0 on, lie before a position. */
+function countBefore(position: number, lengths: readonly number[]): number {
+  let end = 0
+  return lengths.filter((byteLength) => {
+    const bytesUntilEnd = CAPACITY_BYTES - (end % CAPACITY_BYTES)
+    if (recordBytesOf(byteLength) > bytesUntilEnd) end += bytesUntilEnd
+    end += recordBytesOf(byteLength)
+    return end <= position
+  }).length
+}
 
 /** @param lengths of the producer's messages */
 function takeover(name: string, lengths: readonly number[]) {
@@ -50,22 +68,23 @@ function takeover(name: string, lengths: readonly number[]) {
       }),
       successor: agent(layout, {
         prepare: (tools) => tools.attach(),
-        run(region, tools) {
+        run(region, tools): Succession | undefined {
           const dead = tools.awaitCrash()
-          if (dead === undefined) return []
+          if (dead === undefined) return undefined
           region.declareDead(dead)
+          const readPosition = region.words[(planHeader(layout).rootByteOffset + READ_POSITION_OFFSET) >>> 2]
           const consumer = region.root.consumer()
           const told: Told[] = []
           for (;;) {
             const message = consumer.tryReceive()
-            if (message === null) return [...told, 'end']
+            if (message === null) return { readPosition, told: [...told, 'end'] }
             if (message !== undefined) told.push([...message])
             // Told to the dead one already, and not told again: then nothing more comes.
             else if (
               told.length > 0 &&
               isMessage(told.at(-1) as number[], lengths.length - 1, lengths[lengths.length - 1])
             )
-              return told
+              return { readPosition, told }
           }
         },
       }),
@@ -74,13 +93,16 @@ function takeover(name: string, lengths: readonly number[]) {
     check({ returned, crashed }) {
       const deaths = returned('producer') as number
       if (deaths > (crashed === undefined ? 0 : 1)) return `the producer was told of ${deaths} deaths`
-      const messages = messagesIn((crashed === undefined ? returned('consumer') : returned('successor')) as Told[])
+      const { readPosition, told } = (
+        crashed === undefined ? { readPosition: 0, told: returned('consumer') } : returned('successor')
+      ) as Succession
+      const messages = messagesIn(told)
       const numbers = messages.map((bytes) => lengths.findIndex((length, number) => isMessage(bytes, number, length)))
       const first = numbers.length === 0 ? lengths.length : numbers[0]
       const isGapless =
         numbers.every((number, at) => number === first + at) && first + numbers.length === lengths.length
-      if (!isGapless || (crashed === undefined && first !== 0))
-        return `received were the messages ${numbers.join(', ')}`
+      if (!isGapless || first !== countBefore(readPosition, lengths))
+        return `received were the messages ${numbers.join(', ')}, and given back was what lies before ${readPosition}`
       return undefined
     },
   })
