@@ -24,8 +24,8 @@ const { spscRing } = require('@isthmus/ring')
 const name = `/isthmus-test-${process.pid}-mmap-io`
 const layout = spscRing({ capacityBytes: 16_384 })
 const writer = Segment.create(name, layout)
-const reader = Segment.open(name, layout, { mapper: 'mmap-io' })
 try {
+  const reader = Segment.open(name, layout, { mapper: 'mmap-io' })
   assert.equal(writer.mapper, 'overlay')
   assert.equal(reader.mapper, 'mmap-io')
   const producer = writer.root.producer()
@@ -42,7 +42,6 @@ try {
   console.log('10000 messages went from the overlay mapper to mmap-io')
 } finally {
   writer.close()
-  reader.close()
   Segment.unlink(name)
 }
 

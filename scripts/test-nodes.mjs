@@ -1,7 +1,7 @@
-// Runs the tests on every Node.js line that is supported: `npm run test:nodes [-- 22 24]`. Each comes as the npm package
+// Runs the tests on the Node.js lines after the oldest supported one, on which `npm test` runs them: `npm run test:nodes [-- 22 24]`. Each comes as the npm package
 // `node`, into a cache below node_modules. With COUNTS=FILE, writes how many tests passed and failed.
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -16,7 +16,13 @@ for (const version of versions) {
   console.log(`Node.js ${spawnSync(node, ['-p', 'process.versions.node'], { encoding: 'utf8' }).stdout.trim()}`)
   const vitest = join(root, 'node_modules', 'vitest', 'vitest.mjs')
   const args = [vitest, 'run', '--reporter=dot', '--reporter=json', `--outputFile.json=${results}`]
+  rmSync(results, { force: true })
   const { status } = spawnSync(node, args, { cwd: root, stdio: 'inherit' })
+  if (!existsSync(results)) {
+    console.error(`The tests on Node.js ${version} ended without results, with exit code ${status}`)
+    counts.failed++
+    continue
+  }
   const { numPassedTests, numFailedTests } = JSON.parse(readFileSync(results, 'utf8'))
   counts.passed += numPassedTests
   counts.failed += numFailedTests

@@ -16,16 +16,18 @@ import { describe, expect, it } from 'vitest'
 const root = fileURLToPath(new URL('..', import.meta.url))
 const isUpdating = process.env.ISTHMUS_UPDATE_DOCS === '1'
 
+const RESULT = /^( *)(\S[^\n]*?) \/\/ (true|false|undefined|null|[\d.]+|'[^']*')(?:: .*)?$/gm
+
 // <!-- file: PATH --> or <!-- output: COMMAND & COMMAND -->, and the code block behind it
 const QUOTATION = /(<!-- (file|output): (.+?) -->\n\n?```\w*\n)([\s\S]*?)```/g
 
-describe.each(['README.md'])('%s', (document) => {
+describe.each(['README.md', 'examples/README.md'])('%s', (document) => {
   const text = readFileSync(join(root, document), 'utf8')
   const quotations = [...text.matchAll(QUOTATION)].map(([all, head, kind, source, content]) => {
     return { all, head, kind, source, content }
   })
 
-  it('quotes something', () => expect(quotations.length).toBeGreaterThan(3))
+  it('quotes something', () => expect(quotations.length).toBeGreaterThan(1))
 
   it.each(quotations)('quotes $source as it is', { timeout: 60_000 }, async ({ all, head, kind, source, content }) => {
     const actual = kind === 'file' ? readFileSync(join(root, source), 'utf8') : await outputOf(source.split(' & '))
@@ -43,7 +45,10 @@ describe('The examples of the packages', () => {
     ...snippetsOf(root),
   ]
 
-  it('exist', () => expect(examples.length).toBeGreaterThan(4))
+  it('exist, and say what comes of them', () => {
+    expect(examples.length).toBe(22)
+    expect(examples.filter(({ code }) => withResultsChecked(code) !== code).length).toBeGreaterThan(4)
+  })
 
   it.each(examples)('run: $file', async ({ code }) => {
     const { struct, f64, u32, HeapRegion } = syncModule
@@ -62,7 +67,8 @@ describe('The examples of the packages', () => {
       region,
       producer,
       consumer,
-      consumers: [consumer],
+      consumers: new Set([consumer]),
+      expect,
       order: Uint8Array.of(4),
       signal: AbortSignal.timeout(10_000),
       handle: () => producer.close(),
@@ -75,7 +81,9 @@ describe('The examples of the packages', () => {
     )
     const names = Object.keys(scope).filter((key) => !shadowed.has(key))
     try {
-      await new AsyncFunction(...names, code)(...names.map((key) => scope[key as keyof typeof scope]))
+      await new AsyncFunction(...names, withResultsChecked(code))(
+        ...names.map((key) => scope[key as keyof typeof scope]),
+      )
     } finally {
       for (const { name } of shmModule.Segment.list()) if (name === '/isthmus-example') shmModule.Segment.unlink(name)
     }
@@ -89,6 +97,11 @@ async function outputOf(commands: string[]): Promise<string> {
     return stdout
   })
   return (await Promise.all(runs)).join('')
+}
+
+/** A line such as `region.root.total.value // 12.5` says what is there: that is checked. */
+function withResultsChecked(code: string): string {
+  return code.replace(RESULT, (_, indent, expression, value) => `${indent}expect(${expression}).toEqual(${value})`)
 }
 
 /** The code in a README that is not quoted from a file. */

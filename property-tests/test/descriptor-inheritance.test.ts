@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process'
+import { readdirSync, readlinkSync } from 'node:fs'
 import { Segment } from '@isthmus/shm-posix'
 import { futex } from '@isthmus/sync'
 import { expect, it } from 'vitest'
@@ -8,7 +9,7 @@ it('a program that is started by one who waits on its event loop inherits nothin
   using other = Segment.attach(segment.handle, futex())
   const waiting = segment.root.waitWhile(0)
   // Until it sleeps: from then on its bell hangs.
-  await new Promise((resolve) => setTimeout(resolve, 50))
+  await expect.poll(ownDescriptors).toContainEqual(expect.stringMatching(/isthmus-.*\.bell$/))
   const { stdout } = spawnSync('ls', ['-l', '/proc/self/fd'], { encoding: 'utf8' })
   expect(stdout).toContain('/proc')
   expect(stdout).not.toMatch(/isthmus/)
@@ -16,3 +17,14 @@ it('a program that is started by one who waits on its event loop inherits nothin
   other.root.wakeAll()
   expect(await waiting).toBe(true)
 })
+
+/** What they lead to. The one with which the list itself is read is gone by then. */
+function ownDescriptors(): string[] {
+  return readdirSync('/proc/self/fd').flatMap((fd) => {
+    try {
+      return [readlinkSync(`/proc/self/fd/${fd}`)]
+    } catch {
+      return []
+    }
+  })
+}

@@ -31,6 +31,13 @@ export const utf8: Encoder<string> & Decoder<string> = {
 /**
  * Whatever JSON can say, as UTF-8. Decoding other bytes throws a SyntaxError; the message then counts as received. The
  * type is what both sides agree on: nothing checks it.
+ *
+ * @example
+ * ```ts
+ * const ring = HeapRegion.create(spscRing({ capacityBytes: 4096 })).root
+ * ring.producer({ encode: json() }).trySend({ item: 'tea' })
+ * ring.consumer({ decode: json() }).tryReceive().item // 'tea'
+ * ```
  */
 export function json<T>(): Encoder<T> & Decoder<T> {
   return {
@@ -39,7 +46,7 @@ export function json<T>(): Encoder<T> & Decoder<T> {
       if (text !== undefined) return textEncoder.encode(text)
       throw new IsthmusTypeError(
         'ERR_ISTHMUS_INVALID_ARGUMENT',
-        `Encoding a message as JSON: JSON cannot say ${typeof value}. Send null, or an object.`,
+        `Encoding a message as JSON: JSON has no form for ${typeof value}. Send null, or an object.`,
       )
     },
     decode: (bytes) => JSON.parse(textDecoder.decode(bytes)),

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, expectTypeOf, test } from 'vitest'
 import { type Decoder, type Encoder, json, utf8 } from '../src/index.js'
+import { expectCode } from './support/expect-code.js'
 import { createRing } from './support/ring-memory.js'
 
 describe('utf8', () => {
@@ -39,8 +40,8 @@ describe('json', () => {
   })
 
   test('json().encode refuses what JSON cannot say', () => {
-    expect(() => codec.encode(undefined)).toThrow()
-    expect(() => codec.encode(() => {})).toThrow()
+    expectCode('ERR_ISTHMUS_INVALID_ARGUMENT', () => codec.encode(undefined))
+    expectCode('ERR_ISTHMUS_INVALID_ARGUMENT', () => codec.encode(() => {}))
   })
 })
 

@@ -1,6 +1,6 @@
 /**
- * The codes of isthmus's own errors. Errors of the operating system carry its names instead (`EEXIST`, `ENOENT`,
- * `EACCES`, `ENOSPC` …) together with `syscall`.
+ * The codes of isthmus's own errors: what to test, since they stand on errors of several classes. Errors of the operating
+ * system carry its names instead (`EEXIST`, `ENOENT`, `EACCES`, `ENOSPC` …), together with `syscall`.
  */
 export type IsthmusErrorCode =
   /** An argument of the wrong type or outside its range. */
@@ -41,13 +41,13 @@ export type IsthmusErrorCode =
   | 'ERR_ISTHMUS_NOT_HELD'
   /** A mutex that one of its owners gave up for good. */
   | 'ERR_ISTHMUS_ABANDONED'
-  /** A blocking wait that only the waiting thread itself could end. */
+  /** A blocking wait that only the waiting thread itself could end. The name that pthreads use; no system call failed. */
   | 'EDEADLK'
 
 /** What was attempted, what was found, what to do; `code` is stable, the text is not. */
 export class IsthmusError extends Error {
   override readonly name: string = 'IsthmusError'
-  readonly code: string
+  readonly code: IsthmusErrorCode
 
   constructor(code: IsthmusErrorCode, message: string, options?: ErrorOptions) {
     super(message, options)
@@ -67,7 +67,7 @@ export class PeerDiedError extends IsthmusError {
 /** A value outside the range that the call accepts. */
 export class IsthmusRangeError extends RangeError {
   override readonly name: string = 'IsthmusRangeError'
-  readonly code: string
+  readonly code: IsthmusErrorCode
 
   constructor(code: IsthmusErrorCode, message: string) {
     super(message)
@@ -78,7 +78,7 @@ export class IsthmusRangeError extends RangeError {
 /** A value of a type that the call does not accept. */
 export class IsthmusTypeError extends TypeError {
   override readonly name: string = 'IsthmusTypeError'
-  readonly code: string
+  readonly code: IsthmusErrorCode
 
   constructor(code: IsthmusErrorCode, message: string) {
     super(message)

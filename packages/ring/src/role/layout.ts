@@ -1,5 +1,5 @@
 /**
- * A role word: who has a role that one agent at a time can have, and for the how-manieth time it is given out.
+ * A role word: who has a role that one agent at a time can have, and how many times it has been given out.
  *
  * ```
  *  31                      9 8   7 6          0

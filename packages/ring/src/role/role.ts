@@ -12,7 +12,7 @@ import {
   VACANT,
 } from './layout.js'
 
-/** Who has a role, and for the how-manieth time it is given out. */
+/** Who has a role, and how many times it has been given out. */
 export interface RoleDescription {
   readonly state: 'vacant' | 'held' | 'closed' | 'died'
   readonly epoch: number

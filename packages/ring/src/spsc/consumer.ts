@@ -35,6 +35,7 @@ import {
   RECORD_HEADER_BYTES,
   RECORDS_OFFSET,
   REPORTED_EPOCH_OFFSET,
+  readTotalLength,
   recordBytesOf,
   TOTAL_LENGTH_BYTES,
   WRITE_POSITION_OFFSET,
@@ -56,6 +57,11 @@ export interface ChunkOptions {
    * overwrites the chunk before.
    */
   readonly into?: Uint8Array
+}
+
+/** Keeps options with a timeout out of an overload that never times out, also when they come in a variable. */
+interface Untimed {
+  readonly timeoutMs?: never
 }
 
 /** A part of a message, in the order of its bytes. A message that fits into one record comes as one chunk. */
@@ -91,7 +97,7 @@ export type DrainCallback = (bytes: Uint8Array, byteOffset: number, byteLength: 
  * ```
  */
 export class Consumer<T = Uint8Array> implements Waitable {
-  /** The whole region as bytes: what drain shows. In this and the three below, a drained record is at its byte offset, if `bytes` is this array. */
+  /** The whole region as bytes: what drain shows. Where its `bytes` is this array, its offset is good for the three below, too. */
   readonly bytes: Uint8Array
   /** The same as 32-bit words; the index is `byteOffset / 4`. */
   readonly words: Int32Array
@@ -296,8 +302,9 @@ export class Consumer<T = Uint8Array> implements Waitable {
    */
   receive(): Promise<T | null>
   receive(options: WaitOptions): Promise<T | undefined | null>
-  async receive(options: WaitOptions = {}): Promise<T | undefined | null> {
-    return this.#decoded(await this.#takeInTurn(() => this.#tryTake(false, this.#assemble), options))
+  receive(options: WaitOptions = {}): Promise<T | undefined | null> {
+    const taken = this.#takeInTurn(this.#takeMessage, options)
+    return this.#decode === undefined ? (taken as Promise<T | undefined | null>) : taken.then(this.#decodeTaken)
   }
 
   /** Receives one message after the other, blocking the thread, until the producer closes. Throws as receiveSync. */
@@ -312,7 +319,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
   /** Receives one message after the other, without blocking the event loop, until the producer closes. Throws as receive. */
   async *[Symbol.asyncIterator](): AsyncGenerator<T, void, undefined> {
     for (;;) {
-      const bytes = await this.#takeInTurn(() => this.#tryTake(false, this.#assemble), {})
+      const bytes = await this.#takeInTurn(this.#takeMessage, {})
       if (bytes === null || bytes === undefined) return
       yield this.#decoded(bytes) as T
     }
@@ -331,7 +338,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
   }
 
   /** As tryReceiveChunk, and blocks the thread until a part is there, or until `timeoutMs` is over. */
-  receiveChunkSync(options?: ChunkOptions): MessageChunk | null
+  receiveChunkSync(options?: ChunkOptions & Untimed): MessageChunk | null
   receiveChunkSync(options: ChunkOptions & TimeoutOptions): MessageChunk | undefined | null
   receiveChunkSync(options: ChunkOptions & TimeoutOptions = {}): MessageChunk | undefined | null {
     const deadline = deadlineAfter(options.timeoutMs)
@@ -343,7 +350,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
   }
 
   /** As receiveChunkSync, without blocking the event loop. */
-  receiveChunk(options?: ChunkOptions): Promise<MessageChunk | null>
+  receiveChunk(options?: ChunkOptions & Untimed): Promise<MessageChunk | null>
   receiveChunk(options: ChunkOptions & WaitOptions): Promise<MessageChunk | undefined | null>
   receiveChunk(options: ChunkOptions & WaitOptions = {}): Promise<MessageChunk | undefined | null> {
     return this.#takeInTurn(() => this.#tryTakeChunk(options.into), options)
@@ -439,6 +446,9 @@ export class Consumer<T = Uint8Array> implements Waitable {
     return this.#tryTake(true, this.#takeChunk)
   }
 
+  readonly #takeMessage = (): Uint8Array | undefined | null => this.#tryTake(false, this.#assemble)
+  readonly #decodeTaken = (message: Uint8Array | undefined | null): T | undefined | null => this.#decoded(message)
+
   #decoded(message: Uint8Array | undefined | null): T | undefined | null {
     if (message === undefined || message === null || this.#decode === undefined) return message as T | undefined | null
     return this.#decode.decode(message)
@@ -519,18 +529,17 @@ export class Consumer<T = Uint8Array> implements Waitable {
   /** Moves behind a record whose length was checked; nothing has moved where it throws for a corrupt one. */
   #takePiece(kind: number, byteLength: number, index: number, recordBytes: number): Piece | undefined {
     const hasTotal = kindOf(kind) === FIRST && byteLength >= TOTAL_LENGTH_BYTES
-    const piece = this.#assembly.take(kind, byteLength, hasTotal ? this.#totalLengthAt(index) : 0)
+    const piece = this.#assembly.take(
+      kind,
+      byteLength,
+      hasTotal ? readTotalLength(this.words, this.#recordsWord + ((index + RECORD_HEADER_BYTES) >> 2)) : 0,
+    )
     this.#position = (this.#position + recordBytes) | 0
     if (piece instanceof IncompleteMessageError) {
       this.#message = undefined
       throw piece
     }
     return piece
-  }
-
-  #totalLengthAt(index: number): number {
-    const wordIndex = this.#recordsWord + ((index + RECORD_HEADER_BYTES) >> 2)
-    return (this.words[wordIndex] >>> 0) + (this.words[wordIndex + TOTAL_LENGTH_BYTES / 8] >>> 0) * 2 ** 32
   }
 
   /** The record at #position, with a byteLength that was read from memory: it has to end within what is published. */

@@ -12,9 +12,9 @@ import { EVENT_COUNT_BYTES } from '@isthmus/sync'
  *       256 +----------------+
  *           | read position  |                                        consumer's: every quarter of the ring
  *       384 +----------------+----------------+
- *           | waiting        | sequence       |                       consumer's event count: data to come
+ *           | sleeper        | sequence       |                       consumer's event count: data to come
  *       512 +----------------+----------------+
- *           | waiting        | sequence       |                       producer's event count: space to come
+ *           | sleeper        | sequence       |                       producer's event count: space to come
  *       640 +----------------+----------------+--------- … ----+
  *           | records: capacityBytes                           |
  *           +---------------------------------- … -------------+
@@ -89,6 +89,16 @@ export const CAPACITY_BYTES_MAX = 2 ** 30
 export const RECORD_HEADER_BYTES = 8
 export const RECORD_ALIGNMENT = 8
 export const TOTAL_LENGTH_BYTES = 8
+
+/** The total length that begins the payload of a FIRST, which stands from this word on. */
+export function readTotalLength(words: Int32Array, payloadIndex: number): number {
+  return (words[payloadIndex] >>> 0) + (words[payloadIndex + 1] >>> 0) * 2 ** 32
+}
+
+export function writeTotalLength(words: Int32Array, payloadIndex: number, byteLength: number): void {
+  words[payloadIndex] = byteLength
+  words[payloadIndex + 1] = byteLength / 2 ** 32
+}
 
 export const DATA = 1
 export const PADDING = 2

@@ -43,6 +43,7 @@ import {
   recordBytesOf,
   TOTAL_LENGTH_BYTES,
   WRITE_POSITION_OFFSET,
+  writeTotalLength,
 } from './layout.js'
 import type { SpscRingPlace } from './spsc-ring.js'
 
@@ -221,13 +222,13 @@ export class Producer<T = Uint8Array> implements Waitable {
     this.#writableUntil = this.#position
   }
 
-  /** Holds messages back until uncork, to make them visible all at once. Calls nest. A full ring, a wait and close publish too. */
+  /** Holds messages back until uncork, to make them visible all at once. Calls nest. A full ring, a wait and close publish too. Throws `ERR_ISTHMUS_CLOSED`. */
   cork(): void {
     this.#assertOpen('Corking')
     this.#corkDepth++
   }
 
-  /** Publishes what was held back since the outermost cork. */
+  /** Publishes what was held back since the outermost cork. Throws `ERR_ISTHMUS_CALL_ORDER` without one, `ERR_ISTHMUS_CLOSED`. */
   uncork(): void {
     this.#assertOpen('Uncorking')
     if (this.#corkDepth === 0) {
@@ -240,6 +241,8 @@ export class Producer<T = Uint8Array> implements Waitable {
    * Sends a copy of a message, if there is space now.
    * @returns false where the ring is full
    * @throws IsthmusRangeError `ERR_ISTHMUS_MESSAGE_TOO_LARGE` above maxRecordBytes: sendSync sends those
+   * @throws IsthmusError `ERR_ISTHMUS_CLOSED`; `ERR_ISTHMUS_CALL_ORDER` while a claim is open
+   * @throws IsthmusTypeError `ERR_ISTHMUS_INVALID_ARGUMENT` for what is no Uint8Array, without an encoder
    * @throws PeerDiedError `ERR_ISTHMUS_PEER_DIED` where the ring is full and its consumer dead
    */
   trySend(value: T): boolean {
@@ -271,7 +274,7 @@ export class Producer<T = Uint8Array> implements Waitable {
    * @returns false after `timeoutMs`; the receiver is told of a large message that was under way
    * @throws IsthmusRangeError `ERR_ISTHMUS_MESSAGE_TOO_LARGE` above maxMessageBytes
    * @throws PeerDiedError `ERR_ISTHMUS_PEER_DIED` where the ring is full and its consumer dead
-   * @throws IsthmusError `EDEADLK` where it would wait for a consumer of this very thread
+   * @throws IsthmusError `EDEADLK` where it would wait for a consumer of this very thread; and as trySend
    */
   sendSync(value: T, options: TimeoutOptions = {}): boolean {
     const bytes = this.#toBytes(value)
@@ -337,7 +340,7 @@ export class Producer<T = Uint8Array> implements Waitable {
     return this
   }
 
-  /** For waitAny: ready when there is space for a record of up to half of what one can hold, or a reason to throw. */
+  /** For waitAny: ready when there is space for a message of half of maxRecordBytes, or a reason to throw. */
   [WAITABLE](): WaitFor {
     const halfRecordBytes = recordBytesOf(this.maxRecordBytes >> 1)
     return {
@@ -411,7 +414,7 @@ export class Producer<T = Uint8Array> implements Waitable {
         }
         const kind = sent === 0 ? FIRST : sent + fragmentBytes < total ? MIDDLE : LAST
         const byteOffset = this.#writeHeader(this.#claimStart, prefixBytes + fragmentBytes, kind)
-        if (kind === FIRST) this.#writeTotalLength(byteOffset, total)
+        if (kind === FIRST) writeTotalLength(this.words, byteOffset >>> 2, total)
         this.bytes.set(bytes.subarray(sent, sent + fragmentBytes), byteOffset + prefixBytes)
         sent += fragmentBytes
         this.#position = (this.#claimStart + recordBytes) | 0
@@ -440,11 +443,6 @@ export class Producer<T = Uint8Array> implements Waitable {
     this.words[this.#recordsWord + (index >> 2)] = byteLength
     this.words[this.#recordsWord + (index >> 2) + 1] = kindWord(kind, messageId)
     return this.#recordsByteOffset + index + RECORD_HEADER_BYTES
-  }
-
-  #writeTotalLength(byteOffset: number, total: number): void {
-    this.words[byteOffset >>> 2] = total
-    this.words[(byteOffset >>> 2) + 1] = total / 2 ** 32
   }
 
   #publish(): void {

@@ -7,6 +7,7 @@ import {
   READ_POSITION_OFFSET,
   RECORD_HEADER_BYTES,
   RECORDS_OFFSET,
+  readTotalLength,
   recordBytesOf,
   WRITE_POSITION_OFFSET,
 } from './layout.js'
@@ -42,7 +43,7 @@ export function recoverRecords({ region, byteOffset, capacityBytes, maxMessageBy
     const availableBytes = Math.min((writePosition - position) | 0, capacityBytes - (position & (capacityBytes - 1)))
     const isWhole =
       byteLength >>> 0 <= availableBytes - RECORD_HEADER_BYTES && recordBytesOf(byteLength) <= availableBytes
-    const total = kindOf(kind) === FIRST ? (words[headerIndex + 2] >>> 0) + (words[headerIndex + 3] >>> 0) * 2 ** 32 : 0
+    const total = kindOf(kind) === FIRST ? readTotalLength(words, headerIndex + RECORD_HEADER_BYTES / 4) : 0
     if (!isWhole || !assembly.accepts(kind, byteLength, total)) break
     lastPosition = position
     position = (position + recordBytesOf(byteLength)) | 0

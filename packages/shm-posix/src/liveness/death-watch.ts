@@ -32,7 +32,10 @@ export class DeathWatch {
     if (fd === -1) {
       const errno = c.errno()
       if ([ENOENT, EACCES, EPERM, ELOOP, ENXIO].includes(errno)) return false
-      throw new SystemCallError({ errno, syscall: 'open', path }, 'watching for the death of a peer of a segment.')
+      throw new SystemCallError(
+        { errno, syscall: 'open', path },
+        'opening the FIFO that tells of the death of a peer. The process may be out of descriptors (ulimit -n).',
+      )
     }
     // Of what has ended before it was opened, the end is never told.
     if (!fstatSync(fd).isFIFO() || !isFifoHeld(fd)) {

@@ -1,4 +1,5 @@
 import { closeSync, constants, openSync } from 'node:fs'
+import { IsthmusTypeError } from '@isthmus/sync'
 import { unsupported } from '../native/support.js'
 import type { Mapper, MapperName, Mapping } from './mapping.js'
 import { mapWithMmapIo } from './mmap-io.js'
@@ -36,6 +37,9 @@ export function chooseMapper(name: MapperName | undefined): Mapper {
     case 'mmap-io':
       return mapWithMmapIo
     default:
-      throw unsupported(`there is no mapper called ${String(name)}; there are overlay, view and mmap-io`)
+      throw new IsthmusTypeError(
+        'ERR_ISTHMUS_INVALID_ARGUMENT',
+        `Choosing a mapper: got ${String(name)}. Give 'overlay', 'view' or 'mmap-io', or leave it out.`,
+      )
   }
 }

@@ -50,6 +50,6 @@ function busyError(fd: number, subject: string): IsthmusError {
   const holder = pidWord[0] === 0 ? 'somebody' : `process ${pidWord[0]}`
   return new IsthmusError(
     'ERR_ISTHMUS_BUSY',
-    `Attaching to ${subject}: ${holder} kept its header lock until the deadline. If that process is stopped, let it go on or kill it; or allow more time (lockTimeoutMs).`,
+    `Using ${subject}: ${holder} kept its header lock until the deadline. If that process is stopped, let it go on or kill it; or allow more time (lockTimeoutMs).`,
   )
 }

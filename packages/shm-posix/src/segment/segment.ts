@@ -43,7 +43,7 @@ import { pauseMs, withHeaderLock } from './header-lock.js'
 import { listSegments, type SegmentDescription } from './listing.js'
 import { type Location, locate, type SegmentFile } from './location.js'
 import { completeRemoval, type PruneOptions, pruneSegments, unlinkSegment } from './removal.js'
-import { isStillNamed, openExisting, readFacts, readWholeHeader, retire } from './segment-file.js'
+import { isStillNamed, openExisting, readFacts, readWholeHeader, retire, systemError } from './segment-file.js'
 
 export interface AttachOptions {
   /** How the memory is mapped; the best way that works here if not given. Peers need not agree. */
@@ -125,6 +125,8 @@ export class Segment<T> extends AttachedRegion<T> {
   /**
    * Makes a segment that does not exist yet.
    * @throws SystemCallError `EEXIST`; `ENOSPC` where memory or disk is full; `EACCES`
+   * @throws IsthmusError `ERR_ISTHMUS_INVALID_NAME`; `ERR_ISTHMUS_INVALID_ARGUMENT` for an option, or what is no layout;
+   * `ERR_ISTHMUS_UNSUPPORTED` on another system, or a file system without locks
    */
   static create<T>(where: string | SegmentFile, layout: Layout<T>, options: CreateOptions = {}): Segment<T> {
     assertSupported()
@@ -145,7 +147,7 @@ export class Segment<T> extends AttachedRegion<T> {
    * @throws SystemCallError `ENOENT`, `EACCES`
    * @throws IsthmusError `ERR_ISTHMUS_FOREIGN`, `ERR_ISTHMUS_VERSION`, `ERR_ISTHMUS_SIZE`, `ERR_ISTHMUS_CORRUPT`,
    * `ERR_ISTHMUS_LAYOUT_MISMATCH`: what stands there is something else, and stays as it is; `ERR_ISTHMUS_BUSY`;
-   * `ERR_ISTHMUS_TOO_MANY_PEERS`; `ERR_ISTHMUS_UNCLEAN`: see OpenOptions.recover
+   * `ERR_ISTHMUS_TOO_MANY_PEERS`; `ERR_ISTHMUS_UNCLEAN`: see OpenOptions.recover; and what create says of its arguments
    */
   static open<T>(where: string | SegmentFile, layout: Layout<T>, options: OpenOptions = {}): Segment<T> {
     assertSupported()
@@ -158,7 +160,10 @@ export class Segment<T> extends AttachedRegion<T> {
     }
   }
 
-  /** Attaches to a segment, and makes it if it does not exist. Of several that try at once, one makes it. */
+  /**
+   * Attaches to a segment, and makes it if it does not exist. Of several that try at once, one makes it.
+   * @throws as open and create, but for `ENOENT` and `EEXIST`
+   */
   static openOrCreate<T>(
     where: string | SegmentFile,
     layout: Layout<T>,
@@ -182,7 +187,21 @@ export class Segment<T> extends AttachedRegion<T> {
     }
   }
 
-  /** Makes a segment without a name, for the threads of this process: `segment.handle` leads to it. It cannot be truncated. */
+  /**
+   * Makes a segment without a name, for the threads of this process: `segment.handle` leads to it. It cannot be truncated.
+   * @throws as create, but for `EEXIST`
+   *
+   * @example
+   * ```ts
+   * const segment = Segment.anonymous(orders)
+   * // new Worker('./worker.js', { workerData: segment.handle }), and in the worker, with its workerData:
+   * const sameSegment = Segment.attach(segment.handle, orders)
+   * sameSegment.root.total.value = 12.5
+   * segment.root.total.value // 12.5
+   * sameSegment.close()
+   * segment.close()
+   * ```
+   */
   static anonymous<T>(layout: Layout<T>, options: AttachOptions = {}): Segment<T> {
     assertSupported()
     const plan = planHeader(layout)
@@ -193,7 +212,9 @@ export class Segment<T> extends AttachedRegion<T> {
 
   /**
    * Attaches this thread to a segment of another thread of the same process, also when its name is gone.
-   * @throws IsthmusError `ERR_ISTHMUS_CLOSED` where the attachment that gave the handle is closed
+   * @throws IsthmusTypeError `ERR_ISTHMUS_INVALID_ARGUMENT` for what is no handle, or one of another process
+   * @throws IsthmusError `ERR_ISTHMUS_CLOSED` where the attachment that gave the handle is closed;
+   * `ERR_ISTHMUS_LAYOUT_MISMATCH`, `ERR_ISTHMUS_BUSY`, `ERR_ISTHMUS_TOO_MANY_PEERS`
    */
   static attach<T>(handle: SegmentHandle, layout: Layout<T>, options: AttachOptions = {}): Segment<T> {
     assertSupported()
@@ -213,7 +234,8 @@ export class Segment<T> extends AttachedRegion<T> {
     try {
       fd = openSync(handle.path, FILE_FLAGS)
     } catch (error) {
-      throw closed(error)
+      if (!hasCode(error, 'EMFILE', 'ENFILE')) throw closed(error)
+      throw systemError(error, `Attaching to ${handle.subject}: no descriptor is left. Allow more (ulimit -n).`)
     }
     return closingOnError(fd, () => {
       let facts: HeaderFacts
@@ -335,21 +357,33 @@ export class Segment<T> extends AttachedRegion<T> {
     }
   }
 
-  /** Takes the name away: peers that are attached keep their memory, and whoever opens the name next finds none. */
+  /**
+   * Takes the name away: peers that are attached keep their memory, and whoever opens the name next finds none.
+   * @throws SystemCallError `ENOENT`, `EACCES`
+   * @throws IsthmusError `ERR_ISTHMUS_FOREIGN`: it was not made by isthmus, and stays; `ERR_ISTHMUS_BUSY`
+   */
   static unlink(where: string | SegmentFile, options: AttachOptions = {}): void {
     assertSupported()
     unlinkSegment(locate(where), lockDeadline(options))
   }
 
-  /** The named segments of this machine that may be read, with their peers. */
+  /** The named segments of this machine that may be read, with their peers. Those of others are left out. */
   static list(): SegmentDescription[] {
     assertSupported()
     return listSegments()
   }
 
   /**
-   * Removes the named segments whose peers are all proven dead or gone, and in which nothing waits to be delivered.
+   * Removes the named segments whose peers are all proven dead or gone, and in which nothing waits to be delivered. What it
+   * may not remove stays, without an error.
    * @returns the names of those it removed
+   *
+   * @example
+   * ```ts
+   * Segment.create('/isthmus-example', orders).close()
+   * Segment.list().some(({ name }) => name === '/isthmus-example') // true
+   * Segment.prune({ prefix: '/isthmus-example' }).length // 1
+   * ```
    */
   static prune(options: PruneOptions = {}): string[] {
     assertSupported()
@@ -530,6 +564,6 @@ function closingOnError<T>(fd: number, action: () => Segment<T> | undefined): Se
 function changingError(subject: string): IsthmusError {
   return new IsthmusError(
     'ERR_ISTHMUS_BUSY',
-    `Opening ${subject}: its name led to another file at every look until the deadline. If nobody creates and removes it all the time, its file system does not keep inode numbers.`,
+    `Opening ${subject}: until the deadline, its name led to another file each time. Either something keeps creating and removing it, or its file system does not keep inode numbers.`,
   )
 }

@@ -34,7 +34,10 @@ export class Doorbell {
         // Where somebody has removed our life FIFO by hand, this one looks like a leftover until it is held.
         if (errno === ENOENT) continue
         unlinkFifo(path)
-        throw new SystemCallError({ errno, syscall: 'open', path }, 'hearing the bell of this thread.')
+        throw new SystemCallError(
+          { errno, syscall: 'open', path },
+          'opening the FIFO through which others wake the event loop of this thread. Nobody but isthmus should change what is in /dev/shm under its name; or the process is out of descriptors (ulimit -n).',
+        )
       }
       let isOurs = false
       try {

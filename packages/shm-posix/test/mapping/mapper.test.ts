@@ -17,8 +17,8 @@ describe('chooseMapper()', () => {
   })
 
   it.each(['', 'Overlay', 'toString', 5, null])('refuses a mapper called %j', (name) => {
-    const error = expectCode('ERR_ISTHMUS_UNSUPPORTED', () => chooseMapper(name as MapperName))
-    expect(error.message).toMatch(/overlay, view and mmap-io/)
+    const error = expectCode('ERR_ISTHMUS_INVALID_ARGUMENT', () => chooseMapper(name as MapperName))
+    expect(error.message).toMatch(/'overlay', 'view' or 'mmap-io'/)
   })
 })
 

@@ -35,7 +35,7 @@ export interface BarrierOptions {
 }
 
 export interface BarrierDescription {
-  /** How many phases are over. */
+  /** The number of the current phase: one more after each phase, two more after a reset; it wraps. */
   readonly phase: number
   readonly isBroken: boolean
   readonly members: readonly BarrierMemberDescription[]
@@ -90,8 +90,8 @@ export function barrier({ parties = 1, onDeath = 'break' }: BarrierOptions = {})
  * An attached barrier. An attachment becomes a member with `join`, and is one until it leaves. All calls go through the
  * member that join returns.
  *
- * The idea is that of a dissemination of arrivals without a counter, as in Java's Phaser with explicit registration; the
- * phase ends by one CAS, of whoever sees that it can.
+ * A central barrier in which each member notes its arrival in a word of its own instead of a shared counter, with explicit
+ * registration as in Java's Phaser; the phase ends by one CAS, of whoever sees that it can.
  */
 export class Barrier {
   readonly #region: Region
@@ -116,13 +116,13 @@ export class Barrier {
 
   /**
    * Becomes a member: from now on no phase ends without this attachment.
-   * @throws IsthmusError `ERR_ISTHMUS_ROLE_TAKEN` where this attachment is a member already
+   * @throws IsthmusError `ERR_ISTHMUS_CALL_ORDER` where this attachment is a member already
    */
   join(): BarrierMember {
     assertOpen(this.#region)
     if (this.#member !== undefined) {
       throw new IsthmusError(
-        'ERR_ISTHMUS_ROLE_TAKEN',
+        'ERR_ISTHMUS_CALL_ORDER',
         'Joining a barrier: this attachment is a member of it. Leave first, or attach once more.',
       )
     }
@@ -137,7 +137,7 @@ export class Barrier {
     return this.#member
   }
 
-  /** After a member's death has broken it: a new phase begins, without those who died. For one of those who are left. */
+  /** After a member's death has broken it: a new phase begins, without those who died. Any member that is left may call it. */
   reset(): void {
     assertOpen(this.#region)
     for (;;) {

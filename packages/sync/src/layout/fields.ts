@@ -154,6 +154,15 @@ export function f64(): Layout<Float64Field> {
 /**
  * `byteLength` bytes, 0 at first, as a Uint8Array over the region. Others may change them at any time: copy what you
  * are going to decode. On a segment the array reads zeros after `close`.
+ *
+ * @example
+ * ```ts
+ * const { title } = HeapRegion.create(struct({ title: bytes(16) })).root
+ * title.set(new TextEncoder().encode('espresso'))
+ * title.byteLength // 16
+ * ```
+ *
+ * @throws IsthmusRangeError `ERR_ISTHMUS_INVALID_ARGUMENT`
  */
 export function bytes(byteLength: number): Layout<Uint8Array> {
   assertCount('bytes', byteLength)

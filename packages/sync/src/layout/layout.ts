@@ -1,3 +1,4 @@
+import { IsthmusTypeError } from '../errors.js'
 import type { PeerId } from '../peers/peer-id.js'
 import type { Region } from '../region/region.js'
 
@@ -28,6 +29,19 @@ export interface Layout<T> {
   sweep(region: Region, byteOffset: number, deadPeer: PeerId): void
   /** After a crash of the machine: keeps what is consistent, drops the rest. No peer is attached. */
   recover?(region: Region, byteOffset: number): void
+}
+
+/**
+ * For callers without types.
+ * @throws IsthmusTypeError `ERR_ISTHMUS_INVALID_ARGUMENT`
+ */
+export function assertLayout(value: unknown, where: string): void {
+  if (typeof (value as Layout<unknown> | undefined)?.initialize === 'function') return
+  const found = typeof value === 'function' ? `the function ${value.name}` : String(value)
+  throw new IsthmusTypeError(
+    'ERR_ISTHMUS_INVALID_ARGUMENT',
+    `${where}: got ${found}, not a layout. Write f64(), mutex(), struct({ … }) or another one, with its parentheses.`,
+  )
 }
 
 /** Byte offsets of two 32-bit words. */

@@ -1,5 +1,5 @@
 import { IsthmusTypeError } from '../errors.js'
-import { type Attached, alignUp, type Layout, type WordPair } from './layout.js'
+import { type Attached, alignUp, assertLayout, type Layout, type WordPair } from './layout.js'
 
 /** Keys that JavaScript would move in front of the others, so that two programs could disagree about the offsets. */
 type IntegerLike = `${bigint}` | number
@@ -16,7 +16,7 @@ type WithoutIntegerKeys<F> = { readonly [K in keyof F]: K extends IntegerLike ? 
  * region.root.total.value = 12.5
  * ```
  *
- * @throws IsthmusTypeError `ERR_ISTHMUS_INVALID_ARGUMENT` for a key that reads as an integer, or for no field at all.
+ * @throws IsthmusTypeError `ERR_ISTHMUS_INVALID_ARGUMENT` for a key that reads as an integer, a field that is no layout, or no field at all.
  */
 export function struct<const F extends Fields>(
   fields: F & WithoutIntegerKeys<F>,
@@ -68,6 +68,7 @@ function place(entries: [string, Layout<unknown>][]): Member[] {
         `Making a struct: the key "${key}" reads as an integer, and JavaScript puts such keys first. Give it a name.`,
       )
     }
+    assertLayout(layout, `Making a struct, at its field "${key}"`)
     const byteOffset = alignUp(end, layout.byteAlignment)
     end = byteOffset + layout.byteLength
     return { key, layout, byteOffset }

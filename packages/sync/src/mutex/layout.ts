@@ -19,12 +19,13 @@ import { WAIT_SET_BYTES } from '../waiting/wait-set.js'
  * |-------------------|---------------------------------------------------------|-----------------------------------------|
  * | 0                 | free                                                    | the owner that unlocks                  |
  * | I                 | free; what it protects may be half changed              | an owner that unlocks without having    |
- * |                   |                                                         | marked it consistent; a sweep           |
+ * |                   |                                                         | marked it consistent; whoever proves    |
+ * |                   |                                                         | the owner's death, by CAS from its      |
+ * |                   |                                                         | exact word; a sweep                     |
  * | owner             | held, nobody sleeps                                     | the owner, by CAS from 0                |
  * | owner, C          | held, somebody may sleep                                | a waiter, by CAS, before it sleeps; an  |
  * |                   |                                                         | owner that slept before, by CAS from 0  |
- * | owner, I (, C)    | held by one who was told of its predecessor's death     | the owner, by CAS from I or from the    |
- * |                   |                                                         | exact word of a proven-dead owner       |
+ * | owner, I (, C)    | held by one who was told of its predecessor's death     | the owner, by CAS from I                |
  * | A                 | given up for good                                       | the owner                               |
  *
  * Killed right after its store: an owner is dead, which is proven before its exact word is replaced. A waiter leaves C: an

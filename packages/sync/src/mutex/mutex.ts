@@ -117,7 +117,7 @@ export class Mutex implements Waitable {
   lockSync(): MutexGuard
   lockSync(options: TimeoutOptions): MutexGuard | undefined
   lockSync(options?: TimeoutOptions): MutexGuard | undefined {
-    const deadline = options === undefined ? Number.POSITIVE_INFINITY : deadlineAfter(options.timeoutMs)
+    const deadline = deadlineAfter(options?.timeoutMs)
     if (this.#tryFast()) return this.#begin(this.#syncGuard, false)
     return this.#lockSlowly(this.#syncGuard, deadline)
   }
@@ -250,7 +250,7 @@ export class Mutex implements Waitable {
     if (this.#current !== undefined) {
       throw new IsthmusError(
         'EDEADLK',
-        'Locking a mutex: this very attachment has it locked, and would block itself for ever. Unlock it first, or await lock().',
+        'Locking a mutex: this very attachment has it locked, and nobody else could unlock it. Unlock it first, or await lock().',
       )
     }
     const wish = new Wish(this.#ownerWord, () => this.#current === undefined)

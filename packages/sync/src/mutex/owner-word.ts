@@ -93,6 +93,6 @@ export class OwnerWord {
 export function abandonedError(): IsthmusError {
   return new IsthmusError(
     'ERR_ISTHMUS_ABANDONED',
-    'Locking a mutex: an owner found what it protects beyond repair and abandoned it. Make a new segment.',
+    'Locking: an earlier owner of this lock found what it protects beyond repair and abandoned it. Make a new segment.',
   )
 }

@@ -23,8 +23,9 @@ export interface Peers {
 
 export interface PeerDescription {
   readonly peer: PeerId
-  /** How many attachments have had this slot before, and this one: a slot and a generation name it for ever. */
+  /** Its place in the peers table. */
   readonly slot: number
+  /** Grows with every attachment that gets this slot, and wraps after 2 ** 22. */
   readonly generation: number
   /** Process id as its own PID namespace sees it; 0 where the runtime has none. */
   readonly pid: number

@@ -1,5 +1,5 @@
-import { IsthmusError } from '../errors.js'
-import { alignUp, type Layout, MAX_ALIGNMENT, type WordPair } from '../layout/layout.js'
+import { IsthmusError, IsthmusRangeError } from '../errors.js'
+import { alignUp, assertLayout, type Layout, MAX_ALIGNMENT, type WordPair } from '../layout/layout.js'
 import { PEER_SLOT_BYTES } from '../peers/layout.js'
 import { MAX_PEERS } from '../peers/peer-id.js'
 
@@ -92,8 +92,9 @@ export interface HeaderPlan {
   readonly byteLength: number
 }
 
-/** @throws IsthmusError `ERR_ISTHMUS_UNSUPPORTED` for a layout beyond 4 GiB. */
+/** @throws IsthmusRangeError `ERR_ISTHMUS_INVALID_ARGUMENT` for a layout beyond 4 GiB. */
 export function planHeader(layout: Layout<unknown>): HeaderPlan {
+  assertLayout(layout, 'Making a region')
   const signature = new TextEncoder().encode(layout.signature)
   const pairsByteOffset = alignUp(TEXT_BYTE_OFFSET + signature.byteLength, 4)
   const rootByteOffset = alignUp(pairsByteOffset + (layout.backlog?.length ?? 0) * 8, MAX_ALIGNMENT)
@@ -101,8 +102,8 @@ export function planHeader(layout: Layout<unknown>): HeaderPlan {
   if (byteLength <= REGION_BYTES_MAX && rootByteOffset <= HEADER_BYTES_MAX) {
     return { signature, pairsByteOffset, rootByteOffset, byteLength }
   }
-  throw new IsthmusError(
-    'ERR_ISTHMUS_UNSUPPORTED',
+  throw new IsthmusRangeError(
+    'ERR_ISTHMUS_INVALID_ARGUMENT',
     `Planning a region for ${shortened(layout.signature)}: it would take ${byteLength} bytes, ${rootByteOffset} of them for ` +
       `its header. A region holds at most ${REGION_BYTES_MAX} and ${HEADER_BYTES_MAX}. Use several regions.`,
   )

@@ -1,4 +1,4 @@
-import { IsthmusError, IsthmusTypeError } from '../errors.js'
+import { IsthmusError, IsthmusRangeError, IsthmusTypeError } from '../errors.js'
 import type { Layout } from '../layout/layout.js'
 import { DeclaredLiveness } from '../peers/declared-liveness.js'
 import type { PeerId } from '../peers/peer-id.js'
@@ -51,8 +51,13 @@ export class HeapRegion<T> extends AttachedRegion<T> {
   readonly #liveness: DeclaredLiveness
   readonly #waiter: HeapWaiter
 
-  /** A new region with zeroed memory in which the layout has been initialised. */
+  /**
+   * A new region with zeroed memory in which the layout has been initialised.
+   * @throws IsthmusError `ERR_ISTHMUS_UNSUPPORTED` in a page without SharedArrayBuffer
+   * @throws IsthmusTypeError, IsthmusRangeError `ERR_ISTHMUS_INVALID_ARGUMENT` for what is no layout, or one beyond 4 GiB
+   */
   static create<T>(layout: Layout<T>, options: HeapRegionOptions = {}): HeapRegion<T> {
+    assertSharedMemory()
     const plan = planHeader(layout)
     const region = new HeapRegion(new SharedArrayBuffer(plan.byteLength), layout, plan.rootByteOffset)
     writeHeader(region.words, region.bytes, plan, layout)
@@ -64,13 +69,17 @@ export class HeapRegion<T> extends AttachedRegion<T> {
 
   /**
    * Attaches this thread to a region that another thread created.
-   * @throws IsthmusError `ERR_ISTHMUS_LAYOUT_MISMATCH` where it was created with another layout.
+   * @throws IsthmusTypeError `ERR_ISTHMUS_INVALID_ARGUMENT` for what is no handle
+   * @throws IsthmusError `ERR_ISTHMUS_LAYOUT_MISMATCH` where it was created with another layout;
+   * `ERR_ISTHMUS_TOO_MANY_PEERS`; `ERR_ISTHMUS_FOREIGN`, `ERR_ISTHMUS_VERSION`, `ERR_ISTHMUS_SIZE`, `ERR_ISTHMUS_CORRUPT`
+   * for memory in which no region of this release stands; `ERR_ISTHMUS_UNSUPPORTED` as create
    */
   static attach<T>(handle: HeapRegionHandle, layout: Layout<T>, options: HeapRegionOptions = {}): HeapRegion<T> {
+    assertSharedMemory()
     if (!(handle?.buffer instanceof SharedArrayBuffer)) {
       throw new IsthmusTypeError(
         'ERR_ISTHMUS_INVALID_ARGUMENT',
-        `Attaching to a heap region: got ${String(handle)} instead of the handle that HeapRegion.create gave.`,
+        `Attaching to a heap region: its handle has ${kindOf(handle?.buffer)} where the SharedArrayBuffer should be. Give the handle of the region that HeapRegion.create made, through postMessage or workerData.`,
       )
     }
     const subject = 'a heap region'
@@ -98,11 +107,12 @@ export class HeapRegion<T> extends AttachedRegion<T> {
   /**
    * To be called once the thread that had this attachment no longer runs: from its worker's exit event. What it held is
    * given back, and whoever waits for it learns of its death. Harmless for a peer that has already detached.
+   * @throws IsthmusRangeError `ERR_ISTHMUS_INVALID_ARGUMENT` for this attachment itself
    */
   declareDead(peer: PeerId): void {
     if (peer === this.peers.self) {
-      throw new IsthmusError(
-        'ERR_ISTHMUS_CLOSED',
+      throw new IsthmusRangeError(
+        'ERR_ISTHMUS_INVALID_ARGUMENT',
         'Declaring a peer dead: it is the one that calls. Use close instead.',
       )
     }
@@ -121,4 +131,17 @@ export class HeapRegion<T> extends AttachedRegion<T> {
     const pid = (typeof process === 'undefined' ? undefined : process.pid) ?? 0
     this.#waiter.attach(this.peerTable.claim({ pid, threadId: options.threadId ?? 0 }, this.sweep))
   }
+}
+
+/** Browsers hide it from pages that are not isolated from others. */
+function assertSharedMemory(): void {
+  if (typeof SharedArrayBuffer === 'function') return
+  throw new IsthmusError(
+    'ERR_ISTHMUS_UNSUPPORTED',
+    'Using a heap region: there is no SharedArrayBuffer here. A page has one if it is served with the headers Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp.',
+  )
+}
+
+function kindOf(value: unknown): string {
+  return typeof value === 'object' && value !== null ? `a ${value.constructor?.name ?? 'object'}` : String(value)
 }

@@ -68,7 +68,7 @@ export class WriteGuard {
     this.#heldTurn('Marking what a lock protects consistent').markConsistent()
   }
 
-  /** After `ownerDied`: it cannot be repaired. Unlocks; nobody can ever write again (`ERR_ISTHMUS_ABANDONED`). */
+  /** After `ownerDied`: it cannot be repaired. Unlocks; nobody can ever read or write again (`ERR_ISTHMUS_ABANDONED`). */
   abandon(): void {
     this.#lock.endWriting(this.#heldTurn('Abandoning a lock'), true)
     this.#turn = undefined

@@ -123,6 +123,7 @@ export class RwLock {
   /**
    * Locks for reading, if that is possible now.
    * @returns the guard, the same object each time, to be unlocked as often as it was given; undefined where there is a writer
+   * @throws IsthmusError `ERR_ISTHMUS_ABANDONED`
    */
   tryReadLock(): ReadGuard | undefined {
     if (this.#tryEnter()) return this.#syncReadGuard.begin(this.#writers.isInconsistent())
@@ -134,12 +135,12 @@ export class RwLock {
   /**
    * Locks for reading, and blocks the thread until that is possible.
    * @returns as tryReadLock; undefined after `timeoutMs`
-   * @throws IsthmusError `EDEADLK` where this very attachment writes
+   * @throws IsthmusError `EDEADLK` where this very attachment writes; `ERR_ISTHMUS_ABANDONED`
    */
   readLockSync(): ReadGuard
   readLockSync(options: TimeoutOptions): ReadGuard | undefined
   readLockSync(options?: TimeoutOptions): ReadGuard | undefined {
-    const deadline = options === undefined ? Number.POSITIVE_INFINITY : deadlineAfter(options.timeoutMs)
+    const deadline = deadlineAfter(options?.timeoutMs)
     if (!this.#tryEnter()) {
       if (this.#writers.isHeldHere) throw deadlockError('reading', 'writes')
       if (!this.#readers.waitSync(this.#readCondition, deadline)) return undefined
@@ -150,7 +151,7 @@ export class RwLock {
   /**
    * Locks for reading without blocking the event loop.
    * @returns a guard of its own; undefined after `timeoutMs`
-   * @throws AbortError when the signal aborts
+   * @throws AbortError when the signal aborts; IsthmusError `ERR_ISTHMUS_ABANDONED`
    */
   readLock(): Promise<ReadGuard>
   readLock(options: WaitOptions): Promise<ReadGuard | undefined>
@@ -176,7 +177,7 @@ export class RwLock {
   /**
    * Locks for writing, and blocks the thread until that is possible.
    * @returns the guard, the same object each time; undefined after `timeoutMs`
-   * @throws IsthmusError `EDEADLK` where this very attachment reads or writes
+   * @throws IsthmusError `EDEADLK` where this very attachment reads or writes; `ERR_ISTHMUS_ABANDONED`
    */
   writeLockSync(): WriteGuard
   writeLockSync(options: TimeoutOptions): WriteGuard | undefined
@@ -199,7 +200,7 @@ export class RwLock {
   /**
    * Locks for writing without blocking the event loop.
    * @returns a guard of its own; undefined after `timeoutMs`
-   * @throws AbortError when the signal aborts
+   * @throws AbortError when the signal aborts; IsthmusError `ERR_ISTHMUS_ABANDONED`
    */
   writeLock(): Promise<WriteGuard>
   writeLock(options: WaitOptions): Promise<WriteGuard | undefined>
@@ -333,6 +334,6 @@ function remaining(deadline: number): TimeoutOptions {
 function deadlockError(wish: string, state: string): IsthmusError {
   return new IsthmusError(
     'EDEADLK',
-    `Locking for ${wish}: this very attachment ${state}, and would block itself for ever. Unlock first.`,
+    `Locking for ${wish}: this very attachment ${state}, and nobody else could unlock it. Unlock first.`,
   )
 }

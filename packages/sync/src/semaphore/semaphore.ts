@@ -132,12 +132,12 @@ export class Semaphore implements Waitable {
   acquireSync(): Permit
   acquireSync(options: TimeoutOptions): Permit | undefined
   acquireSync(options?: TimeoutOptions): Permit | undefined {
-    const deadline = options === undefined ? Number.POSITIVE_INFINITY : deadlineAfter(options.timeoutMs)
+    const deadline = deadlineAfter(options?.timeoutMs)
     if (this.#tryTake()) return this.#syncPermit()
     if (this.#areAllOurs()) {
       throw new IsthmusError(
         'EDEADLK',
-        'Acquiring a permit: this very attachment holds all of them, and would block itself for ever. Release one first, or await acquire().',
+        'Acquiring a permit: this very attachment holds all of them, and nobody else could release one. Release one first, or await acquire().',
       )
     }
     return this.#waiters.waitSync(this.#condition, deadline) ? this.#syncPermit() : undefined

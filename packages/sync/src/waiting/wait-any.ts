@@ -13,7 +13,7 @@ export interface Waitable {
 /**
  * Waits on the event loop until one of these, or several, are ready: a consumer with something to receive (a message, an
  * end, a death), a producer with space, a mutex that is free, a semaphore with a permit … It takes nothing: another agent
- * may be quicker, so `tryX` what is ready, and wait again.
+ * may be quicker, so `tryX` what is ready, and wait again. What has ended, or was closed, stays ready: wait without it.
  *
  * @returns those that are ready, in the order given; none once `timeoutMs` is over, or where none were given
  * @throws AbortError when the signal aborts; ERR_ISTHMUS_CLOSED when one of their regions is closed meanwhile; a handle
@@ -21,7 +21,9 @@ export interface Waitable {
  *
  * @example
  * ```ts
- * for (const consumer of await waitAny(consumers)) consumer.drain(handle)
+ * while (consumers.size > 0) {
+ *   for (const consumer of await waitAny(consumers)) if (consumer.drain(handle) === null) consumers.delete(consumer)
+ * }
  * ```
  */
 export async function waitAny<W extends Waitable>(waitables: Iterable<W>, options: WaitOptions = {}): Promise<W[]> {

@@ -143,7 +143,7 @@ describe('Barrier.join and BarrierMember', () => {
   test('Barrier.join twice in one attachment is refused, until it has left', () => {
     const { own } = setUp()
     const member = own.join()
-    expectCode('ERR_ISTHMUS_ROLE_TAKEN', () => own.join())
+    expectCode('ERR_ISTHMUS_CALL_ORDER', () => own.join())
     member.leave()
     member.leave()
     const again = own.join()

@@ -15,6 +15,7 @@ import {
   u32,
   words,
 } from '../../src/index.js'
+import { expectCode } from '../support/expect-code.js'
 
 describe('struct: inferred types', () => {
   test('struct infers the type of each field', () => {
@@ -57,18 +58,22 @@ describe('struct: inferred types', () => {
 describe('struct: refused by the types', () => {
   test('struct refuses keys that read as integers', () => {
     // @ts-expect-error a number as the key
-    expect(() => struct({ 0: f64() })).toThrow()
+    expectCode('ERR_ISTHMUS_INVALID_ARGUMENT', () => struct({ 0: f64() }))
     // @ts-expect-error a string that reads as an integer
-    expect(() => struct({ '17': f64() })).toThrow()
+    expectCode('ERR_ISTHMUS_INVALID_ARGUMENT', () => struct({ '17': f64() }))
     // @ts-expect-error among others
-    expect(() => struct({ name: f64(), 1: u32() })).toThrow()
+    expectCode('ERR_ISTHMUS_INVALID_ARGUMENT', () => struct({ name: f64(), 1: u32() }))
     // @ts-expect-error inside another struct
-    expect(() => struct({ inner: struct({ 2: u32() }) })).toThrow()
+    expectCode('ERR_ISTHMUS_INVALID_ARGUMENT', () => struct({ inner: struct({ 2: u32() }) }))
   })
 
   test('struct refuses what is no layout', () => {
     // @ts-expect-error a number is no layout
-    expect(() => HeapRegion.create(struct({ b: 4 }))).toThrow()
+    expect(() => struct({ b: 4 })).toThrow(/at its field "b": got 4, not a layout/)
+    // @ts-expect-error nor is what makes one
+    expect(() => HeapRegion.create(f64)).toThrow(/got the function f64, not a layout/)
+    // @ts-expect-error nor is nothing
+    expectCode('ERR_ISTHMUS_INVALID_ARGUMENT', () => HeapRegion.create(undefined))
   })
 
   test('struct has a root that cannot be assigned to', () => {

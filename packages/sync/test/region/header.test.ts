@@ -175,12 +175,12 @@ describe('planHeader: limits', () => {
   test('planHeader takes a region of just 4 GiB, and none beyond', () => {
     const root = planHeader(layoutOf('abc')).rootByteOffset
     expect(planHeader(layoutOf('abc', [], 2 ** 32 - root)).byteLength).toBe(2 ** 32)
-    expectCode('ERR_ISTHMUS_UNSUPPORTED', () => planHeader(layoutOf('abc', [], 2 ** 32 - root + 1)))
+    expectCode('ERR_ISTHMUS_INVALID_ARGUMENT', () => planHeader(layoutOf('abc', [], 2 ** 32 - root + 1)))
   })
 
   test('planHeader refuses a header beyond a mebibyte, with a message that is short', () => {
     const huge = layoutOf('x'.repeat(1 << 20))
-    expectCode('ERR_ISTHMUS_UNSUPPORTED', () => planHeader(huge))
+    expectCode('ERR_ISTHMUS_INVALID_ARGUMENT', () => planHeader(huge))
     expect(() => planHeader(huge)).toThrow(/^.{1,1000}$/s)
   })
 })
