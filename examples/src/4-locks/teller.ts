@@ -1,14 +1,14 @@
 import { Segment } from '@isthmus/shm-posix'
-import { account, DEPOSITS, name } from './account.js'
+import { account } from './account.js'
 
-using segment = Segment.open(name, account)
-const { lock, balance, closing } = segment.root
-using member = closing.join()
+const DEPOSITS = 10_000
+
+using segment = Segment.open(process.argv[2], account)
+const { lock, balance } = segment.root
 
 for (let deposit = 0; deposit < DEPOSITS; deposit++) {
   using guard = await lock.lock()
-  // Another teller was killed with the lock in its hand. A balance is one number: there is nothing to repair.
+  // Another teller was killed while it held the lock. A balance is one number: there is nothing to repair.
   if (guard.ownerDied) guard.markConsistent()
   balance.value += 1
 }
-await member.wait()

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, expectTypeOf, test } from 'vitest'
-import { type Decoder, type Encoder, json, utf8 } from '../src/index.js'
+import { type Decoder, type Encoder, json, type MessageChunk, utf8 } from '../src/index.js'
 import { expectCode } from './support/expect-code.js'
 import { createRing } from './support/ring-memory.js'
 
@@ -96,6 +96,14 @@ describe('codecs on a ring', () => {
     expectTypeOf(orders.tryReceive()).toEqualTypeOf<{ price: number } | undefined | null>()
     expectTypeOf(orders.receiveSync).returns.toEqualTypeOf<{ price: number } | undefined | null>()
     orders.close()
-    expectTypeOf(ring.consumer().tryReceive()).toEqualTypeOf<Uint8Array | undefined | null>()
+    const plain = ring.consumer()
+    expectTypeOf(plain.tryReceive()).toEqualTypeOf<Uint8Array | undefined | null>()
+    // Options in a variable: the overload without a timeout must not take those with one.
+    const options = { into: new Uint8Array(64), timeoutMs: 0 }
+    const chunk = plain.receiveChunkSync(options)
+    expectTypeOf(chunk).toEqualTypeOf<MessageChunk | undefined | null>()
+    expectTypeOf(plain.receiveChunk(options)).resolves.toEqualTypeOf<MessageChunk | undefined | null>()
+    expectTypeOf(plain.receiveChunkSync).toBeCallableWith({ into: options.into })
+    expect(chunk).toBe(undefined)
   })
 })

@@ -88,8 +88,9 @@ export type DrainCallback = (bytes: Uint8Array, byteOffset: number, byteLength: 
 /**
  * The receiving side of an SPSC ring: gives private copies (`tryReceive`, `receiveSync`, `receive`), or shows messages in place
  * (`drain`). `undefined` means nothing yet, or timed out; `null` means that the producer closed and everything was
- * received. If the producer dies, every message it committed is received first; then a call throws
- * `ERR_ISTHMUS_PEER_DIED`, once for each producer that died, and the handle waits for a successor.
+ * received. If the producer dies, or ends without closing, every message it committed is received first; then a call throws
+ * `ERR_ISTHMUS_PEER_DIED`, once for each producer that died, and the handle waits for a successor. Of an end after which a
+ * successor came before anybody looked, nothing is told: its messages follow those before.
  *
  * @example
  * ```ts
@@ -608,7 +609,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
         ? ''
         : `, but for a large message of which ${incomplete.receivedBytes} of ${incomplete.messageByteLength} bytes had come`
     throw new PeerDiedError(
-      `Receiving from a ring: its producer died. Everything that it had committed was received${lost}. Receive again to wait for the next producer.`,
+      `Receiving from a ring: its producer died, or ended without closing. Everything that it had committed was received${lost}. Receive again to wait for the next producer.`,
     )
   }
 

@@ -61,7 +61,8 @@ interface SpaceNeeded {
 /**
  * The sending side of an SPSC ring: copies messages in (`trySend`, `sendSync`, `send`), or lets them be written in place
  * (`tryClaim` … `commit`). What is sent arrives in order. If the consumer dies, messages stay for its successor; a call
- * that finds the ring full then throws `ERR_ISTHMUS_PEER_DIED`, once for each consumer that died.
+ * that finds the ring full then throws `ERR_ISTHMUS_PEER_DIED`, once for each consumer that died, unless a successor is there
+ * by then. If the consumer closes, they stay likewise, and a call that finds the ring full waits for its successor.
  *
  * @example
  * ```ts
@@ -549,7 +550,7 @@ export class Producer<T = Uint8Array> implements Waitable {
     if (state !== DIED || epoch === this.#reportedConsumerEpoch) return
     this.#reportedConsumerEpoch = epoch
     throw new PeerDiedError(
-      'Sending to a ring: it is full, and its consumer died. What was sent stays for the next consumer; send again to wait for it.',
+      'Sending to a ring: it is full, and its consumer died, or ended without closing. What was sent stays for the next consumer; send again to wait for it.',
     )
   }
 
@@ -580,8 +581,8 @@ export class Producer<T = Uint8Array> implements Waitable {
     }
     const advice =
       byteLength <= this.maxMessageBytes
-        ? `in one record this ring carries at most ${this.maxRecordBytes}. Use sendSync, which sends it in fragments`
-        : `this ring carries at most ${this.maxMessageBytes} (maxMessageBytes)`
+        ? `in one record this ring carries at most ${this.maxRecordBytes}. Use send or sendSync, which send it in fragments`
+        : `this ring carries at most ${this.maxMessageBytes}. Make it with a larger maxMessageBytes, or send parts`
     return new IsthmusRangeError(
       'ERR_ISTHMUS_MESSAGE_TOO_LARGE',
       `Sending a message of ${byteLength} bytes: ${advice}.`,

@@ -1,4 +1,4 @@
-import { eventLoop, futex, HeapRegion, mutex, semaphore, struct, waitAny } from '@isthmus/sync'
+import { eventLoop, futex, HeapRegion, mutex, semaphore, struct, type Waitable, waitAny } from '@isthmus/sync'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { type Consumer, type Producer, spscRing } from '../../src/index.js'
 import { expectCode, expectRejection } from '../support/expect-code.js'
@@ -26,6 +26,12 @@ async function readyOf(waitables: (Consumer | Producer)[], options = {}): Promis
 const sides = () => setup.ring.describe()
 
 describe('waitAny over consumers', () => {
+  test('waitAny refuses what cannot be waited for', async () => {
+    for (const stranger of [{}, undefined, 5]) {
+      await expectRejection('ERR_ISTHMUS_INVALID_ARGUMENT', waitAny([stranger as Waitable]))
+    }
+  })
+
   test('waitAny tells which have something, in the order given, again and again until it is received', async () => {
     const rings = [1, 2, 3].map(() => createRing({ capacityBytes: 64 }))
     const producers = rings.map(({ ring }) => ring.producer())

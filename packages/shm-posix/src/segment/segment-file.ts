@@ -28,7 +28,7 @@ export function openExisting(location: Location, access: 'read' | 'read-write' =
   } catch (error) {
     if (hasCode(error, 'ELOOP', 'EISDIR', 'ENXIO')) throw notRegular(location.subject, error)
     if (hasCode(error, 'ENOENT'))
-      throw systemError(error, `Opening ${location.subject}: there is none. Create it first, or use openOrCreate.`)
+      throw systemError(error, `Opening ${location.subject}: there is none. To make it, use create or openOrCreate.`)
     if (hasCode(error, 'EACCES', 'EPERM')) {
       throw systemError(
         error,

@@ -544,7 +544,7 @@ export class Segment<T> extends AttachedRegion<T> {
 }
 
 function lockDeadline(options: AttachOptions): number {
-  return deadlineAfter(options.lockTimeoutMs ?? LOCK_TIMEOUT_MS_DEFAULT)
+  return deadlineAfter(options.lockTimeoutMs ?? LOCK_TIMEOUT_MS_DEFAULT, 'lockTimeoutMs')
 }
 
 /** Closes the descriptor, unless the action makes a segment, which then owns it. */

@@ -63,6 +63,17 @@ describe.each(PLACES)('Segment under %s', (_, place) => {
     expect(other.handle.segmentId).toBe(one.handle.segmentId)
   })
 
+  it('is not opened with what is no layout', () => {
+    const { where } = place()
+    Segment.create(where, counter).close()
+    for (const layout of [undefined, struct, {}]) {
+      const attempt = () => Segment.open(where, layout as typeof counter)
+      expect(expectCode('ERR_ISTHMUS_INVALID_ARGUMENT', attempt).message).toMatch(/not a layout/)
+    }
+    using opened = Segment.open(where, counter)
+    expect(opened.peers.list()).toHaveLength(1)
+  })
+
   it('keeps its name and its data when everybody closes', () => {
     const { where } = place()
     const first = Segment.create(where, counter)
@@ -89,7 +100,7 @@ describe.each(PLACES)('Segment under %s', (_, place) => {
     const { where, path } = place()
     const error = expectCode('ENOENT', () => Segment.open(where, counter))
     expect(error).toMatchObject({ name: 'SystemCallError', syscall: 'open', path, errno: -2 })
-    expect(error.message).toMatch(/^ENOENT: .*Create it first/)
+    expect(error.message).toMatch(/^ENOENT: .*there is none\. To make it, use create or openOrCreate/)
     expectCode('ENOENT', () => Segment.unlink(where))
     expect(() => statSync(path)).toThrow(/ENOENT/)
   })
@@ -191,7 +202,9 @@ describe.each(PLACES)('Segment under %s', (_, place) => {
       () => Segment.openOrCreate(where, counter, options),
       () => Segment.unlink(where, options),
     ]) {
-      expect(expectCode('ERR_ISTHMUS_INVALID_ARGUMENT', attempt)).toBeInstanceOf(RangeError)
+      const error = expectCode('ERR_ISTHMUS_INVALID_ARGUMENT', attempt)
+      expect(error).toBeInstanceOf(RangeError)
+      expect(error.message).toMatch(/lockTimeoutMs is/)
     }
   })
 })

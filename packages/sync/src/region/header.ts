@@ -214,6 +214,7 @@ export function assertReady(subject: string, facts: HeaderFacts): void {
  * @throws IsthmusError `ERR_ISTHMUS_LAYOUT_MISMATCH`, with both signatures; `ERR_ISTHMUS_CORRUPT`
  */
 export function assertHolds(layout: Layout<unknown>, subject: string, header: Uint8Array, facts: HeaderFacts): void {
+  assertLayout(layout, `Opening ${subject}`)
   const signature = readSignature(header, facts)
   if (signature !== layout.signature) {
     throw new IsthmusError(

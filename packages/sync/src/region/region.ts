@@ -25,5 +25,8 @@ export function assertOpen<R extends Region>(region: R): R {
 }
 
 export function closedError(attempt: string): IsthmusError {
-  return new IsthmusError('ERR_ISTHMUS_CLOSED', `${attempt}: it was closed before. Open it again, or close it later.`)
+  return new IsthmusError(
+    'ERR_ISTHMUS_CLOSED',
+    `${attempt}: the region or the handle was closed. Open it again, or close it later.`,
+  )
 }

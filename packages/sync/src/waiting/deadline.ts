@@ -25,12 +25,12 @@ export function nowMs(): number {
  * When a wait of `timeoutMs` that begins now has to end: Infinity for none.
  * @throws IsthmusRangeError `ERR_ISTHMUS_INVALID_ARGUMENT` where it is negative or not a number.
  */
-export function deadlineAfter(timeoutMs: number | undefined): number {
+export function deadlineAfter(timeoutMs: number | undefined, name = 'timeoutMs'): number {
   if (timeoutMs === undefined) return Number.POSITIVE_INFINITY
   if (typeof timeoutMs === 'number' && timeoutMs >= 0) return nowMs() + timeoutMs
   throw new IsthmusRangeError(
     'ERR_ISTHMUS_INVALID_ARGUMENT',
-    `Waiting: timeoutMs is ${timeoutMs}. Give milliseconds from 0 on, or leave it out to wait without end.`,
+    `Waiting: ${name} is ${typeof timeoutMs === 'string' ? `'${timeoutMs}'` : String(timeoutMs)}. Give a number of milliseconds from 0 on, or leave it out.`,
   )
 }
 

@@ -1,3 +1,4 @@
+import { IsthmusTypeError } from '../errors.js'
 import { deadlineAfter, type WaitOptions } from './deadline.js'
 import { eventLoop, type WaitFor } from './event-loop.js'
 
@@ -30,7 +31,13 @@ export async function waitAny<W extends Waitable>(waitables: Iterable<W>, option
   const all = [...waitables]
   if (all.length === 0) return []
   const deadline = deadlineAfter(options.timeoutMs)
-  const waits = all.map((waitable) => waitable[WAITABLE]())
+  const waits = all.map((waitable) => {
+    if (typeof waitable?.[WAITABLE] === 'function') return waitable[WAITABLE]()
+    throw new IsthmusTypeError(
+      'ERR_ISTHMUS_INVALID_ARGUMENT',
+      `Waiting for any of several: ${String(waitable)} is not a consumer, a producer, a lock or a futex that can be waited for.`,
+    )
+  })
   for (;;) {
     const isReady = await eventLoop.wait(waits, deadline, options.signal)
     const ready = isReady ? all.filter((_, at) => waits[at].condition.isReady()) : []
