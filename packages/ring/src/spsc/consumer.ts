@@ -375,8 +375,15 @@ export class Consumer<T = Uint8Array> implements Waitable {
     const state = stateOfRole(word)
     const isEndOld = epochOfRole(word) === this.#toldEpoch || epochOfRole(word) === this.#inheritedEpoch
     if (state === HELD || state === VACANT || (state === DIED && isEndOld)) this.#judgedRoleWord = word
+    // Whoever waits is done with what it was given; the next message may not fit before its space is free.
+    if (!this.#isClosed && !this.#isDraining) this.#returnSpace()
     const isReady = () => this.#isWorthALook() || this.#hasEndedForGood()
-    return { point: this.#dataEvents, condition: { ...this.#dataCondition, isReady } }
+    const lastLook = () => {
+      // The same where others of this thread have received meanwhile.
+      if (this.#producerEvents.isAwaited && !this.#isClosed && !this.#isDraining) this.#returnSpace()
+      return isReady()
+    }
+    return { point: this.#dataEvents, condition: { ...this.#dataCondition, isReady, lastLook } }
   }
 
   /**

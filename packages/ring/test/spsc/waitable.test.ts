@@ -26,6 +26,43 @@ async function readyOf(waitables: (Consumer | Producer)[], options = {}): Promis
 const sides = () => setup.ring.describe()
 
 describe('waitAny over consumers', () => {
+  test('waitAny returns the space of what was received: the producer may need it for the next message', async () => {
+    // The second one is less than a quarter of the ring; the third needs all there is, with what is left before its end.
+    const { ring, attach } = createRing({ capacityBytes: 1024 })
+    producer = ring.producer()
+    consumer = attach().root.consumer()
+    const lengths: number[] = []
+    const receiving = (async () => {
+      while (lengths.length < 3) {
+        const [ready] = await waitAny([consumer])
+        ready.drain((_bytes, _byteOffset, byteLength) => lengths.push(byteLength))
+      }
+    })()
+    for (const byteLength of [264, 240, 504]) {
+      await until(() => ring.describe().consumer.isWaiting)
+      expect(await soon(producer.send(payload(byteLength)))).toBe(true)
+    }
+    await soon(receiving)
+    expect(lengths).toEqual([264, 240, 504])
+  })
+
+  test('waitAny that is pending returns the space of what others have received, when it looks', async () => {
+    const { ring, attach } = createRing({ capacityBytes: 1024 })
+    producer = ring.producer()
+    consumer = attach().root.consumer()
+    const waiting = waitAny([consumer])
+    await until(() => ring.describe().consumer.isWaiting)
+    // Taken in the same turn of the loop: the wait finds nothing when it looks.
+    producer.trySendBatch([payload(264), payload(240)])
+    expect([consumer.tryReceive()?.byteLength, consumer.tryReceive()?.byteLength]).toEqual([264, 240])
+    const sending = producer.send(payload(504))
+    await until(() => ring.describe().producer.isWaiting)
+    eventLoop.lookSoon()
+    expect(await soon(sending)).toBe(true)
+    expect((await soon(waiting)).length).toBe(1)
+    expect(consumer.tryReceive()?.byteLength).toBe(504)
+  })
+
   test('waitAny refuses what cannot be waited for', async () => {
     for (const stranger of [{}, undefined, 5]) {
       await expectRejection('ERR_ISTHMUS_INVALID_ARGUMENT', waitAny([stranger as Waitable]))
