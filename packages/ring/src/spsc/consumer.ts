@@ -586,13 +586,16 @@ export class Consumer<T = Uint8Array> implements Waitable {
    */
   #isEnded(): boolean {
     this.#returnSpace()
-    this.#judgedRoleWord = this.#producerRole.word
-    const isHeld = stateOfRole(this.#judgedRoleWord) === HELD
-    if (isHeld && !this.#producerProbe.isDue()) return false
+    const { word } = this.#producerRole
+    if (stateOfRole(word) === HELD && !this.#producerProbe.isDue()) {
+      this.#judgedRoleWord = word
+      return false
+    }
     const { state, epoch } = this.#producerRole.settle()
+    // Whatever this epoch published, it published before it ended. Its end is not judged before all of it is received.
+    if (state !== HELD && state !== VACANT && this.#refill()) return false
+    this.#judgedRoleWord = word
     if (state === HELD || state === VACANT) return false
-    // Whatever this epoch published, it published before it ended.
-    if (this.#refill()) return false
     if (epoch === this.#inheritedEpoch) return false
     if (epoch !== this.#toldEpoch) {
       this.#toldEpoch = epoch

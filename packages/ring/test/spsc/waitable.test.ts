@@ -1,5 +1,5 @@
 import { eventLoop, futex, HeapRegion, mutex, semaphore, struct, type Waitable, waitAny } from '@isthmus/sync'
-import { beforeEach, describe, expect, test } from 'vitest'
+import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { type Consumer, type Producer, spscRing } from '../../src/index.js'
 import { expectCode, expectRejection } from '../support/expect-code.js'
 import { createRing, endHold, payload, type RingSetup } from '../support/ring-memory.js'
@@ -45,6 +45,28 @@ describe('waitAny over consumers', () => {
     await soon(receiving)
     expect(lengths).toEqual([264, 240, 504])
   })
+
+  test.each(['closes', 'dies'])(
+    'waitAny tells of the end of a producer that sends and %s in the midst of a look',
+    async (end) => {
+      const bystander = setup.attach()
+      const { load } = Atomics
+      const spy = vi.spyOn(Atomics, 'load').mockImplementationOnce((words: unknown, index) => {
+        // The consumer's look at the write position: nothing yet. Its look at the role comes after this.
+        const found = load(words as Int32Array, index)
+        producer.trySend(payload(2))
+        if (end === 'closes') producer.close()
+        else bystander.declareDead(setup.region.peers.self)
+        return found as never
+      })
+      expect(consumer.tryReceive()).toEqual(payload(2))
+      expect(spy).toHaveBeenCalled()
+      spy.mockRestore()
+      expect((await soon(waitAny([consumer]))).length).toBe(1)
+      if (end === 'closes') expect(consumer.tryReceive()).toBe(null)
+      else expectCode('ERR_ISTHMUS_PEER_DIED', () => consumer.tryReceive())
+    },
+  )
 
   test('waitAny that is pending returns the space of what others have received, when it looks', async () => {
     const { ring, attach } = createRing({ capacityBytes: 1024 })
