@@ -344,10 +344,12 @@ export class Producer<T = Uint8Array> implements Waitable {
   /** For waitAny: ready when there is space for a message of half of maxRecordBytes, or a reason to throw. */
   [WAITABLE](): WaitFor {
     const halfRecordBytes = recordBytesOf(this.maxRecordBytes >> 1)
+    // Whoever is to make space has to see what there is.
+    if (!this.#isClosed && this.#publishedPosition !== this.#position) this.#publish()
     return {
       point: this.#spaceEvents,
       condition: {
-        isReady: () => this.#isClosed || this.#hasDeathToTell() || this.#hasSpace(halfRecordBytes, 0),
+        isReady: () => this.#isClosed || this.#hasDeathToTell() || this.#isReadyFor(halfRecordBytes),
         prove: () => this.#consumerRole.settle(),
         dependsOn: () => this.#consumerRole.holders(),
       },
@@ -518,6 +520,15 @@ export class Producer<T = Uint8Array> implements Waitable {
   #hasSpace(recordBytes: number, reserveBytes: number): boolean {
     this.#refreshReadPosition()
     return this.#freeBytes() >= this.#neededBytes(recordBytes, reserveBytes)
+  }
+
+  /** A ring that is corrupt is ready to say so, in the next call, and does not end a wait for others. */
+  #isReadyFor(recordBytes: number): boolean {
+    try {
+      return this.#hasSpace(recordBytes, 0)
+    } catch {
+      return true
+    }
   }
 
   #hasAwaitedSpace(): boolean {

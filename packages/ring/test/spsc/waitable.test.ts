@@ -182,6 +182,23 @@ describe('waitAny over consumers', () => {
 })
 
 describe('waitAny over producers', () => {
+  test('waitAny publishes what a corked producer holds back: who is to make space has to see it', async () => {
+    const receiving = consumer.receive().then(() => consumer.receive())
+    producer.cork()
+    expect(producer.trySend(payload(24))).toBe(true)
+    expect(producer.trySend(payload(24))).toBe(true)
+    expect((await soon(waitAny([producer]))).length).toBe(1)
+    expect(await soon(receiving)).toEqual(payload(24))
+  })
+
+  test('waitAny names a producer whose ring is corrupt, and goes on for the others', async () => {
+    const full = createRing({ capacityBytes: 64 }).ring.producer()
+    for (const one of [producer, full]) while (one.trySend(payload(8)));
+    setup.memory.readPosition = 3
+    expect(await readyOf([full, producer])).toEqual([1])
+    expectCode('ERR_ISTHMUS_CORRUPT', () => producer.trySend(payload(8)))
+  })
+
   const fill = () => {
     while (producer.trySend(payload(8)));
   }
