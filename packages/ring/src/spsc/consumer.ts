@@ -395,12 +395,16 @@ export class Consumer<T = Uint8Array> implements Waitable {
     this.#returnSpace()
   }
 
-  /** Returns the space of everything received, and gives the role back. What was not received stays for the next consumer. */
+  /**
+   * Returns the space of everything received, and gives the role back. What was not received stays for the next consumer.
+   * From within a drain callback it ends the drain, and with it what the callback was shown.
+   */
   close(): void {
     if (this.#isClosed) return
     this.#returnSpace()
     this.#noteTold()
     this.#isClosed = true
+    this.#message = undefined
     // Our own waits end before a successor can have its own.
     eventLoop.lookAt(this.#dataEvents)
     this.#role.close(this.#roleWord)
@@ -499,7 +503,10 @@ export class Consumer<T = Uint8Array> implements Waitable {
     if (piece.messageOffset === 0) this.#message = this.#allocate(piece.messageByteLength)
     const message = this.#message
     message?.set(this.bytes.subarray(from, from + piece.byteLength), piece.messageOffset)
-    return this.#assembly.isInsideMessage ? undefined : message
+    if (this.#assembly.isInsideMessage) return undefined
+    // It is the program's now, and may be large.
+    this.#message = undefined
+    return message
   }
 
   #allocate(byteLength: number): Uint8Array {

@@ -1,4 +1,6 @@
 import { getEventListeners } from 'node:events'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { type HeapRegion, IsthmusRangeError, PeerDiedError } from '@isthmus/sync'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { type Consumer, json, type Producer, type SpscRing } from '../../src/index.js'
@@ -39,6 +41,22 @@ describe('Consumer.receive', () => {
       expect(await soon(receiving)).toEqual(payload(3, round))
       expect(isWaiting()).toBe(false)
     }
+  })
+
+  test('Consumer keeps nothing of a large message that it has given', async () => {
+    setFlagsFromString('--expose-gc')
+    const collectGarbage: () => void = runInNewContext('gc')
+    // In a function of its own, whose variables hold it no longer.
+    const exchange = async () => {
+      const [message] = await Promise.all([consumer.receive(), producer.send(payload(1000))])
+      expect(message?.byteLength).toBe(1000)
+      return new WeakRef(message as Uint8Array)
+    }
+    const message = await exchange()
+    await until(() => {
+      collectGarbage()
+      return message.deref() === undefined
+    })
   })
 
   test('Consumer.receive: many pending calls get their messages in the order of the calls', async () => {

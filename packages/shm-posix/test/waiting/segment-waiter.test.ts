@@ -15,7 +15,7 @@ import { eventLoop, nowMs, type PeerId } from '@isthmus/sync'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { Segment } from '../../src/index.js'
 import { fifoPath } from '../../src/waiting/fifo.js'
-import { Child, endAllChildren } from '../support/child.js'
+import { Child, endAllChildren, inChild } from '../support/child.js'
 import { threadOf } from '../support/fifos.js'
 import { counter } from '../support/ledger.js'
 import { removeEverything, temporaryDirectory, uniqueName } from '../support/names.js'
@@ -287,6 +287,30 @@ describe('SegmentWaiter.watch()', () => {
     await tally.time(segment, peer, () => worker.postMessage('close'))
     const { child, peer: next } = await startListener(name)
     await tally.time(segment, next, () => process.kill(child.pid, 'SIGTERM'))
+  })
+
+  it('watches nothing, and throws nothing, while no descriptor is left', async () => {
+    const name = uniqueName()
+    using segment = Segment.create(name, counter)
+    const watched = await inChild(
+      async ({ fs, load }, [segmentName, peer]: [string, PeerId]) => {
+        const { Segment, struct, u32 } = await load()
+        const opened = Segment.open(segmentName, struct({ count: u32(), other: u32() }))
+        const fillers: number[] = []
+        try {
+          for (;;) fillers.push(fs.openSync('/dev/null', 'r'))
+        } catch {
+          // Full: nothing more can be opened.
+        }
+        const whileFull = opened.waiter.watch(peer)
+        for (const filler of fillers) fs.closeSync(filler)
+        return [whileFull, opened.waiter.watch(peer), opened.waiter.watch(peer)]
+      },
+      [name, segment.peers.self] as [string, PeerId],
+      { wrapper: ['sh', '-c', 'ulimit -n 64 && exec "$@"', 'sh'] },
+    )
+    // Not; not yet, and from now on; and so it was.
+    expect(watched).toEqual([false, false, true])
   })
 
   it('opens one descriptor for each thread, once, and none where nothing lives', async () => {
