@@ -1,9 +1,16 @@
 import { IsthmusError } from '../errors.js'
 import type { Condition } from '../waiting/condition.js'
 import { deadlineAfter, type TimeoutOptions, type WaitOptions } from '../waiting/deadline.js'
+import { eventLoop } from '../waiting/event-loop.js'
 import type { WaitSet } from '../waiting/wait-set.js'
 import { type Barrier, brokenError } from './barrier.js'
 import { followingPhase } from './layout.js'
+
+/** That a member has come to the end of a phase; what came of it, once somebody knows. Waits for the same phase share it. */
+interface Arrival {
+  readonly phase: number
+  verdict: 'over' | 'broken' | undefined
+}
 
 /**
  * A membership in a barrier. Each of the three forms of wait arrives first, if this member has not arrived at the current
@@ -12,20 +19,14 @@ import { followingPhase } from './layout.js'
 export class BarrierMember {
   readonly #barrier: Barrier
   readonly #waiters: WaitSet
-  readonly #condition: Condition
-  /** The phase at which it has arrived, until it knows that it is over. */
-  #arrivedPhase: number | undefined
+  /** The last one, until it is known what came of it. */
+  #arrival: Arrival | undefined
   #hasLeft = false
 
   /** @internal Use barrier.join. */
   constructor(barrier: Barrier, waiters: WaitSet) {
     this.#barrier = barrier
     this.#waiters = waiters
-    this.#condition = {
-      isReady: () => this.#isOver(),
-      prove: () => barrier.prove(),
-      dependsOn: () => barrier.dependsOn(),
-    }
   }
 
   /**
@@ -35,8 +36,7 @@ export class BarrierMember {
    * @throws IsthmusError `ERR_ISTHMUS_NOT_HELD` after leave
    */
   tryWait(): boolean {
-    this.#arrive()
-    return this.#passed(this.#isOver())
+    return this.#isOver(this.#arrive())
   }
 
   /**
@@ -46,25 +46,27 @@ export class BarrierMember {
    */
   waitSync({ timeoutMs }: TimeoutOptions = {}): boolean {
     const deadline = deadlineAfter(timeoutMs)
-    this.#arrive()
-    return this.#passed(this.#waiters.waitSync(this.#condition, deadline))
+    return this.#waiters.waitSync(this.#conditionOf(this.#arrive()), deadline)
   }
 
   /**
-   * Arrives, and waits for the others without blocking the event loop.
+   * Arrives, and waits for the others without blocking the event loop. Several calls at once wait for the same phase.
    * @throws AbortError when the signal aborts; it stays arrived; and as tryWait
    */
   async wait({ timeoutMs, signal }: WaitOptions = {}): Promise<boolean> {
     const deadline = deadlineAfter(timeoutMs)
-    this.#arrive()
-    return this.#passed(await this.#waiters.wait(this.#condition, deadline, signal))
+    return this.#waiters.wait(this.#conditionOf(this.#arrive()), deadline, signal)
   }
 
-  /** No phase waits for this member any more. Leaving twice does nothing. */
+  /**
+   * No phase waits for this member any more. A wait of its own that is pending ends with `ERR_ISTHMUS_NOT_HELD`, unless its
+   * phase is over. Leaving twice does nothing.
+   */
   leave(): void {
     if (this.#hasLeft) return
     this.#barrier.leave()
     this.#hasLeft = true
+    eventLoop.lookAt(this.#waiters)
   }
 
   [Symbol.dispose](): void {
@@ -83,32 +85,47 @@ export class BarrierMember {
     return this
   }
 
-  #arrive(): void {
-    if (this.#hasLeft) {
-      throw new IsthmusError('ERR_ISTHMUS_NOT_HELD', 'Waiting at a barrier: this member has left it. Join again.')
-    }
-    if (this.#arrivedPhase !== undefined) return
+  #arrive(): Arrival {
+    if (this.#hasLeft) throw leftError()
+    if (this.#arrival !== undefined) return this.#arrival
     const { phase, isBroken } = this.#barrier.state
     if (isBroken) throw brokenError()
-    this.#arrivedPhase = phase
+    const arrival: Arrival = { phase, verdict: undefined }
+    this.#arrival = arrival
     this.#barrier.arrive(phase)
+    return arrival
+  }
+
+  #conditionOf(arrival: Arrival): Condition {
+    return {
+      isReady: () => this.#isOver(arrival),
+      prove: () => this.#barrier.prove(),
+      dependsOn: () => this.#barrier.dependsOn(),
+    }
   }
 
   /** Over, one way or the other: it throws where the barrier broke before this phase was over. */
-  #isOver(): boolean {
-    const { phase, isBroken } = this.#barrier.state
-    const arrivedPhase = this.#arrivedPhase ?? phase
-    if (phase === followingPhase(arrivedPhase)) return true
-    // The others go on without it.
-    if (this.#hasLeft && phase !== arrivedPhase) return true
-    if (phase === arrivedPhase && !isBroken) return false
-    // Broken, or broken and reset since.
-    this.#arrivedPhase = undefined
-    throw brokenError()
+  #isOver(arrival: Arrival): boolean {
+    arrival.verdict ??= this.#verdictOn(arrival.phase)
+    const mustUphold = arrival.verdict === undefined && !this.#hasLeft
+    if (mustUphold && this.#barrier.upholdArrival(arrival.phase)) arrival.verdict = this.#verdictOn(arrival.phase)
+    if (arrival.verdict === undefined) {
+      if (this.#hasLeft) throw leftError()
+      return false
+    }
+    if (this.#arrival === arrival) this.#arrival = undefined
+    if (arrival.verdict === 'broken') throw brokenError()
+    return true
   }
 
-  #passed(isOver: boolean): boolean {
-    if (isOver) this.#arrivedPhase = undefined
-    return isOver
+  #verdictOn(arrivedPhase: number): Arrival['verdict'] {
+    const { phase, isBroken } = this.#barrier.state
+    if (phase === followingPhase(arrivedPhase)) return 'over'
+    // Broken, or broken and reset since.
+    return phase !== arrivedPhase || isBroken ? 'broken' : undefined
   }
+}
+
+function leftError(): IsthmusError {
+  return new IsthmusError('ERR_ISTHMUS_NOT_HELD', 'Waiting at a barrier: this member has left it. Join again.')
 }

@@ -147,8 +147,10 @@ export class Barrier {
       const phase = followingPhase(phaseOf(word), 2)
       for (const member of this.#members()) {
         const peer = peerOfMember(member)
-        const replacement = this.#region.peers.isDead(peer) ? NO_MEMBER : memberWord(peer, phase)
-        // Somebody else may have reset it, and this member arrived since. Not if the phase is still the broken one.
+        // Not arrived at the broken phase is not arrived at any that comes by resets, each two further, modulo 8.
+        const replacement = this.#region.peers.isDead(peer) ? NO_MEMBER : memberWord(peer, phaseOf(word))
+        // Somebody else may have reset it, and this member arrived since: not if the phase is still the broken one. If we
+        // are stopped right here, for eight phases, we take its arrival back; see upholdArrival.
         if (this.#phaseWord === word) this.#replaceMember(member, replacement)
       }
       if (!this.#replacePhase(word, withPhase(word, phase))) continue
@@ -178,10 +180,29 @@ export class Barrier {
     return { phase: phaseOf(word), isBroken: (word & BROKEN) !== 0 }
   }
 
-  /** @internal This attachment has come to the end of the phase. */
+  /**
+   * @internal This attachment has come to the end of the phase. By CAS from a word that was read before the phase: if we
+   * are stopped in between, while it is broken and reset again and again, our word changes with it.
+   */
   arrive(phase: number): void {
-    this.#setNextPhase(followingPhase(phase))
+    const index = this.#ownIndex()
+    const arrived = memberWord(this.#region.peers.self, followingPhase(phase))
+    for (;;) {
+      const member = Atomics.load(this.#words, index)
+      if (this.state.phase !== phase) return
+      if (Atomics.compareExchange(this.#words, index, member, arrived) === member) break
+    }
     this.endPhaseIfComplete()
+  }
+
+  /**
+   * @internal For a member that waits for the end of this phase: a reset that came late may have taken its arrival back.
+   * Returns whether it had to arrive once more.
+   */
+  upholdArrival(phase: number): boolean {
+    if (hasArrivedAt(Atomics.load(this.#words, this.#ownIndex()), phase)) return false
+    this.arrive(phase)
+    return true
   }
 
   /** @internal Whoever sees that all have arrived ends the phase. */

@@ -16,8 +16,8 @@ import { WAIT_SET_BYTES } from '../waiting/wait-set.js'
  *              | phase (23)     | joins   | B |                  | next | peer id, 0 = none  |
  *              +----------------+---------+---+                  +------+--------------------+
  *
- * B: broken. joins: grows with every join. next: the phase after the one at which it has arrived, modulo 8; a member is at
- * most one phase behind.
+ * B: broken. joins: grows with every join. next: the phase after the one at which it has arrived, modulo 8. Whoever has
+ * not arrived at the current phase has any other there: the current one, or, after a reset, an earlier one.
  * ```
  *
  * | word        | written by                                      | read by  | its writer is killed right after           |
@@ -30,8 +30,8 @@ import { WAIT_SET_BYTES } from '../waiting/wait-set.js'
  * | member word | the holder of that slot: when it joins, arrives | everyone | it is dead: the phase breaks, or, with     |
  * |             | and leaves. 0, by CAS from the exact word:      |          | onDeath 'drop', it is no member any more.  |
  * |             | whoever has proven its death, or a sweep.       |          | Arrived, and did not end the phase: any    |
- * |             | Another next phase, by CAS: whoever resets a    |          | other member does                          |
- * |             | broken barrier                                  |          |                                            |
+ * |             | Not arrived, by CAS from the exact word:        |          | other member does                          |
+ * |             | whoever resets a broken barrier                 |          |                                            |
  */
 export const PHASE_OFFSET = 0
 export const WAIT_SET_OFFSET = 4

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import {
   type Barrier,
   type BarrierMember,
@@ -164,6 +164,52 @@ describe('Barrier.join and BarrierMember', () => {
     expect(leftovers(regions[0], breaking, IGNORED)).toEqual([])
   })
 
+  test('BarrierMember: waits at the same time are for the same phase, whichever of them looks first', async () => {
+    const { own, other, waiters } = setUp()
+    const [member, second] = [own.join(), other.join()]
+    const waiting = [member.wait(), member.wait()]
+    await until(() => waiters() === 1)
+    second.tryWait()
+    // It knows before they do, and goes on to the next phase, which ends before they look.
+    expect([member.tryWait(), member.tryWait(), second.tryWait(), second.tryWait(), member.tryWait()]).toEqual([
+      true,
+      false,
+      true,
+      false,
+      true,
+    ])
+    expect(await soon(Promise.all(waiting))).toEqual([true, true])
+  })
+
+  test('BarrierMember: a barrier that breaks breaks every wait, also after a reset', async () => {
+    const { regions, own, other, third, waiters } = setUp()
+    const member = own.join()
+    const killed = other.join()
+    third.join()
+    const waiting = [member.wait(), member.wait()]
+    await until(() => waiters() === 1)
+    expect(killed.tryWait()).toBe(false)
+    regions[0].declareDead(regions[1].peers.self)
+    expectCode('ERR_ISTHMUS_PEER_DIED', () => member.tryWait())
+    own.reset()
+    for (const wait of waiting) await expectRejection('ERR_ISTHMUS_PEER_DIED', soon(wait))
+  })
+
+  test('BarrierMember.leave ends a wait of its own, which could otherwise wait for ever', async () => {
+    const { own, other, waiters } = setUp()
+    const [member, second] = [own.join(), other.join()]
+    const waiting = member.wait()
+    await until(() => waiters() === 1)
+    second.leave()
+    expect(await soon(waiting)).toBe(true)
+    const absent = other.join()
+    const alone = member.wait()
+    await until(() => waiters() === 1)
+    member.leave()
+    await expectRejection('ERR_ISTHMUS_NOT_HELD', soon(alone))
+    absent.leave()
+  })
+
   test('BarrierMember that has left is refused', async () => {
     const { own } = setUp()
     const member = own.join()
@@ -236,6 +282,39 @@ describe('Barrier and members that die', () => {
     expect(await stateOf(waiting)).toBe('pending')
     expect(members[1].tryWait()).toBe(true)
     expect(await soon(waiting)).toBe(true)
+  })
+
+  test.each([7, 6])('Barrier.reset that is stopped in its midst for %s phases makes nobody arrive', (phases) => {
+    const regions = attach(barrier({ parties: 3 }), 4)
+    const [own, other, killed, slow] = regions.map(({ root }) => root)
+    const [first, second] = [own.join(), other.join()]
+    killed.join()
+    expect(second.tryWait()).toBe(false)
+    regions[0].declareDead(regions[2].peers.self)
+    expectCode('ERR_ISTHMUS_PEER_DIED', () => second.tryWait())
+    // Right before the slow one takes the second member's arrival back, the others do the same, and go on.
+    const secondsWord = regions[0].words.findIndex((word, at) => at > 2048 && isMemberWord(word, regions[1].peers.self))
+    const { compareExchange } = Atomics
+    const spy = vi.spyOn(Atomics, 'compareExchange').mockImplementation((...args: unknown[]) => {
+      if (args[1] === secondsWord) {
+        spy.mockRestore()
+        other.reset()
+        for (let phase = 0; phase < phases; phase++) passTogether(first, second)
+        if (phases === 6) expect(second.tryWait()).toBe(false)
+      }
+      return compareExchange(...(args as Parameters<typeof compareExchange>)) as never
+    })
+    slow.reset()
+    const { members, phase } = own.describe()
+    if (phases === 7) {
+      expect(members.map(({ hasArrived }) => hasArrived)).toEqual([false, false])
+      expect([first.tryWait(), own.describe().phase]).toEqual([false, phase])
+      expect(second.tryWait()).toBe(true)
+    } else {
+      // What it took back, the member gives again when it looks.
+      expect(members.map(({ hasArrived }) => hasArrived)).toEqual([false, false])
+      expect([first.tryWait(), second.tryWait()]).toEqual([false, true])
+    }
   })
 
   test('Barrier.reset of a barrier that is not broken does nothing', () => {
@@ -314,3 +393,12 @@ describe('Barrier and members that die', () => {
     await expectRejection('ERR_ISTHMUS_PEER_DIED', soon(waiting))
   })
 })
+
+/** The rest of a member word says how far it has come. */
+function isMemberWord(word: number, peer: number): boolean {
+  return (word & 0x1fffffff) === peer
+}
+
+function passTogether(one: BarrierMember, other: BarrierMember): void {
+  expect([one.tryWait(), other.tryWait(), one.tryWait()]).toEqual([false, true, true])
+}
