@@ -67,7 +67,8 @@ export function rwLock(): Layout<RwLock> {
 
 /**
  * An attached read-write lock. A reader pays one store and one load, and shares no counter with other readers. A writer
- * that has its turn keeps new readers out; between two writers, readers come in.
+ * that has its turn keeps new readers out, but for `tryReadLock` and `readLockSync` of an attachment that reads already;
+ * between two writers, readers come in.
  *
  * If a writer is killed, the next guards, of readers and writers alike, say `ownerDied` until a writer has called
  * `markConsistent`. A killed reader is simply gone. A stopped one is waited for.
@@ -89,6 +90,7 @@ export class RwLock {
   readonly #readers: WaitSet
   readonly #writes = new TaskQueue()
   readonly #readCondition: Condition
+  readonly #readInTurnCondition: Condition
   readonly #drainCondition: Condition
   /** How many of this attachment read. */
   #readCount = 0
@@ -113,6 +115,7 @@ export class RwLock {
       prove: () => this.#proveWriter(),
       dependsOn: () => region.peers.others(),
     }
+    this.#readInTurnCondition = { ...this.#readCondition, isReady: () => this.#tryEnterInTurn() }
     this.#drainCondition = {
       isReady: () => this.#isDrained(),
       prove: () => this.#proveReaders(),
@@ -149,7 +152,8 @@ export class RwLock {
   }
 
   /**
-   * Locks for reading without blocking the event loop.
+   * Locks for reading without blocking the event loop. Where a writer waits for the readers to leave, it goes first, also if
+   * other tasks of this attachment read: so a task that reads must not await the same lock for reading once more.
    * @returns a guard of its own; undefined after `timeoutMs`
    * @throws AbortError when the signal aborts; IsthmusError `ERR_ISTHMUS_ABANDONED`
    */
@@ -157,7 +161,7 @@ export class RwLock {
   readLock(options: WaitOptions): Promise<ReadGuard | undefined>
   async readLock({ timeoutMs, signal }: WaitOptions = {}): Promise<ReadGuard | undefined> {
     const deadline = deadlineAfter(timeoutMs)
-    if (!(await this.#readers.wait(this.#readCondition, deadline, signal))) return undefined
+    if (!(await this.#readers.wait(this.#readInTurnCondition, deadline, signal))) return undefined
     return new ReadGuard(this).begin(this.#writers.isInconsistent())
   }
 
@@ -263,6 +267,12 @@ export class RwLock {
     else turn.unlock()
     this.#readers.notifyAll()
     eventLoop.lookSoon()
+  }
+
+  /** Tasks that read by turns would never all have left: a writer would wait for ever, and everybody else for the writer. */
+  #tryEnterInTurn(): boolean {
+    const isOvertaking = this.#readCount > 0 && this.#writers.isTaken()
+    return !isOvertaking && this.#tryEnter()
   }
 
   /** For the thread's own tasks it is one reader; they count among themselves. */

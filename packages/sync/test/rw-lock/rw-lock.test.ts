@@ -132,6 +132,25 @@ describe('RwLock: readers and writers', () => {
     expectFree()
   })
 
+  test('RwLock: tasks of one attachment that read by turns let a writer in, and with it everybody else', async () => {
+    const { own, other, third, isDraining, expectFree } = setUp()
+    const first = await own.readLock()
+    const writing = other.writeLock()
+    await until(isDraining)
+    // Without a turn for the writer, the second one would read before the first has left, the first before the second …
+    const second = own.readLock()
+    expect(await stateOf(second)).toBe('pending')
+    // A thread cannot wait for its own readers: it joins them.
+    own.readLockSync().unlock()
+    first.unlock()
+    const writer = await soon(writing)
+    const elsewhere = third.readLock()
+    expect([await stateOf(second), await stateOf(elsewhere)]).toEqual(['pending', 'pending'])
+    writer.unlock()
+    for (const guard of await soon(Promise.all([second, elsewhere]))) guard.unlock()
+    expectFree()
+  })
+
   test('RwLock.writeLock of an attachment that reads waits for its own readers', async () => {
     const { own, expectFree } = setUp()
     const readers = [own.readLockSync(), await own.readLock()]
