@@ -1,8 +1,9 @@
 import { eventLoop, futex, HeapRegion, mutex, semaphore, struct, type Waitable, waitAny } from '@isthmus/sync'
+import fc from 'fast-check'
 import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { type Consumer, type Producer, spscRing } from '../../src/index.js'
 import { expectCode, expectRejection } from '../support/expect-code.js'
-import { createRing, endHold, payload, type RingSetup } from '../support/ring-memory.js'
+import { createRing, endHold, expectSameMessages, payload, type RingSetup } from '../support/ring-memory.js'
 import { withoutSafetyNet } from '../support/safety-net.js'
 import { sleep, soon, stateOf, until } from '../support/waiting.js'
 
@@ -67,6 +68,34 @@ describe('waitAny over consumers', () => {
       else expectCode('ERR_ISTHMUS_PEER_DIED', () => consumer.tryReceive())
     },
   )
+
+  test('waitAny: messages of any length come through rings of any size, both sides awaiting', async () => {
+    const lengths = fc.array(fc.integer({ min: 0, max: 100 }), { minLength: 1, maxLength: 20 })
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom(64, 128, 256), lengths, fc.boolean(), async (capacityBytes, shares, drains) => {
+        const { ring, attach } = createRing({ capacityBytes })
+        const sender = ring.producer()
+        const receiver = attach().root.consumer()
+        const messages = shares.map((share, at) => payload(Math.floor((share * sender.maxRecordBytes) / 100), at))
+        const received: Uint8Array[] = []
+        const receiving = (async () => {
+          while (received.length < messages.length) {
+            await waitAny([receiver])
+            if (drains)
+              receiver.drain((bytes, start, byteLength) => received.push(bytes.slice(start, start + byteLength)))
+            else received.push(receiver.tryReceive() as Uint8Array)
+          }
+        })()
+        for (const message of messages) {
+          await waitAny([sender])
+          await soon(sender.send(message))
+        }
+        await soon(receiving)
+        expectSameMessages(received, messages)
+      }),
+      { numRuns: 300 },
+    )
+  })
 
   test('waitAny that is pending returns the space of what others have received, when it looks', async () => {
     const { ring, attach } = createRing({ capacityBytes: 1024 })
