@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, expectTypeOf, test } from 'vitest'
+import { expectCode } from '../../sync/test/support/expect-code.js'
 import { type Decoder, type Encoder, json, type MessageChunk, utf8 } from '../src/index.js'
-import { expectCode } from './support/expect-code.js'
 import { createRing } from './support/ring-memory.js'
 
 describe('utf8', () => {

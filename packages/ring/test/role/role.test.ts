@@ -1,5 +1,6 @@
 import { HeapRegion, type PeerId, slotOf, struct, words } from '@isthmus/sync'
 import { describe, expect, test } from 'vitest'
+import { expectCode } from '../../../sync/test/support/expect-code.js'
 import {
   CLOSED,
   DIED,
@@ -13,7 +14,6 @@ import {
   VACANT,
 } from '../../src/role/layout.js'
 import { Role } from '../../src/role/role.js'
-import { expectCode } from '../support/expect-code.js'
 import { endHold } from '../support/ring-memory.js'
 
 const layout = struct({ words: words(2) })

@@ -3,11 +3,11 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { type HeapRegion, IsthmusRangeError, PeerDiedError } from '@isthmus/sync'
 import { beforeEach, describe, expect, test } from 'vitest'
+import { expectCode, expectRejection } from '../../../sync/test/support/expect-code.js'
+import { withoutSafetyNet } from '../../../sync/test/support/safety-net.js'
+import { sleep, soon, stateOf, turns, until } from '../../../sync/test/support/waiting.js'
 import { type Consumer, json, type Producer, type SpscRing } from '../../src/index.js'
-import { expectCode, expectRejection } from '../support/expect-code.js'
 import { createRing, payload, type RingSetup } from '../support/ring-memory.js'
-import { withoutSafetyNet } from '../support/safety-net.js'
-import { sleep, soon, stateOf, turns, until } from '../support/waiting.js'
 
 withoutSafetyNet()
 

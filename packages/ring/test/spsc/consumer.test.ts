@@ -1,10 +1,11 @@
 import { generationOf, type HeapRegion, PeerDiedError, slotOf } from '@isthmus/sync'
 import { beforeEach, describe, expect, test } from 'vitest'
+import { expectCode } from '../../../sync/test/support/expect-code.js'
 import { type Consumer, IncompleteMessageError, type Producer, type SpscRing } from '../../src/index.js'
 import { DIED, HELD, stateOfRole } from '../../src/role/layout.js'
 import { ABORT, DATA, FIRST, kindOf, LAST, MIDDLE, PADDING } from '../../src/spsc/layout.js'
-import { expectCode, untilItThrows } from '../support/expect-code.js'
 import { createRing, endHold, payload, type RingSetup, receiveAll } from '../support/ring-memory.js'
+import { untilItThrows } from '../support/until-it-throws.js'
 
 let setup: RingSetup
 let producer: Producer

@@ -1,9 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { expectCode } from '../../../sync/test/support/expect-code.js'
 import { IncompleteMessageError } from '../../src/index.js'
 import { ABORT, DATA, FIRST, kindWord, LAST, MIDDLE, PADDING, TOTAL_LENGTH_BYTES } from '../../src/spsc/layout.js'
 import { MessageAssembly } from '../../src/spsc/message-assembly.js'
-import { expectCode } from '../support/expect-code.js'
 
 const MAX = 1_000
 

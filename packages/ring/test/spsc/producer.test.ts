@@ -1,10 +1,11 @@
 import { HeapRegion, IsthmusRangeError, PeerDiedError, struct } from '@isthmus/sync'
 import { beforeEach, describe, expect, test } from 'vitest'
+import { expectCode } from '../../../sync/test/support/expect-code.js'
 import { type Consumer, type Producer, spscRing, utf8 } from '../../src/index.js'
 import { CLOSED, HELD, stateOfRole } from '../../src/role/layout.js'
 import { ABORT, FIRST, kindOf, LAST, MIDDLE, PADDING } from '../../src/spsc/layout.js'
-import { expectCode, untilItThrows } from '../support/expect-code.js'
 import { createRing, endHold, payload, type RingSetup, receiveAll } from '../support/ring-memory.js'
+import { untilItThrows } from '../support/until-it-throws.js'
 
 /** Fills the ring with messages of 0 bytes; the model of a full ring. */
 function fill(producer: Producer): number {

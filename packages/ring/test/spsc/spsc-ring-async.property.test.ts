@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, test } from 'vitest'
+import { soon } from '../../../sync/test/support/waiting.js'
 import { createRing, expectSameMessages, payload } from '../support/ring-memory.js'
-import { soon } from '../support/waiting.js'
 
 const PROPERTY = { timeout: 120_000 }
 

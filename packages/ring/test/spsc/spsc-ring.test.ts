@@ -9,6 +9,7 @@ import {
   u32,
 } from '@isthmus/sync'
 import { describe, expect, test } from 'vitest'
+import { expectCode } from '../../../sync/test/support/expect-code.js'
 import { spscRing } from '../../src/index.js'
 import {
   arePositionsValid,
@@ -24,7 +25,6 @@ import {
   recordBytesOf,
   WRITE_POSITION_OFFSET,
 } from '../../src/spsc/layout.js'
-import { expectCode } from '../support/expect-code.js'
 import { createRing, expectSameMessages, payload, receiveAll } from '../support/ring-memory.js'
 
 describe('spscRing: arguments', () => {

@@ -1,11 +1,11 @@
 import { eventLoop, futex, HeapRegion, mutex, semaphore, struct, type Waitable, waitAny } from '@isthmus/sync'
 import fc from 'fast-check'
 import { beforeEach, describe, expect, test, vi } from 'vitest'
+import { expectCode, expectRejection } from '../../../sync/test/support/expect-code.js'
+import { withoutSafetyNet } from '../../../sync/test/support/safety-net.js'
+import { sleep, soon, stateOf, until } from '../../../sync/test/support/waiting.js'
 import { type Consumer, type Producer, spscRing } from '../../src/index.js'
-import { expectCode, expectRejection } from '../support/expect-code.js'
 import { createRing, endHold, expectSameMessages, payload, type RingSetup } from '../support/ring-memory.js'
-import { withoutSafetyNet } from '../support/safety-net.js'
-import { sleep, soon, stateOf, until } from '../support/waiting.js'
 
 withoutSafetyNet()
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { expect } from 'vitest'
+import { expectCode } from '../../../sync/test/support/expect-code.js'
 import type { Consumer, Producer } from '../../src/index.js'
-import { expectCode } from './expect-code.js'
 import { createRing, expectSameMessages, payload, type RingSetup } from './ring-memory.js'
 
 /** What the ring should hold: a plain array of everything that was sent, and where each message ends. */
@@ -98,7 +98,10 @@ const cork = fc.constant(
 
 const uncork = fc.constant(
   command('uncork', (model, { producer }) => {
-    if (model.corkDepth === 0) return expectCode('ERR_ISTHMUS_CALL_ORDER', () => producer.uncork())
+    if (model.corkDepth === 0) {
+      expectCode('ERR_ISTHMUS_CALL_ORDER', () => producer.uncork())
+      return
+    }
     producer.uncork()
     if (--model.corkDepth === 0) publish(model)
   }),

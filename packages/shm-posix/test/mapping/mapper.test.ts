@@ -1,11 +1,11 @@
 import { afterEach, describe, expect, it } from 'vitest'
+import { expectCode } from '../../../sync/test/support/expect-code.js'
 import { chooseMapper } from '../../src/mapping/mapper.js'
 import type { MapperName } from '../../src/mapping/mapping.js'
 import { mapOverlay } from '../../src/mapping/overlay.js'
 import { doesOverlayWork } from '../../src/mapping/self-test.js'
 import { mapView } from '../../src/mapping/view.js'
 import { endAllChildren, inChild } from '../support/child.js'
-import { expectCode } from '../support/expect-code.js'
 
 afterEach(endAllChildren)
 

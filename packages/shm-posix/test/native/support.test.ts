@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest'
+import { expectCode } from '../../../sync/test/support/expect-code.js'
 import { assertSupported, type Runtime, unsupported } from '../../src/native/support.js'
 import { endAllChildren, inChild } from '../support/child.js'
-import { expectCode } from '../support/expect-code.js'
 
 const LINUX: Runtime = { platform: 'linux', arch: 'x64', nodeVersion: '20.19.0' }
 

@@ -11,12 +11,12 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
+import { expectCode } from '../../../sync/test/support/expect-code.js'
 import { isLockedByAnother } from '../../src/liveness/ofd-lock.js'
 import { assertLocksWork, openTemporary, openUnnamed, type UnnamedFile } from '../../src/segment/creation.js'
 import { HEADER_LOCK_BYTE } from '../../src/segment/header-lock.js'
 import { type Location, locate } from '../../src/segment/location.js'
 import { openExisting } from '../../src/segment/segment-file.js'
-import { expectCode } from '../support/expect-code.js'
 import { removeEverything, temporaryDirectory } from '../support/names.js'
 
 const descriptors: number[] = []

@@ -1,10 +1,10 @@
 import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { LOCK_PID_WORD, nowMs } from '@isthmus/sync'
 import { afterEach, describe, expect, it } from 'vitest'
+import { expectCode } from '../../../sync/test/support/expect-code.js'
 import { Segment } from '../../src/index.js'
 import { withHeaderLock } from '../../src/segment/header-lock.js'
 import { Child, endAllChildren } from '../support/child.js'
-import { expectCode } from '../support/expect-code.js'
 import { counter } from '../support/ledger.js'
 import { pathOf, removeEverything, uniqueName } from '../support/names.js'
 

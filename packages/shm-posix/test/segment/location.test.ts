@@ -1,7 +1,7 @@
 import { resolve } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { expectCode } from '../../../sync/test/support/expect-code.js'
 import { locate, type SegmentFile } from '../../src/segment/location.js'
-import { expectCode } from '../support/expect-code.js'
 
 describe('locate() with a name', () => {
   it.each([

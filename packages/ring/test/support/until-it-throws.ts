@@ -1,0 +1,12 @@
+/** Repeats an action that looks for a death only now and then, until it throws; gives up after five seconds. */
+export function untilItThrows(action: () => unknown): unknown {
+  const watchdog = performance.now() + 5_000
+  while (performance.now() < watchdog) {
+    try {
+      action()
+    } catch (error) {
+      return error
+    }
+  }
+  return new Error('the action never threw')
+}
