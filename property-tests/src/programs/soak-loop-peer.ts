@@ -1,7 +1,7 @@
 import { setPriority } from 'node:os'
 import { type Consumer, IncompleteMessageError, type Producer, type SpscRing } from '@isthmus/ring'
 import { Segment } from '@isthmus/shm-posix'
-import { PeerDiedError, waitAny } from '@isthmus/sync'
+import { PeerDiedError, type Waitable, waitAny } from '@isthmus/sync'
 import { Random } from '../hostile/random.js'
 import { AT_WORK, beat } from '../soak/field.js'
 import { LOOP_CAPACITIES_BYTES, LOOP_COUNT, LOOP_STEPS, type LoopTask, loopsLayout } from '../soak/loops-layout.js'
@@ -137,7 +137,8 @@ async function waitForAny(): Promise<never> {
   const consumer = consumeFrom(root.large, ledger)
   const inspector = new Inspector(ledger, seriesOf(1), consumer.maxRecordBytes)
   for (;;) {
-    const ready = await waitAny([consumer, root.permits])
+    // A permit is mostly free: beside it, nobody would notice that the consumer is never ready.
+    const ready = await waitAny<Waitable>(random.isOneIn(2) ? [consumer] : [consumer, root.permits])
     if (ready.includes(consumer)) await note(ledger, inspector, async () => consumer.tryReceive())
     else root.permits.tryAcquire()?.release()
     // Also where a permit is free all the time.
