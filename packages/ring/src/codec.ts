@@ -1,6 +1,9 @@
 import { IsthmusTypeError } from '@isthmus/sync'
 
-/** Turns a value into the bytes of a message. `TextEncoder` is one. */
+/**
+ * Turns a value into the bytes of a message. `TextEncoder` is one. The bytes stay as they are until the message is sent: an
+ * encoder that gives the same array again and again does for `trySend` and `sendSync`, and not for `send`.
+ */
 export interface Encoder<T> {
   encode(value: T): Uint8Array
 }

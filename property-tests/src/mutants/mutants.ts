@@ -10,11 +10,11 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a message is published before it is written',
     file: `${RING}/spsc/producer.ts`,
-    from: `    this.bytes.set(bytes, this.#writeHeader(this.#claimStart, bytes.byteLength, DATA))
+    from: `    this.bytes.set(bytes, this.#writeHeader(this.#claimStart, byteLength, DATA))
     this.#claimEnd = (this.#claimStart + recordBytes) | 0
     this.commit()
 `,
-    to: `    const at = this.#writeHeader(this.#claimStart, bytes.byteLength, DATA)
+    to: `    const at = this.#writeHeader(this.#claimStart, byteLength, DATA)
     this.#claimEnd = (this.#claimStart + recordBytes) | 0
     this.commit()
     this.bytes.set(bytes, at)
@@ -25,7 +25,14 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'trySend publishes before it has copied',
     file: `${RING}/spsc/producer.ts`,
-    from: '    this.bytes.set(bytes, byteOffset)\n    this.commit()',
+    from: `    try {
+      this.bytes.set(bytes, byteOffset)
+    } catch (error) {
+      // Its buffer is detached.
+      this.abort()
+      throw error
+    }
+    this.commit()`,
     to: '    this.commit()\n    this.bytes.set(bytes, byteOffset)',
     // Two real threads: no scenario of the interleaver calls trySend.
     rung: tests('property-tests/test/spsc-transfer.test.ts'),

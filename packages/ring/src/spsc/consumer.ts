@@ -373,8 +373,10 @@ export class Consumer<T = Uint8Array> implements Waitable {
   [WAITABLE](): WaitFor {
     const { word } = this.#producerRole
     const state = stateOfRole(word)
-    const isEndOld = epochOfRole(word) === this.#toldEpoch || epochOfRole(word) === this.#inheritedEpoch
-    if (state === HELD || state === VACANT || (state === DIED && isEndOld)) this.#judgedRoleWord = word
+    const isTold = epochOfRole(word) === this.#toldEpoch
+    // What was told to the consumer before us is not told again; what was told to us is, if it is a close.
+    const isEndOld = isTold ? state === DIED : epochOfRole(word) === this.#inheritedEpoch
+    if (state === HELD || state === VACANT || isEndOld) this.#judgedRoleWord = word
     // Whoever waits is done with what it was given; the next message may not fit before its space is free.
     if (!this.#isClosed && !this.#isDraining) this.#returnSpace()
     const isReady = () => this.#isWorthALook() || this.#hasEndedForGood()
@@ -431,6 +433,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
   async #takeInTurn<R>(tryTake: () => R | undefined, { timeoutMs, signal }: WaitOptions): Promise<R | undefined> {
     const deadline = deadlineAfter(timeoutMs)
     throwIfAborted(signal)
+    this.#assertUsable('Receiving')
     const mayPass = this.#receives.mayPass()
     let taken = mayPass ? tryTake() : undefined
     if (taken !== undefined) return taken

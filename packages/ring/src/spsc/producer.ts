@@ -166,6 +166,7 @@ export class Producer<T = Uint8Array> implements Waitable {
     this.#forgetClose = region.onClose(() => this.close())
     this.#spaceCondition = {
       isReady: () => this.#hasAwaitedSpace(),
+      lastLook: () => this.#hasAwaitedSpace() || this.#askForSpace(),
       prove: () => this.#reportDeadConsumer(),
       dependsOn: () => this.#consumerRole.holders(),
     }
@@ -264,7 +265,8 @@ export class Producer<T = Uint8Array> implements Waitable {
       // To be told by the next call, which sends nothing before it finds out.
       if (error instanceof PeerDiedError) this.#reportedConsumerEpoch = 0
     } finally {
-      this.uncork()
+      // An encoder may have closed it.
+      if (!this.#isClosed) this.uncork()
     }
     return sent
   }
@@ -326,6 +328,7 @@ export class Producer<T = Uint8Array> implements Waitable {
       sending.return()
       this.#writableUntil = this.#position
       this.#sends.leave()
+      if (!this.#sends.isBusy) eventLoop.lookAt(this.#spaceEvents)
     }
   }
 
@@ -346,10 +349,14 @@ export class Producer<T = Uint8Array> implements Waitable {
     const halfRecordBytes = recordBytesOf(this.maxRecordBytes >> 1)
     // Whoever is to make space has to see what there is.
     if (!this.#isClosed && this.#publishedPosition !== this.#position) this.#publish()
+    // While a send waits, others of this thread have to wait for it.
+    const hasTurn = () => !this.#sends.isBusy && this.#isReadyFor(halfRecordBytes)
+    const isReady = () => this.#isClosed || this.#hasDeathToTell() || hasTurn()
     return {
       point: this.#spaceEvents,
       condition: {
-        isReady: () => this.#isClosed || this.#hasDeathToTell() || this.#isReadyFor(halfRecordBytes),
+        isReady,
+        lastLook: () => isReady() || this.#askForSpace(),
         prove: () => this.#consumerRole.settle(),
         dependsOn: () => this.#consumerRole.holders(),
       },
@@ -379,7 +386,13 @@ export class Producer<T = Uint8Array> implements Waitable {
   #trySendBytes(bytes: Uint8Array): boolean {
     const byteOffset = this.tryClaim(bytes.byteLength)
     if (byteOffset === -1) return false
-    this.bytes.set(bytes, byteOffset)
+    try {
+      this.bytes.set(bytes, byteOffset)
+    } catch (error) {
+      // Its buffer is detached.
+      this.abort()
+      throw error
+    }
     this.commit()
     return true
   }
@@ -390,9 +403,13 @@ export class Producer<T = Uint8Array> implements Waitable {
       yield* this.#sendingFragments(bytes)
       return
     }
-    const recordBytes = recordBytesOf(bytes.byteLength)
-    while (!this.#findRoom(recordBytes, 0)) yield { recordBytes, reserveBytes: 0 }
-    this.bytes.set(bytes, this.#writeHeader(this.#claimStart, bytes.byteLength, DATA))
+    const { byteLength } = bytes
+    const recordBytes = recordBytesOf(byteLength)
+    while (!this.#findRoom(recordBytes, 0)) {
+      yield { recordBytes, reserveBytes: 0 }
+      assertLength(bytes, byteLength)
+    }
+    this.bytes.set(bytes, this.#writeHeader(this.#claimStart, byteLength, DATA))
     this.#claimEnd = (this.#claimStart + recordBytes) | 0
     this.commit()
   }
@@ -414,6 +431,7 @@ export class Producer<T = Uint8Array> implements Waitable {
         const recordBytes = recordBytesOf(prefixBytes + fragmentBytes)
         while (!this.#findRoom(recordBytes, RECORD_HEADER_BYTES)) {
           yield { recordBytes, reserveBytes: RECORD_HEADER_BYTES }
+          assertLength(bytes, total)
         }
         const kind = sent === 0 ? FIRST : sent + fragmentBytes < total ? MIDDLE : LAST
         const byteOffset = this.#writeHeader(this.#claimStart, prefixBytes + fragmentBytes, kind)
@@ -479,7 +497,7 @@ export class Producer<T = Uint8Array> implements Waitable {
     if (this.#freeBytes() < neededBytes) this.#refreshReadPosition()
     if (this.#freeBytes() < neededBytes) {
       if (this.#publishedPosition !== this.#position) this.#publish()
-      if (this.#consumerProbe.isDue()) this.#reportDeadConsumer()
+      if (this.#hasDeathToTell() || this.#consumerProbe.isDue()) this.#reportDeadConsumer()
       return false
     }
     const bytesUntilEnd = this.#bytesUntilEnd(this.#position)
@@ -520,6 +538,12 @@ export class Producer<T = Uint8Array> implements Waitable {
   #hasSpace(recordBytes: number, reserveBytes: number): boolean {
     this.#refreshReadPosition()
     return this.#freeBytes() >= this.#neededBytes(recordBytes, reserveBytes)
+  }
+
+  /** Before we sleep: a consumer that sleeps may have space to return, of what was received since it fell asleep. */
+  #askForSpace(): false {
+    this.#consumerEvents.notify()
+    return false
   }
 
   /** A ring that is corrupt is ready to say so, in the next call, and does not end a wait for others. */
@@ -599,4 +623,13 @@ export class Producer<T = Uint8Array> implements Waitable {
       `Sending a message of ${byteLength} bytes: ${advice}.`,
     )
   }
+}
+
+/** Room was made for so many bytes, and a length was published. */
+function assertLength(bytes: Uint8Array, byteLength: number): void {
+  if (bytes.byteLength === byteLength) return
+  throw new IsthmusTypeError(
+    'ERR_ISTHMUS_INVALID_ARGUMENT',
+    `Sending to a ring: the message had ${byteLength} bytes and has ${bytes.byteLength} now. Leave it alone, and its buffer, until it is sent.`,
+  )
 }

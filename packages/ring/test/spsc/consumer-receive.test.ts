@@ -178,6 +178,18 @@ describe('Consumer.receive', () => {
   })
 })
 
+describe('Consumer.receive from within a drain callback', () => {
+  test('Consumer.receive from within a drain callback is refused each time', async () => {
+    producer.trySend(payload(1))
+    const codes: Promise<unknown>[] = []
+    consumer.drain(() => {
+      // More often than calls may pass without a turn.
+      for (let call = 0; call < 300; call++) codes.push(consumer.receive().catch(({ code }) => code))
+    })
+    expect(new Set(await soon(Promise.all(codes)))).toEqual(new Set(['ERR_ISTHMUS_CALL_ORDER']))
+  })
+})
+
 describe('Consumer.receiveChunk', () => {
   test('Consumer.receiveChunk gives a large message part by part, as it comes', async () => {
     const sending = producer.send(payload(500))

@@ -204,6 +204,31 @@ describe('Producer.send', () => {
   })
 })
 
+/** TypeScript knows them from a later edition on. */
+function resizable(byteLength: number): ArrayBuffer & { resize(byteLength: number): void } {
+  return Reflect.construct(ArrayBuffer, [byteLength, { maxByteLength: 400 }])
+}
+
+describe('Producer.send of bytes that change their length meanwhile', () => {
+  test.each([
+    [8, 4],
+    [8, 24],
+    [100, 10],
+    [100, 200],
+  ])('Producer.send of %s bytes that become %s is refused, and the ring is as it should be', async (before, after) => {
+    const messages = fill()
+    const buffer = resizable(before)
+    const sending = producer.send(new Uint8Array(buffer))
+    sending.catch(() => {})
+    await until(isWaiting)
+    buffer.resize(after)
+    expect(await receiveEverything()).toEqual(messages)
+    await expectRejection('ERR_ISTHMUS_INVALID_ARGUMENT', soon(sending))
+    expect(await soon(producer.send(payload(24)))).toBe(true)
+    expect(receiveAll(consumer)).toEqual([payload(24)])
+  })
+})
+
 describe('Producer.send of large messages', () => {
   test('Producer.send of large messages through a tiny ring, with receives at the same time', async () => {
     const messages = [1_000, 25, 5_000, 0, 33, 57].map((byteLength, seed) => payload(byteLength, seed))

@@ -233,6 +233,27 @@ describe('Producer.cork and uncork', () => {
 })
 
 describe('Producer.trySend and trySendBatch', () => {
+  test('Producer.trySend of bytes whose buffer is detached throws, and leaves no claim open', () => {
+    const detached = new Uint8Array(8)
+    structuredClone(detached.buffer, { transfer: [detached.buffer] })
+    expect(() => producer.trySend(detached)).toThrow(TypeError)
+    expect(producer.trySendBatch([payload(4), detached])).toBe(1)
+    expect(producer.trySend(payload(5))).toBe(true)
+    expect(receiveAll(consumer)).toEqual([payload(4), payload(5)])
+  })
+
+  test('Producer.trySendBatch whose encoder closes the producer says how many were sent', () => {
+    producer.close()
+    const encode = (text: string) => {
+      if (text === 'close') closing.close()
+      return utf8.encode(text)
+    }
+    const closing = setup.ring.producer({ encode: { encode } })
+    expect(closing.trySendBatch(['a', 'b', 'close'])).toBe(2)
+    expectCode('ERR_ISTHMUS_CLOSED', () => closing.trySend('c'))
+    expect(receiveAll(consumer)).toEqual([utf8.encode('a'), utf8.encode('b')])
+  })
+
   test('Producer.trySend returns false when the ring is full', () => {
     fill(producer)
     expect(producer.trySend(new Uint8Array())).toBe(false)
@@ -397,11 +418,23 @@ describe('Producer and a consumer that dies', () => {
   test('Producer sends while there is space, then throws PeerDiedError once, then finds the ring full', () => {
     const { region, gone, sender } = withDeadConsumer()
     region.declareDead(gone.peers.self)
-    expect(fill(sender)).toBe(8)
-    const error = untilItThrows(() => sender.trySend(payload(1)))
+    let sent = 0
+    const error = untilItThrows(() => {
+      sender.trySend(payload(0))
+      sent++
+    })
+    expect(sent).toBe(8)
     expect(error).toBeInstanceOf(PeerDiedError)
     expect(error).toMatchObject({ code: 'ERR_ISTHMUS_PEER_DIED' })
     expect(sender.sendSync(payload(1), { timeoutMs: 1 })).toBe(false)
+  })
+
+  test('Producer.trySendBatch that meets a death after it has sent leaves it to the next call', () => {
+    const { region, gone, sender } = withDeadConsumer()
+    region.declareDead(gone.peers.self)
+    expect(sender.trySendBatch(Array.from({ length: 10 }, () => payload(0)))).toBe(8)
+    expectCode('ERR_ISTHMUS_PEER_DIED', () => sender.trySendBatch([payload(0)]))
+    expect(sender.trySend(payload(0))).toBe(false)
   })
 
   test('Producer.sendSync finds the death by itself, without a timeout', () => {

@@ -97,19 +97,17 @@ describe('waitAny over consumers', () => {
     )
   })
 
-  test('waitAny that is pending returns the space of what others have received, when it looks', async () => {
+  test('waitAny that is pending returns the space of what others have received, when the producer needs it', async () => {
     const { ring, attach } = createRing({ capacityBytes: 1024 })
     producer = ring.producer()
     consumer = attach().root.consumer()
     const waiting = waitAny([consumer])
     await until(() => ring.describe().consumer.isWaiting)
-    // Taken in the same turn of the loop: the wait finds nothing when it looks.
+    // Taken in the same turn of the loop: the wait finds nothing when its bell rings, and the producer does not wait yet.
     producer.trySendBatch([payload(264), payload(240)])
     expect([consumer.tryReceive()?.byteLength, consumer.tryReceive()?.byteLength]).toEqual([264, 240])
-    const sending = producer.send(payload(504))
-    await until(() => ring.describe().producer.isWaiting)
-    eventLoop.lookSoon()
-    expect(await soon(sending)).toBe(true)
+    expect(await stateOf(waiting)).toBe('pending')
+    expect(await soon(producer.send(payload(504)))).toBe(true)
     expect((await soon(waiting)).length).toBe(1)
     expect(consumer.tryReceive()?.byteLength).toBe(504)
   })
@@ -210,7 +208,46 @@ describe('waitAny over consumers', () => {
   })
 })
 
+test('waitAny: an end that was told to the consumer before is nothing to be ready for', async () => {
+  producer.close()
+  expect([consumer.tryReceive(), consumer.tryReceive()]).toEqual([null, null])
+  consumer.close()
+  consumer = setup.attach().root.consumer()
+  expect(await readyOf([consumer], { timeoutMs: 20 })).toEqual([])
+  expect(consumer.tryReceive()).toBe(undefined)
+})
+
 describe('waitAny over producers', () => {
+  test('waitAny asks a consumer that sleeps for the space of what it received meanwhile', async () => {
+    const { ring, attach } = createRing({ capacityBytes: 1024 })
+    producer = ring.producer()
+    consumer = attach().root.consumer()
+    const waiting = waitAny([consumer])
+    await until(() => ring.describe().consumer.isWaiting)
+    producer.trySendBatch([payload(264), payload(240), payload(240)])
+    for (let at = 0; at < 3; at++) consumer.tryReceive()
+    expect(await stateOf(waiting)).toBe('pending')
+    // So much that half of a record no longer fits, with what is left before the end.
+    expect(producer.trySendBatch([payload(240), payload(240)])).toBe(2)
+    for (let at = 0; at < 2; at++) consumer.tryReceive()
+    expect((await soon(waitAny([producer]))).length).toBe(1)
+  })
+
+  test('waitAny waits while a send of the same producer does: a try would be refused', async () => {
+    const { ring, attach } = createRing({ capacityBytes: 1024 })
+    producer = ring.producer()
+    consumer = attach().root.consumer()
+    producer.trySendBatch([payload(264), payload(264)])
+    const sending = producer.send(payload(504))
+    const waiting = waitAny([producer])
+    expect(await stateOf(waiting)).toBe('pending')
+    for (let at = 0; at < 4; at++) consumer.tryReceive()
+    expect(await soon(sending)).toBe(true)
+    expect(consumer.tryReceive()?.byteLength).toBe(504)
+    consumer.acknowledge()
+    expect((await soon(waiting)).length).toBe(1)
+  })
+
   test('waitAny publishes what a corked producer holds back: who is to make space has to see it', async () => {
     const receiving = consumer.receive().then(() => consumer.receive())
     producer.cork()
