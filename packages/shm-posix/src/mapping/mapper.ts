@@ -1,6 +1,7 @@
 import { closeSync, constants, openSync } from 'node:fs'
 import { IsthmusTypeError } from '@isthmus/sync'
 import { unsupported } from '../native/support.js'
+import { hasCode } from '../native/system-error.js'
 import type { Mapper, MapperName, Mapping } from './mapping.js'
 import { mapWithMmapIo } from './mmap-io.js'
 import { mapOverlay } from './overlay.js'
@@ -14,11 +15,21 @@ import { mapView } from './view.js'
  */
 export function mapOwnDescription(fd: number, byteLength: number, name: MapperName | undefined): Mapping {
   const map = chooseMapper(name)
-  const second = openSync(`/proc/self/fd/${fd}`, constants.O_RDWR)
+  const second = openAgain(fd)
   try {
     return map(second, byteLength)
   } finally {
     closeSync(second)
+  }
+}
+
+function openAgain(fd: number): number {
+  try {
+    return openSync(`/proc/self/fd/${fd}`, constants.O_RDWR)
+  } catch (error) {
+    // Of a descriptor that is open: not to be taken for a segment that does not exist.
+    if (hasCode(error, 'ENOENT')) throw unsupported('there is no /proc here. Mount it', error)
+    throw error
   }
 }
 

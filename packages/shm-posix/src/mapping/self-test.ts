@@ -1,5 +1,6 @@
 import { closeSync, readSync } from 'node:fs'
 import { openAnonymousFile } from '../native/anonymous-file.js'
+import { hasCode } from '../native/system-error.js'
 import { mapOverlay } from './overlay.js'
 
 const SCRATCH_BYTES = 4096
@@ -31,8 +32,10 @@ function tryOverlay(): boolean {
     const isShared = mapping.words.buffer instanceof SharedArrayBuffer
     const wasLetGo = Atomics.load(mapping.words, 1) === 0
     return reachedFile && isShared && wasLetGo
-  } catch {
-    // Whatever it was, the overlay is not to be used here; the fallback mapper reports errors of its own.
+  } catch (error) {
+    // Says nothing about the overlay.
+    if (hasCode(error, 'EMFILE', 'ENFILE', 'ENOMEM')) throw error
+    // Whatever else it was, the overlay is not to be used here; the fallback mapper reports errors of its own.
     return false
   } finally {
     if (fd !== undefined) closeSync(fd)

@@ -144,7 +144,7 @@ function tryOpen(location: Location): number | undefined {
 
 /** Somebody else's, in use, damaged in a way that hides what it is, or just removed by another. */
 function isNotOursToRemove(error: unknown): boolean {
-  return error instanceof IsthmusError || hasCode(error, 'ENOENT', 'EACCES', 'EPERM')
+  return error instanceof IsthmusError || hasCode(error, 'ENOENT', 'EACCES', 'EPERM', 'EROFS')
 }
 
 function isInUse(fd: number, subject: string, force: boolean): boolean {

@@ -183,6 +183,7 @@ export class Segment<T> extends AttachedRegion<T> {
         const mayBeInPassing = hasCode(error, 'ENOSPC') && nowMs() < deadline
         if (mayBeInPassing) pauseMs(1 + Math.random() * 20)
         else if (!hasCode(error, 'EEXIST')) throw error
+        else if (nowMs() >= deadline) throw changingError(locate(where).subject)
       }
     }
   }
@@ -234,8 +235,11 @@ export class Segment<T> extends AttachedRegion<T> {
     try {
       fd = openSync(handle.path, FILE_FLAGS)
     } catch (error) {
-      if (!hasCode(error, 'EMFILE', 'ENFILE')) throw closed(error)
-      throw systemError(error, `Attaching to ${handle.subject}: no descriptor is left. Allow more (ulimit -n).`)
+      if (!hasCode(error, 'EMFILE', 'ENFILE', 'EACCES')) throw closed(error)
+      throw systemError(
+        error,
+        `Attaching to ${handle.subject}: its file cannot be opened once more. Allow more descriptors (ulimit -n); where the process has changed its user, attach before that.`,
+      )
     }
     return closingOnError(fd, () => {
       let facts: HeaderFacts
@@ -335,7 +339,9 @@ export class Segment<T> extends AttachedRegion<T> {
     const mapping = mapOwnDescription(fd, facts.byteLength, options.mapper)
     return Segment.#mapped(fd, mapping, (foothold) => {
       const segment = new Segment(foothold, location, layout, facts.rootByteOffset, facts.regionId, options)
-      if (facts.bootId !== currentBootId()) segment.#recoverAfterBoot(options.recover === true)
+      if (location.isFile && facts.bootId !== currentBootId() && !segment.#hasLivePeer()) {
+        segment.#recoverAfterBoot(options.recover === true)
+      }
       segment.#claimSlot()
       return segment
     })
@@ -439,10 +445,14 @@ export class Segment<T> extends AttachedRegion<T> {
    * Makes the present state of a segment file durable: after a crash of the machine it is trusted if nothing was changed
    * after its last flush. The last peer that closes a segment file flushes it. For a segment in memory it does nothing.
    * @throws SystemCallError `EIO` and others, where the disk fails
+   * @throws IsthmusError `ERR_ISTHMUS_BUSY` where somebody else flushes, opens or closes it until `lockTimeoutMs` is over
    */
   flush(): void {
     this.#assertOpen('Flushing')
-    if (this.#isFile) this.#flushFile()
+    if (!this.#isFile) return
+    // Of two that flush at once, the checksum of the first must not come last. Most of the work is done before.
+    this.#writeBack()
+    withHeaderLock(this.#fd, this.#subject, nowMs() + this.#lockTimeoutMs, () => this.#flushFile())
   }
 
   protected override detach(): void {
@@ -451,6 +461,11 @@ export class Segment<T> extends AttachedRegion<T> {
     } finally {
       this.#letGo()
     }
+  }
+
+  /** Then the machine is still up, whatever the boot id says: some containers have one of their own. */
+  #hasLivePeer(): boolean {
+    return this.peerTable.list().some(({ isDead }) => !isDead)
   }
 
   #isLastPeer(): boolean {

@@ -51,12 +51,15 @@ export function makeFifo(path: string): void {
   )
 }
 
-/** Takes a name away; that it is gone already is as good. */
+/**
+ * Takes a name away. That it is gone already is as good; and where this process may not any more, having changed its user,
+ * somebody else does it later.
+ */
 export function unlinkFifo(path: string): void {
   try {
     unlinkSync(path)
   } catch (error) {
-    if (!hasCode(error, 'ENOENT')) throw error
+    if (!hasCode(error, 'ENOENT', 'EPERM', 'EACCES', 'EROFS')) throw error
   }
 }
 
@@ -80,13 +83,21 @@ export interface FifoAccess {
 }
 
 const ACCESS_BITS = 0o666
+const OWNER_BITS = 0o600
 const GROUP_BITS = 0o060
 
-/** What those need who may attach to a segment, on top of what was granted before. */
+/**
+ * What those need who may attach to a segment, on top of what was granted before. A FIFO has one owner and one group: for
+ * another user's segment, or that of a second group, everybody may use it. A ring is a hint; the segment guards its data.
+ */
 export function widenAccess(access: FifoAccess, segmentFile: Stats): FifoAccess {
-  const mode = access.mode | (segmentFile.mode & ACCESS_BITS)
-  const isGroupNew = (segmentFile.mode & GROUP_BITS) !== 0 && (access.mode & GROUP_BITS) === 0
-  return { mode, gid: isGroupNew ? segmentFile.gid : access.gid }
+  const wanted = segmentFile.mode & ACCESS_BITS
+  const isGroupTaken = (access.mode & GROUP_BITS) !== 0
+  const isGroupWanted = (wanted & GROUP_BITS) !== 0
+  let mode = access.mode | wanted
+  if (segmentFile.uid !== process.geteuid?.()) mode |= (wanted & OWNER_BITS) >> 6
+  if (isGroupTaken && isGroupWanted && access.gid !== segmentFile.gid) mode |= (wanted & GROUP_BITS) >> 3
+  return { mode, gid: isGroupWanted && !isGroupTaken ? segmentFile.gid : access.gid }
 }
 
 export function grantAccess(fd: number, { mode, gid }: FifoAccess): void {
@@ -94,8 +105,9 @@ export function grantAccess(fd: number, { mode, gid }: FifoAccess): void {
     try {
       fchownSync(fd, -1, gid)
     } catch (error) {
-      // Not one of that group, we attached by what everybody may: so everybody may use the FIFO as well.
-      if (!hasCode(error, 'EPERM')) throw error
+      // Not one of that group, or it has no number in this user namespace: we attached by what everybody may, so everybody
+      // may use the FIFO as well.
+      if (!hasCode(error, 'EPERM', 'EINVAL')) throw error
     }
   }
   fchmodSync(fd, mode)

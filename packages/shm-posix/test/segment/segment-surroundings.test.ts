@@ -1,0 +1,167 @@
+import { chownSync, closeSync, fstatSync, openSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+import { BOOT_ID_WORD, nowMs } from '@isthmus/sync'
+import { afterEach, describe, expect, it } from 'vitest'
+import { expectCode } from '../../../sync/test/support/expect-code.js'
+import { Segment } from '../../src/index.js'
+import { withHeaderLock } from '../../src/segment/header-lock.js'
+import { widenAccess } from '../../src/waiting/fifo.js'
+import { endAllChildren, inChild, withOwnSharedMemory } from '../support/child.js'
+import { counter } from '../support/ledger.js'
+import { pathOf, removeEverything, temporaryDirectory, uniqueName } from '../support/names.js'
+
+/** What is around a segment: other users, other namespaces, a system that is short of something. */
+
+const isSuperuser = process.getuid?.() === 0
+
+afterEach(async () => {
+  await endAllChildren()
+  removeEverything()
+})
+
+describe('Segment in surroundings that lack something', () => {
+  it.runIf(isSuperuser)('says that there is no /proc, and does not look for the segment again and again', async () => {
+    const name = uniqueName()
+    Segment.create(name, counter).close()
+    const failures = await inChild(
+      async ({ load, failureOf, require }, segmentName) => {
+        const { Segment, struct, u32 } = await load()
+        const layout = struct({ count: u32(), other: u32() })
+        require('node:child_process').execFileSync('umount', ['-l', '/proc'])
+        return [
+          failureOf(() => Segment.open(segmentName, layout)),
+          failureOf(() => Segment.openOrCreate(segmentName, layout)),
+        ]
+      },
+      name,
+      { wrapper: ['unshare', '--mount', '--propagation', 'private'] },
+    )
+    expect(failures.map((failure) => failure?.code)).toEqual(['ERR_ISTHMUS_UNSUPPORTED', 'ERR_ISTHMUS_UNSUPPORTED'])
+  })
+
+  it('does not take a lack of descriptors for a runtime on which the overlay does not work', async () => {
+    const mappers = await inChild(
+      async ({ fs, load }) => {
+        const { Segment, struct, u32 } = await load()
+        const fillers: number[] = []
+        try {
+          for (;;) fillers.push(fs.openSync('/dev/null', 'r'))
+        } catch {
+          // Full.
+        }
+        // One more at a time: somewhere in between, the file can be opened, and the trial of the overlay not.
+        const made: string[] = []
+        for (const filler of fillers.splice(0, 12)) {
+          fs.closeSync(filler)
+          try {
+            const segment = Segment.anonymous(struct({ count: u32() }))
+            made.push(segment.mapper)
+            segment.close()
+          } catch {
+            made.push('none')
+          }
+        }
+        return made
+      },
+      undefined,
+      { wrapper: ['sh', '-c', 'ulimit -n 64 && exec "$@"', 'sh'] },
+    )
+    expect(new Set(mappers)).toEqual(new Set(['none', 'overlay']))
+  })
+
+  it('prunes nothing, without an error, where /dev/shm may only be read', async () => {
+    const removed = await inChild(
+      async ({ load, require }) => {
+        const { Segment, struct, u32 } = await load()
+        Segment.create('/left-over', struct({ count: u32() })).close()
+        require('node:child_process').execFileSync('mount', ['-o', 'remount,ro', '/dev/shm'])
+        return [Segment.prune(), Segment.list().map(({ name }) => name)]
+      },
+      undefined,
+      { wrapper: withOwnSharedMemory('1m') },
+    )
+    expect(removed).toEqual([[], ['/left-over']])
+  })
+})
+
+describe('Segment and the boot id', () => {
+  /** As a container sees it that has a boot id of its own. */
+  function giveAnotherBootId(path: string): void {
+    const fd = openSync(path, 'r+')
+    writeSync(fd, new Uint8Array(16).fill(0x77), 0, 16, BOOT_ID_WORD * 4)
+    closeSync(fd)
+  }
+
+  it('is not recovered under a peer that lives, whatever the boot id says', () => {
+    const where = { file: join(temporaryDirectory(), 'orders') }
+    using first = Segment.create(where, counter)
+    first.root.count.value = 7
+    giveAnotherBootId(where.file)
+    let recoveries = 0
+    const layout = { ...counter, recover: () => void recoveries++ }
+    using second = Segment.open(where, layout, { recover: true })
+    expect([second.root.count.value, recoveries]).toEqual([7, 0])
+  })
+
+  it('in memory does not outlive a boot, so that its boot id is not asked for', () => {
+    const name = uniqueName()
+    Segment.create(name, counter).close()
+    giveAnotherBootId(pathOf(name))
+    using opened = Segment.open(name, counter)
+    expect(opened.root.count.value).toBe(0)
+  })
+})
+
+describe('Segment.flush', () => {
+  it('waits for its turn: of two at once, the checksum of the first must not come last', () => {
+    const where = { file: join(temporaryDirectory(), 'orders') }
+    const segment = Segment.create(where, counter, { lockTimeoutMs: 20 })
+    const fd = openSync(where.file, 'r+')
+    const flushing = () => expectCode('ERR_ISTHMUS_BUSY', () => segment.flush())
+    withHeaderLock(fd, 'it', nowMs(), flushing)
+    closeSync(fd)
+    segment.flush()
+    segment.close()
+  })
+})
+
+describe('Segment and other users', () => {
+  it.runIf(isSuperuser)('lets a process that has changed its user close, and end', async () => {
+    const name = uniqueName()
+    const failure = await inChild(async ({ load, failureOf }, segmentName) => {
+      const { Segment, struct, u32 } = await load()
+      const segment = Segment.create(segmentName, struct({ count: u32() }), { mode: 0o666 })
+      process.setgid?.(65534)
+      process.setuid?.(65534)
+      return failureOf(() => segment.close())
+    }, name)
+    expect(failure).toBe(null)
+  })
+
+  it.runIf(isSuperuser)('is opened where its group has no number, in a user namespace', async () => {
+    const name = uniqueName()
+    Segment.create(name, counter, { mode: 0o666 }).close()
+    chownSync(pathOf(name), 0, 1234)
+    const count = await inChild(
+      async ({ load }, segmentName) => {
+        const { Segment, struct, u32 } = await load()
+        return Segment.open(segmentName, struct({ count: u32(), other: u32() })).root.count.value
+      },
+      name,
+      { wrapper: ['unshare', '--user', '--map-root-user'] },
+    )
+    expect(count).toBe(0)
+  })
+
+  it('lets those ring who may attach: a FIFO has one owner and one group', () => {
+    const own = process.geteuid?.() ?? 0
+    const file = (mode: number, uid: number, gid: number) => Object.assign(fstatSync(0), { mode, uid, gid })
+    const none = { mode: 0, gid: 1 }
+    expect(widenAccess(none, file(0o100600, own, 5))).toEqual({ mode: 0o600, gid: 1 })
+    expect(widenAccess(none, file(0o100660, own, 5))).toEqual({ mode: 0o660, gid: 5 })
+    // Another user's segment, which we may open as the superuser; a second group.
+    expect(widenAccess(none, file(0o100600, own + 1, 5))).toEqual({ mode: 0o606, gid: 1 })
+    expect(widenAccess({ mode: 0o660, gid: 5 }, file(0o100660, own, 6))).toEqual({ mode: 0o666, gid: 5 })
+    expect(widenAccess({ mode: 0o660, gid: 5 }, file(0o100660, own, 5))).toEqual({ mode: 0o660, gid: 5 })
+  })
+})
