@@ -96,9 +96,9 @@ describe('The interleaver', { timeout: 120_000 }, () => {
     const folder = copyWith({
       package: 'ring',
       right:
-        'this.bytes.set(bytes, this.#writeHeader(this.#claimStart, bytes.byteLength, DATA));\n    this.#claimEnd = this.#claimStart + recordBytes | 0;\n    this.commit();',
+        'this.bytes.set(bytes, this.#writeHeader(this.#claimStart, byteLength, DATA));\n    this.#claimEnd = this.#claimStart + recordBytes | 0;\n    this.commit();',
       wrong:
-        'const at = this.#writeHeader(this.#claimStart, bytes.byteLength, DATA);\n    this.#claimEnd = this.#claimStart + recordBytes | 0;\n    this.commit();\n    this.bytes.set(bytes, at);',
+        'const at = this.#writeHeader(this.#claimStart, byteLength, DATA);\n    this.#claimEnd = this.#claimStart + recordBytes | 0;\n    this.commit();\n    this.bytes.set(bytes, at);',
     })
     expect(verdictOf(folder, 'spsc-send-receive').failure?.what).toContain('data race')
   })

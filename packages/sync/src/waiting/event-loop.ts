@@ -320,5 +320,11 @@ function isAnyReady(waits: readonly WaitFor[]): boolean {
   return waits.some(({ condition }) => condition.isReady())
 }
 
-/** One for each thread. */
-export const eventLoop = new EventLoop()
+const KEY = Symbol.for('isthmus.event-loop@1')
+const shared = globalThis as { [KEY]?: EventLoop }
+
+/**
+ * One for each thread, also where a program has several copies of this package: a thread has one bell, and what waits
+ * through another copy would not hear it.
+ */
+export const eventLoop: EventLoop = (shared[KEY] ??= new EventLoop())
