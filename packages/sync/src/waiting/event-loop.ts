@@ -327,4 +327,5 @@ const shared = globalThis as { [KEY]?: EventLoop }
  * One for each thread, also where a program has several copies of this package: a thread has one bell, and what waits
  * through another copy would not hear it.
  */
-export const eventLoop: EventLoop = (shared[KEY] ??= new EventLoop())
+export const eventLoop: EventLoop = shared[KEY] ?? new EventLoop()
+shared[KEY] = eventLoop
