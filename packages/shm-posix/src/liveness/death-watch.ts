@@ -1,6 +1,7 @@
-import { constants, fstatSync } from 'node:fs'
+import { constants } from 'node:fs'
 import type { Socket } from 'node:net'
 import { eventLoop } from '@isthmus/sync'
+import { statDescriptor } from '../native/descriptor-stat.js'
 import { libc } from '../native/libc.js'
 import { O_CLOEXEC } from '../native/open-flags.js'
 import { fifoPath, isFifoHeld, listenTo } from '../waiting/fifo.js'
@@ -31,7 +32,7 @@ export class DeathWatch {
     // Gone, another user's, or no descriptor left: whoever waits asks for a proof now, and again with every tick.
     if (fd === -1) return false
     // Of what has ended before it was opened, the end is never told.
-    if (!fstatSync(fd).isFIFO() || !isFifoHeld(fd)) {
+    if (!statDescriptor(fd).isFIFO() || !isFifoHeld(fd)) {
       c.close(fd)
       return false
     }

@@ -48,8 +48,7 @@ export function libc(): Libc {
 function load(): Libc {
   assertSupported()
   let koffi: typeof koffiModule
-  // Node.js resolves the symbolic links of a module's path with what the last stat of anything has left: after that of a
-  // FIFO it stops half-way, and the package is not found.
+  // The program may have looked at a FIFO; see statDescriptor.
   statSync('/')
   try {
     koffi = createRequire(import.meta.url)('koffi')

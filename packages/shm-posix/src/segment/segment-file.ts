@@ -1,4 +1,4 @@
-import { constants, fstatSync, lstatSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs'
+import { constants, lstatSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs'
 import {
   FIXED_HEADER_BYTES,
   type HeaderFacts,
@@ -13,6 +13,7 @@ import {
   STATE_WORD,
 } from '@isthmus/sync'
 import { OfdLiveness } from '../liveness/ofd-liveness.js'
+import { statDescriptor } from '../native/descriptor-stat.js'
 import { hasCode, SystemCallError } from '../native/system-error.js'
 import type { Location } from './location.js'
 
@@ -41,9 +42,9 @@ export function openExisting(location: Location, access: 'read' | 'read-write' =
 
 /** Checks that the file is one of ours and whole, without a write and before anything is mapped. */
 export function readFacts(fd: number, subject: string): HeaderFacts {
-  const stat = fstatSync(fd)
+  const stat = statDescriptor(fd)
   if (!stat.isFile()) throw notRegular(subject)
-  return readHeader(readBytes(fd, FIXED_HEADER_BYTES), { subject, byteLength: stat.size })
+  return readHeader(readBytes(fd, FIXED_HEADER_BYTES), { subject, byteLength: Number(stat.size) })
 }
 
 /** A private copy of everything before the root. */
@@ -69,7 +70,7 @@ export function hasBacklog(fd: number, header: Uint8Array, facts: HeaderFacts): 
 /** Whether the name still leads to the file that is open: the proof that nobody has removed it meanwhile. */
 export function isStillNamed(fd: number, path: string): boolean {
   const named = lstatSync(path, { bigint: true, throwIfNoEntry: false })
-  const open = fstatSync(fd, { bigint: true })
+  const open = statDescriptor(fd)
   return named !== undefined && named.ino === open.ino && named.dev === open.dev
 }
 

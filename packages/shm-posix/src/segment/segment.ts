@@ -260,7 +260,7 @@ export class Segment<T> extends AttachedRegion<T> {
   static #createAt<T>(location: Location, layout: Layout<T>, options: CreateOptions): Segment<T> {
     const plan = planHeader(layout)
     // Before memory is taken for a second copy, for which there may be no room.
-    if (lstatSync(location.path, { throwIfNoEntry: false }) !== undefined) throw existsError(location)
+    if (lstatSync(location.path, { bigint: true, throwIfNoEntry: false }) !== undefined) throw existsError(location)
     const mode = options.mode ?? MODE_DEFAULT
     const unnamed = openUnnamed(location, mode)
     let segment: Segment<T> | undefined

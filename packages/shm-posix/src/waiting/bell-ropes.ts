@@ -1,4 +1,5 @@
-import { closeSync, constants, fstatSync, openSync } from 'node:fs'
+import { closeSync, constants, openSync } from 'node:fs'
+import { statDescriptor } from '../native/descriptor-stat.js'
 import { libc } from '../native/libc.js'
 import { EAGAIN } from '../native/system-error.js'
 import { fifoPath } from './fifo.js'
@@ -62,7 +63,7 @@ export class BellRopes {
       // No such bell, nobody behind it, no permission, no descriptor left: in any case nobody hears it.
       return undefined
     }
-    const stat = fstatSync(fd)
+    const stat = statDescriptor(fd)
     if (!stat.isFIFO()) {
       closeSync(fd)
       return undefined
@@ -71,7 +72,7 @@ export class BellRopes {
       const [oldest] = this.#ropes.keys()
       this.letGo(oldest)
     }
-    const rope = { fd, uid: stat.uid }
+    const rope = { fd, uid: Number(stat.uid) }
     this.#ropes.set(thread, rope)
     return rope
   }

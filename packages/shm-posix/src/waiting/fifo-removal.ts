@@ -1,4 +1,5 @@
-import { closeSync, constants, existsSync, fstatSync, openSync, readdirSync } from 'node:fs'
+import { closeSync, constants, existsSync, openSync, readdirSync } from 'node:fs'
+import { statDescriptor } from '../native/descriptor-stat.js'
 import { SHARED_MEMORY_DIRECTORY } from '../native/shared-memory-directory.js'
 import { hasCode } from '../native/system-error.js'
 import { FIFO_NAME, fifoPath, holdFifo, unlinkFifo } from './fifo.js'
@@ -45,7 +46,7 @@ function removeIfUnheld(path: string, removeOthers?: () => void): void {
     throw error
   }
   try {
-    if (!fstatSync(fd).isFIFO() || !holdFifo(fd)) return
+    if (!statDescriptor(fd).isFIFO() || !holdFifo(fd)) return
     removeOthers?.()
     unlinkFifo(path)
   } catch (error) {

@@ -1,8 +1,9 @@
-import { fchmodSync, fchownSync, fstatSync, type Stats, unlinkSync } from 'node:fs'
+import { fchmodSync, fchownSync, type Stats, unlinkSync } from 'node:fs'
 import { Socket } from 'node:net'
 import { join } from 'node:path'
 import type { LoopId } from '@isthmus/sync'
 import { isLockedByAnother, tryLock } from '../liveness/ofd-lock.js'
+import { statDescriptor } from '../native/descriptor-stat.js'
 import { libc } from '../native/libc.js'
 import { SHARED_MEMORY_DIRECTORY } from '../native/shared-memory-directory.js'
 import { hasCode, SystemCallError } from '../native/system-error.js'
@@ -68,7 +69,7 @@ export function unlinkFifo(path: string): void {
  * between its making and this there is nothing that tells the difference.
  */
 export function holdFifo(fd: number): boolean {
-  return tryLock(fd, HOLD_BYTE) && fstatSync(fd).nlink > 0
+  return tryLock(fd, HOLD_BYTE) && statDescriptor(fd).nlink > 0
 }
 
 /** Whether the thread that made this FIFO lives. */

@@ -1,4 +1,4 @@
-import { chownSync, closeSync, fstatSync, openSync, writeSync } from 'node:fs'
+import { chownSync, closeSync, fstatSync, openSync, symlinkSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { BOOT_ID_WORD, nowMs } from '@isthmus/sync'
 import { afterEach, describe, expect, it } from 'vitest'
@@ -82,6 +82,41 @@ describe('Segment in surroundings that lack something', () => {
     )
     expect(removed).toEqual([[], ['/left-over']])
   })
+})
+
+describe('Segment and the modules of the program', () => {
+  it('leaves the resolution of symbolic links as it was', async () => {
+    const name = uniqueName()
+    Segment.create(name, counter).close()
+    const link = join(temporaryDirectory(), 'package')
+    symlinkSync(temporaryDirectory(), link)
+    const files = await inChild(
+      async ({ load, require }, [segmentName, directory]: [string, string]) => {
+        const { Segment, struct, u32, futex } = await load()
+        const layout = struct({ count: u32(), other: u32() })
+        const files: string[] = []
+        const look = (file: string) => files.push(require(`${directory}/${file}`))
+        const named = Segment.open(segmentName, layout)
+        look('module.cjs')
+        const waits = Segment.anonymous(futex())
+        waits.root.waitWhile(0, { timeoutMs: 1 })
+        look('after-waiting.cjs')
+        Segment.list()
+        Segment.prune({ prefix: '/nothing-like-this' })
+        look('after-pruning.cjs')
+        named.close()
+        return files
+      },
+      [name, linkWith(link, ['module.cjs', 'after-waiting.cjs', 'after-pruning.cjs'])] as [string, string],
+    )
+    expect(files.map((file) => file.startsWith(link))).toEqual([false, false, false])
+  })
+
+  /** Modules that say where they are; returns the path of the link. */
+  function linkWith(link: string, modules: string[]): string {
+    for (const module of modules) writeFileSync(join(link, module), 'module.exports = __filename')
+    return link
+  }
 })
 
 describe('Segment and the boot id', () => {
