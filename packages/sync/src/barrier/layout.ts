@@ -16,8 +16,9 @@ import { WAIT_SET_BYTES } from '../waiting/wait-set.js'
  *              | phase (23)     | joins   | B |                  | next | peer id, 0 = none  |
  *              +----------------+---------+---+                  +------+--------------------+
  *
- * B: broken. joins: grows with every join. next: the phase after the one at which it has arrived, modulo 8. Whoever has
- * not arrived at the current phase has any other there: the current one, or, after a reset, an earlier one.
+ * B: broken. joins: grows with every join. next: the phase at which the member has to arrive next, modulo 8. It has arrived
+ * at the current phase if and only if that is the one behind it. If it has not, it is the current one, or, after a reset,
+ * the one that broke.
  * ```
  *
  * | word        | written by                                      | read by  | its writer is killed right after           |
