@@ -143,5 +143,5 @@ function assertSharedMemory(): void {
 }
 
 function kindOf(value: unknown): string {
-  return typeof value === 'object' && value !== null ? `a ${value.constructor?.name ?? 'object'}` : String(value)
+  return typeof value === 'object' && value !== null ? (value.constructor?.name ?? 'an object') : String(value)
 }

@@ -1,8 +1,9 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import {
   assertOpen,
   generationOf,
   HeapRegion,
+  type HeapRegionHandle,
   IsthmusTypeError,
   i32,
   type Layout,
@@ -96,6 +97,26 @@ describe('HeapRegion.attach to memory that is not whole', () => {
     change(new Uint8Array(handle.buffer), new Int32Array(handle.buffer))
     expectCode(code, () => HeapRegion.attach(handle, layout))
   }
+
+  test('HeapRegion in a page that is not isolated says what is missing', () => {
+    const { handle } = HeapRegion.create(layout)
+    vi.stubGlobal('SharedArrayBuffer', undefined)
+    try {
+      for (const attempt of [() => HeapRegion.create(layout), () => HeapRegion.attach(handle, layout)]) {
+        expect(expectCode('ERR_ISTHMUS_UNSUPPORTED', attempt).message).toMatch(/Cross-Origin-Opener-Policy/)
+      }
+    } finally {
+      vi.unstubAllGlobals()
+    }
+  })
+
+  test.each([
+    [undefined, /its handle has undefined/],
+    [{ buffer: new ArrayBuffer(8) }, /its handle has ArrayBuffer where/],
+  ])('HeapRegion.attach says what it found instead of a handle: %j', (handle, message) => {
+    const attempt = () => HeapRegion.attach(handle as unknown as HeapRegionHandle, layout)
+    expect(expectCode('ERR_ISTHMUS_INVALID_ARGUMENT', attempt).message).toMatch(message)
+  })
 
   test('HeapRegion.attach refuses memory that isthmus did not make', () => {
     check('ERR_ISTHMUS_FOREIGN', (bytes) => bytes.fill(0))
