@@ -65,6 +65,7 @@ async function unlessAborted<R>(promise: Promise<R>): Promise<R | undefined> {
 function withoutNet(): void {
   safetyNet.sliceMs = 1e9
   safetyNet.tickMs = 1e9
+  safetyNet.passOnMs = Number.POSITIVE_INFINITY
 }
 
 function hasEnded(root: Root): boolean {

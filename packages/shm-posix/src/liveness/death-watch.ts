@@ -1,12 +1,13 @@
 import { constants } from 'node:fs'
 import type { Socket } from 'node:net'
-import { eventLoop } from '@isthmus/sync'
+import { eventLoop, type Watch } from '@isthmus/sync'
 import { statDescriptor } from '../native/descriptor-stat.js'
 import { libc } from '../native/libc.js'
 import { O_CLOEXEC } from '../native/open-flags.js'
-import { fifoPath, isFifoHeld, listenTo } from '../waiting/fifo.js'
+import { isFifoHeld, listenTo } from '../waiting/fifo.js'
+import type { PeerEndpoint } from '../waiting/peer-endpoint.js'
 
-const FLAGS = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW | O_CLOEXEC
+const FLAGS = constants.O_RDONLY | constants.O_NONBLOCK | O_CLOEXEC
 
 /**
  * The end of a life FIFO comes a moment before or after the locks that prove the death are free: nobody promises in which
@@ -23,22 +24,20 @@ export class DeathWatch {
     this.#onDeath = onDeath
   }
 
-  /** Returns whether it was watched before. Where not, or where there is nothing to watch, the caller asks for a proof. */
-  watch(thread: string): boolean {
-    if (this.#sockets.has(thread)) return true
-    const path = fifoPath(thread, 'life')
-    const c = libc()
-    const fd = c.open(path, FLAGS)
-    // Gone, another user's, or no descriptor left: whoever waits asks for a proof now, and again with every tick.
-    if (fd === -1) return false
-    // Of what has ended before it was opened, the end is never told.
-    if (!statDescriptor(fd).isFIFO() || !isFifoHeld(fd)) {
-      c.close(fd)
-      return false
+  watch(peer: PeerEndpoint): Watch {
+    const { thread } = peer
+    if (this.#sockets.has(thread)) return 'already'
+    const fd = openLife(peer)
+    if (fd === undefined) return 'never'
+    // A FIFO whose writer is already gone never tells of the end.
+    if (!isFifoHeld(fd)) {
+      libc().close(fd)
+      lookForDeadForAWhile()
+      return 'from-now-on'
     }
     const socket = listenTo(fd, nothing, () => this.#end(thread))
     this.#sockets.set(thread, socket)
-    return false
+    return 'from-now-on'
   }
 
   close(): void {
@@ -51,8 +50,37 @@ export class DeathWatch {
     this.#sockets.delete(thread)
     this.#onDeath(thread)
     eventLoop.lookForDead()
-    for (const delayMs of LOOK_AGAIN_AFTER_MS) setTimeout(() => eventLoop.lookForDead(), delayMs).unref()
+    lookForDeadForAWhile()
   }
+}
+
+/**
+ * Undefined if there is no way to it: it has no name that we see, no process that we may look into, or no descriptor is
+ * left. A thread that ends takes the names away a moment before it is gone.
+ */
+function openLife(peer: PeerEndpoint): number | undefined {
+  const path = peer.pathOf('life')
+  if (path === undefined) return undefined
+  const named = openFifo(path, FLAGS | constants.O_NOFOLLOW)
+  if (named !== undefined) return named
+  for (const detour of peer.detoursTo('life')) {
+    const fd = openFifo(detour, FLAGS)
+    if (fd !== undefined) return fd
+  }
+  return undefined
+}
+
+function openFifo(path: string, flags: number): number | undefined {
+  const c = libc()
+  const fd = c.open(path, flags)
+  if (fd === -1) return undefined
+  if (statDescriptor(fd).isFIFO()) return fd
+  c.close(fd)
+  return undefined
+}
+
+function lookForDeadForAWhile(): void {
+  for (const delayMs of LOOK_AGAIN_AFTER_MS) setTimeout(() => eventLoop.lookForDead(), delayMs).unref()
 }
 
 function nothing(): void {}

@@ -1,16 +1,6 @@
-import { randomFillSync } from 'node:crypto'
 import { closeSync, constants, openSync } from 'node:fs'
-import type { LoopId } from '@isthmus/sync'
-import { hasCode } from '../native/system-error.js'
-import {
-  type FifoAccess,
-  fifoPath,
-  grantAccess,
-  holdFifo,
-  makeFifo,
-  threadNameOf,
-  unlinkFifo,
-} from '../waiting/fifo.js'
+import { type FifoAccess, grantAccess, hasName, makeHeldFifo, unlinkFifo } from '../waiting/fifo.js'
+import type { FifoPlace } from '../waiting/fifo-place.js'
 
 const FLAGS = constants.O_RDWR | constants.O_NONBLOCK | constants.O_NOFOLLOW
 
@@ -19,32 +9,37 @@ const FLAGS = constants.O_RDWR | constants.O_NONBLOCK | constants.O_NOFOLLOW
  * of Node.js's own, which closes it with the thread.
  */
 export class LifeLine {
-  readonly loopId: LoopId
-  readonly #fd: number
+  readonly #place: FifoPlace
   readonly #path: string
+  #fd: number
 
-  private constructor(loopId: LoopId, fd: number, path: string) {
-    this.loopId = loopId
-    this.#fd = fd
+  private constructor(place: FifoPlace, path: string, fd: number) {
+    this.#place = place
     this.#path = path
+    this.#fd = fd
   }
 
-  /** @throws SystemCallError where this thread may not make it */
-  static begin(access: FifoAccess): LifeLine {
-    for (;;) {
-      // Never a name twice: who is about to remove the FIFO that had it before must not meet ours.
-      const [low, high] = randomFillSync(new Int32Array(2))
-      const thread = threadNameOf([low, high])
-      if (thread === undefined) continue
-      const path = fifoPath(thread, 'life')
-      makeFifo(path)
-      const fd = openHeld(path, access)
-      if (fd !== undefined) return new LifeLine([low, high], fd, path)
-    }
+  /** @throws SystemCallError if this thread may not make it */
+  static begin(thread: string, place: FifoPlace, access: FifoAccess): LifeLine {
+    const path = place.pathOf(thread, 'life')
+    return new LifeLine(place, path, open(place, path, access))
   }
 
   grant(access: FifoAccess): void {
-    grantAccess(this.#fd, access)
+    grantAccess(this.#fd, 'life', access)
+  }
+
+  /**
+   * Makes it anew, if its name was deleted. Those who watch the old one reach its end, find its thread alive, and watch
+   * the new one.
+   * @returns whether it had to
+   */
+  restore(access: FifoAccess): boolean {
+    if (hasName(this.#fd)) return false
+    const old = this.#fd
+    this.#fd = open(this.#place, this.#path, access)
+    closeSync(old)
+    return true
   }
 
   /** Nobody finds it any more; those who found it go on watching. */
@@ -61,21 +56,14 @@ export class LifeLine {
   }
 }
 
-/** Undefined where a pruner, who took it for a leftover, was quicker. */
-function openHeld(path: string, access: FifoAccess): number | undefined {
-  let fd: number | undefined
-  let isHeld = false
+function open(place: FifoPlace, path: string, access: FifoAccess): number {
+  const fd = makeHeldFifo(place, path, (path) => openSync(path, FLAGS), closeSync)
   try {
-    fd = openSync(path, FLAGS)
-    if (!holdFifo(fd)) return undefined
-    grantAccess(fd, access)
-    isHeld = true
+    grantAccess(fd, 'life', access)
     return fd
   } catch (error) {
-    if (hasCode(error, 'ENOENT')) return undefined
     unlinkFifo(path)
+    closeSync(fd)
     throw error
-  } finally {
-    if (!isHeld && fd !== undefined) closeSync(fd)
   }
 }

@@ -27,3 +27,9 @@ export class SystemCallError extends Error {
 export function hasCode(error: unknown, ...codes: string[]): boolean {
   return error instanceof Error && 'code' in error && codes.includes(String(error.code))
 }
+
+/** Whether an error came from the operating system, and not from a mistake in this program. */
+export function isSystemError(error: unknown): boolean {
+  const { errno, syscall } = (error ?? {}) as { errno?: unknown; syscall?: unknown }
+  return typeof errno === 'number' && typeof syscall === 'string'
+}

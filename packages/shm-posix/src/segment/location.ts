@@ -3,7 +3,7 @@ import { dirname, resolve } from 'node:path'
 import { inspect } from 'node:util'
 import { IsthmusTypeError } from '@isthmus/sync'
 import { SHARED_MEMORY_DIRECTORY } from '../native/shared-memory-directory.js'
-import { FIFO_NAME } from '../waiting/fifo.js'
+import { FIFO_NAME, FOLDER_NAME } from '../waiting/fifo-place.js'
 
 /** A segment that is a file of the program's choice, and so survives a reboot. */
 export interface SegmentFile {
@@ -57,6 +57,7 @@ function problemOfName(name: string): string | undefined {
   if (fileName.includes('/')) return 'has a second slash'
   if (fileName.includes('\0')) return 'contains a NUL character'
   if (UNFINISHED_NAME.test(fileName)) return 'is of the kind that unfinished segments have'
+  if (FOLDER_NAME.test(fileName)) return 'is of the kind that the folders of FIFOs have'
   if (FIFO_NAME.test(fileName)) return 'is of the kind that the FIFOs of threads have'
   const byteLength = Buffer.byteLength(fileName)
   if (byteLength > NAME_BYTES_MAX) return `has ${byteLength} bytes behind its slash, more than ${NAME_BYTES_MAX}`

@@ -32,9 +32,9 @@ import { allocate, openAnonymousFile } from '../native/anonymous-file.js'
 import { libc } from '../native/libc.js'
 import { assertSupported } from '../native/support.js'
 import { hasCode, SystemCallError } from '../native/system-error.js'
-import { threadNameOf } from '../waiting/fifo.js'
 import { removeFifosIfGone } from '../waiting/fifo-removal.js'
 import { FutexWaiter } from '../waiting/futex-waiter.js'
+import { PeerEndpoints } from '../waiting/peer-endpoint.js'
 import { SegmentWaiter } from '../waiting/segment-waiter.js'
 import { type PresenceReference, ThreadPresence } from '../waiting/thread-presence.js'
 import { currentBootId } from './boot-id.js'
@@ -72,6 +72,8 @@ export interface SegmentHandle {
   readonly path: string
   readonly segmentId: string
   readonly subject: string
+  /** The directory of a segment file, where its peers find each other. */
+  readonly directory: string
   readonly isFile: boolean
 }
 
@@ -117,7 +119,9 @@ export class Segment<T> extends AttachedRegion<T> {
   readonly #fd: number
   readonly #presence: PresenceReference
   readonly #subject: string
+  readonly #directory: string
   readonly #isFile: boolean
+  readonly #endpoints: PeerEndpoints
   readonly #segmentId: string
   readonly #lockTimeoutMs: number
   #isBufferTaken = false
@@ -250,7 +254,8 @@ export class Segment<T> extends AttachedRegion<T> {
       }
       if (facts.regionId !== handle.segmentId) throw closed()
       assertHolds(layout, handle.subject, readWholeHeader(fd, facts), facts)
-      const location = { path: '', directory: '', subject: handle.subject, isFile: handle.isFile }
+      const { subject, directory, isFile } = handle
+      const location = { path: '', directory, subject, isFile }
       return withHeaderLock(fd, handle.subject, lockDeadline(options), () => {
         return Segment.#join(fd, location, layout, facts, options)
       })
@@ -287,7 +292,7 @@ export class Segment<T> extends AttachedRegion<T> {
     const plan = planHeader(layout)
     const segmentId = randomBytes(8)
     const mapping = mapOwnDescription(fd, plan.byteLength, options.mapper)
-    return Segment.#mapped(fd, mapping, (foothold) => {
+    return Segment.#mapped(fd, mapping, location, (foothold) => {
       const id = segmentId.toString('hex')
       const segment = new Segment(foothold, location, layout, plan.rootByteOffset, id, options)
       writeHeader(segment.words, segment.bytes, plan, layout)
@@ -337,7 +342,7 @@ export class Segment<T> extends AttachedRegion<T> {
     options: OpenOptions,
   ): Segment<T> {
     const mapping = mapOwnDescription(fd, facts.byteLength, options.mapper)
-    return Segment.#mapped(fd, mapping, (foothold) => {
+    return Segment.#mapped(fd, mapping, location, (foothold) => {
       const segment = new Segment(foothold, location, layout, facts.rootByteOffset, facts.regionId, options)
       if (location.isFile && facts.bootId !== currentBootId() && !segment.#hasLivePeer()) {
         segment.#recoverAfterBoot(options.recover === true)
@@ -348,11 +353,16 @@ export class Segment<T> extends AttachedRegion<T> {
   }
 
   /** Where no segment comes about, the file's memory is let go, and so is the thread's presence in it. */
-  static #mapped<T>(fd: number, mapping: Mapping, build: (foothold: Foothold) => Segment<T>): Segment<T> {
+  static #mapped<T>(
+    fd: number,
+    mapping: Mapping,
+    location: Location,
+    build: (foothold: Foothold) => Segment<T>,
+  ): Segment<T> {
     let presence: PresenceReference | undefined
     try {
       const file = fstatSync(fd)
-      presence = ThreadPresence.acquire(file)
+      presence = ThreadPresence.acquire(location, file)
       const segment = build({ fd, file, mapping, presence })
       presence.belongTo(segment)
       return segment
@@ -405,14 +415,19 @@ export class Segment<T> extends AttachedRegion<T> {
     options: AttachOptions,
   ) {
     const peers = new PeerTable(mapping.words, PEERS_BYTE_OFFSET, new OfdLiveness(fd))
-    const waiter = new SegmentWaiter(new FutexWaiter(mapping.address), peers, presence.presence, file)
+    const { subject, directory, isFile } = location
+    const key = Number.parseInt(segmentId.slice(0, 8), 16) | 0
+    const segment = { subject, directory, isFile, file, key }
+    const waiter = new SegmentWaiter(new FutexWaiter(mapping.address), peers, presence.presence, segment)
     super({ memory: mapping, waiter, peers }, layout, rootByteOffset)
     this.mapper = mapping.mapper
     this.#mapping = mapping
     this.#fd = fd
     this.#presence = presence
-    this.#subject = location.subject
-    this.#isFile = location.isFile
+    this.#subject = subject
+    this.#directory = directory
+    this.#isFile = isFile
+    this.#endpoints = new PeerEndpoints(peers, segment)
     this.#segmentId = segmentId
     this.#lockTimeoutMs = options.lockTimeoutMs ?? LOCK_TIMEOUT_MS_DEFAULT
   }
@@ -427,6 +442,7 @@ export class Segment<T> extends AttachedRegion<T> {
       path,
       segmentId: this.#segmentId,
       subject: this.#subject,
+      directory: this.#isFile ? this.#directory : '',
       isFile: this.#isFile,
     }
   }
@@ -486,14 +502,14 @@ export class Segment<T> extends AttachedRegion<T> {
   }
 
   #claimSlot(): void {
-    const { loopId } = this.#presence.presence
-    this.peerTable.claim({ pid: process.pid, threadId, loopId }, this.#sweepSlot)
+    const { loopId, address } = this.#presence.presence
+    this.peerTable.claim({ pid: process.pid, threadId, loopId, address }, this.#sweepSlot)
   }
 
   /** With what the slot's last holder left outside of the segment. */
   readonly #sweepSlot: Sweep = (deadPeer) => {
     this.sweep(deadPeer)
-    const thread = threadNameOf(this.peerTable.loopIdAt(slotOf(deadPeer)))
+    const thread = this.#endpoints.at(slotOf(deadPeer))
     if (thread !== undefined) removeFifosIfGone(thread)
   }
 

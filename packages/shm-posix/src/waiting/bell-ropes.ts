@@ -1,12 +1,15 @@
 import { closeSync, constants, openSync } from 'node:fs'
+import { nowMs } from '@isthmus/sync'
 import { statDescriptor } from '../native/descriptor-stat.js'
 import { libc } from '../native/libc.js'
-import { EAGAIN } from '../native/system-error.js'
-import { fifoPath } from './fifo.js'
+import { EAGAIN, hasCode, isSystemError } from '../native/system-error.js'
+import type { PeerEndpoint } from './peer-endpoint.js'
 
-const FLAGS = constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW
+const FLAGS = constants.O_WRONLY | constants.O_NONBLOCK
 const ROPES_MAX = 32
-const ring = new Uint8Array(1)
+const SEARCH_AGAIN_MS = 1000
+const hint = new Int32Array(1)
+const ring = new Uint8Array(hint.buffer)
 
 /** The end of a bell FIFO that is written to. */
 interface Rope {
@@ -16,30 +19,37 @@ interface Rope {
 }
 
 /**
- * The bells of others, as far as this thread has rung them lately. Never an error: what is to be told with a ring has
- * happened already, and who is not rung looks by itself in a while.
+ * The bells of others, as far as this thread has rung them lately. Failures are no errors: what a ring tells has happened
+ * already. The caller tells the peer that it could not be reached.
  */
 export class BellRopes {
   /** The one that was used last stands last. */
   readonly #ropes = new Map<string, Rope>()
   #last: string | undefined
+  /** A descriptor in reserve: without it, a process out of descriptors could not open the bell of a peer. */
+  #reserve: number | undefined
+  /** When a search through the descriptors of a process in vain was begun. */
+  readonly #searchedMs = new Map<string, number>()
 
-  /** Returns false where nobody hears it, or where the bell is of a user that may not be trusted with it. */
-  ring(thread: string, isTrusted: (uid: number) => boolean): boolean {
-    const rope = this.#ropes.get(thread) ?? this.#take(thread)
+  constructor() {
+    this.#keepReserve()
+  }
+
+  /** Returns false if nobody hears it, or if the bell is of a user that may not be trusted with it. */
+  ring(peer: PeerEndpoint, word: number, isTrusted: (uid: number) => boolean): boolean {
+    const { thread } = peer
+    const rope = this.#ropes.get(thread) ?? this.#take(peer)
     if (rope === undefined || !isTrusted(rope.uid)) return false
     if (thread !== this.#last) {
       this.#ropes.delete(thread)
       this.#ropes.set(thread, rope)
       this.#last = thread
     }
-    const c = libc()
-    // Not fs.writeSync: it makes an error of a full FIFO, which costs twenty times the ring.
-    if (Number(c.write(rope.fd, ring, 1)) === 1) return true
-    // Full of rings that its thread has not heard yet.
-    if (c.errno() === EAGAIN) return true
+    if (write(rope.fd, word)) return true
     this.letGo(thread)
-    return false
+    // Its thread may have made it anew, because the name was deleted.
+    const renewed = this.#take(peer)
+    return renewed !== undefined && isTrusted(renewed.uid) && write(renewed.fd, word)
   }
 
   letGo(thread: string): void {
@@ -48,32 +58,91 @@ export class BellRopes {
     this.#ropes.delete(thread)
     if (this.#last === thread) this.#last = undefined
     closeSync(rope.fd)
+    this.#keepReserve()
   }
 
   close(): void {
     for (const thread of [...this.#ropes.keys()]) this.letGo(thread)
+    if (this.#reserve !== undefined) closeSync(this.#reserve)
+    this.#reserve = undefined
   }
 
-  #take(thread: string): Rope | undefined {
-    let fd: number
-    try {
-      // Of Node.js, which closes it when this thread is terminated.
-      fd = openSync(fifoPath(thread, 'bell'), FLAGS)
-    } catch {
-      // No such bell, nobody behind it, no permission, no descriptor left: in any case nobody hears it.
-      return undefined
-    }
-    const stat = statDescriptor(fd)
-    if (!stat.isFIFO()) {
-      closeSync(fd)
-      return undefined
-    }
+  #take(peer: PeerEndpoint): Rope | undefined {
+    const rope = this.#openBell(peer)
+    if (rope === undefined) return undefined
     if (this.#ropes.size === ROPES_MAX) {
       const [oldest] = this.#ropes.keys()
       this.letGo(oldest)
     }
-    const rope = { fd, uid: Number(stat.uid) }
-    this.#ropes.set(thread, rope)
+    this.#ropes.set(peer.thread, rope)
     return rope
   }
+
+  #openBell(peer: PeerEndpoint): Rope | undefined {
+    const path = peer.pathOf('bell')
+    if (path === undefined) return undefined
+    const rope = this.#open(path, FLAGS | constants.O_NOFOLLOW)
+    if (rope !== undefined) return rope
+    const now = nowMs()
+    if (now - (this.#searchedMs.get(peer.thread) ?? Number.NEGATIVE_INFINITY) < SEARCH_AGAIN_MS) return undefined
+    for (const detour of peer.detoursTo('bell')) {
+      const found = this.#open(detour, FLAGS)
+      if (found !== undefined) return found
+    }
+    if (this.#searchedMs.size === ROPES_MAX) this.#searchedMs.clear()
+    this.#searchedMs.set(peer.thread, now)
+    return undefined
+  }
+
+  /** Undefined if there is no such bell, nobody behind it, or no permission. */
+  #open(path: string, flags: number): Rope | undefined {
+    let fd: number
+    try {
+      // Of Node.js, which closes it when this thread is terminated.
+      fd = this.#openWithReserve(path, flags)
+    } catch (error) {
+      if (isSystemError(error)) return undefined
+      throw error
+    }
+    const stat = statDescriptor(fd)
+    if (stat.isFIFO()) return { fd, uid: Number(stat.uid) }
+    closeSync(fd)
+    return undefined
+  }
+
+  #openWithReserve(path: string, flags: number): number {
+    try {
+      return openSync(path, flags)
+    } catch (error) {
+      if (!hasCode(error, 'EMFILE', 'ENFILE')) throw error
+    }
+    if (this.#reserve !== undefined) {
+      closeSync(this.#reserve)
+      this.#reserve = undefined
+    } else {
+      const [oldest] = this.#ropes.keys()
+      if (oldest !== undefined) this.letGo(oldest)
+    }
+    return openSync(path, flags)
+  }
+
+  /** If there is none left, the next rope that is let go makes room for it. */
+  #keepReserve(): void {
+    if (this.#reserve !== undefined) return
+    try {
+      this.#reserve = openSync('/dev/null', constants.O_RDONLY)
+    } catch (error) {
+      if (!isSystemError(error)) throw error
+    }
+  }
+}
+
+/** Returns false if nobody reads it any more. */
+function write(fd: number, word: number): boolean {
+  hint[0] = word
+  const c = libc()
+  // Not fs.writeSync: it makes an error of a full FIFO, which costs twenty times the ring.
+  if (Number(c.write(fd, ring, ring.byteLength)) === ring.byteLength) return true
+  // Full of rings that its thread has not heard yet; see EVERYWHERE.
+  return c.errno() === EAGAIN
 }

@@ -3,58 +3,58 @@ import type { Socket } from 'node:net'
 import { eventLoop } from '@isthmus/sync'
 import { libc } from '../native/libc.js'
 import { O_CLOEXEC } from '../native/open-flags.js'
-import { ENOENT, SystemCallError } from '../native/system-error.js'
-import { type FifoAccess, fifoPath, grantAccess, holdFifo, listenTo, makeFifo, unlinkFifo } from './fifo.js'
+import { SystemCallError } from '../native/system-error.js'
+import { FIFO_BUFFER_BYTES, type FifoAccess, grantAccess, hasName, listenTo, makeHeldFifo, unlinkFifo } from './fifo.js'
+import type { FifoPlace } from './fifo-place.js'
 
 /** Both ends: it neither waits for somebody to ring nor ends when the last one leaves. */
 const FLAGS = constants.O_RDWR | constants.O_NONBLOCK | constants.O_NOFOLLOW | O_CLOEXEC
 
-/** A thread's bell FIFO: any byte that is written to it makes the thread's event loop look around. */
-export class Doorbell {
-  readonly #fd: number
-  readonly #path: string
-  readonly #socket: Socket
+/**
+ * A thread's bell FIFO: what is written to it makes the thread's event loop look. Each ring is a 32-bit word, the hint at
+ * the wait point (see Waiter.hintOf), or EVERYWHERE.
+ *
+ * A ring that finds the FIFO full is dropped. That can only be while a whole buffer is unread, so the loop that reads a
+ * whole buffer looks everywhere; and so it does if a stranger has written something that is no word.
+ */
+export const EVERYWHERE = 0
 
-  private constructor(fd: number, path: string) {
-    this.#fd = fd
+export class Doorbell {
+  readonly #place: FifoPlace
+  readonly #path: string
+  #fd: number
+  #socket: Socket
+
+  private constructor(place: FifoPlace, path: string, fd: number) {
+    this.#place = place
     this.#path = path
-    const look = () => eventLoop.lookAround()
-    this.#socket = listenTo(fd, look, look)
+    this.#fd = fd
+    this.#socket = listen(fd)
   }
 
-  /** @throws SystemCallError where this thread may not make it */
-  static hang(thread: string, access: FifoAccess): Doorbell {
-    const path = fifoPath(thread, 'bell')
-    const c = libc()
-    for (;;) {
-      makeFifo(path)
-      const fd = c.open(path, FLAGS)
-      if (fd === -1) {
-        const errno = c.errno()
-        // Where somebody has removed our life FIFO by hand, this one looks like a leftover until it is held.
-        if (errno === ENOENT) continue
-        unlinkFifo(path)
-        throw new SystemCallError(
-          { errno, syscall: 'open', path },
-          'opening the FIFO through which others wake the event loop of this thread. Nobody but isthmus should change what is in /dev/shm under its name; or the process is out of descriptors (ulimit -n).',
-        )
-      }
-      let isOurs = false
-      try {
-        isOurs = holdFifo(fd)
-        if (isOurs) grantAccess(fd, access)
-      } catch (error) {
-        c.close(fd)
-        unlinkFifo(path)
-        throw error
-      }
-      if (isOurs) return new Doorbell(fd, path)
-      c.close(fd)
-    }
+  /** @throws SystemCallError if this thread may not make it */
+  static hang(thread: string, place: FifoPlace, access: FifoAccess): Doorbell {
+    const path = place.pathOf(thread, 'bell')
+    return new Doorbell(place, path, open(place, path, access))
   }
 
   grant(access: FifoAccess): void {
-    grantAccess(this.#fd, access)
+    grantAccess(this.#fd, 'bell', access)
+  }
+
+  /**
+   * Makes it anew, if its name was deleted. A ring through the old one fails from then on, and its waker opens the new one.
+   * @returns whether it had to
+   */
+  restore(access: FifoAccess): boolean {
+    if (hasName(this.#fd)) return false
+    const old = this.#socket
+    this.#fd = open(this.#place, this.#path, access)
+    this.#socket = listen(this.#fd)
+    old.destroy()
+    // What came through the old one and was not read yet.
+    eventLoop.lookSoon()
+    return true
   }
 
   /** Nobody finds it any more; those who found it can go on ringing. */
@@ -69,4 +69,45 @@ export class Doorbell {
       this.#socket.destroy()
     }
   }
+}
+
+function listen(fd: number): Socket {
+  return listenTo(fd, look, () => eventLoop.lookAround())
+}
+
+function look(hints: Int32Array, byteLength: number): void {
+  const count = byteLength >>> 2
+  let isEverywhere = byteLength === FIFO_BUFFER_BYTES || byteLength !== count * 4
+  for (let index = 0; index < count; index++) isEverywhere ||= hints[index] === EVERYWHERE
+  if (isEverywhere) {
+    eventLoop.lookAround()
+    return
+  }
+  for (let index = 0; index < count; index++) {
+    // The same hint comes several times if several wakers saw the same waiter.
+    if (index === 0 || hints[index] !== hints[index - 1]) eventLoop.lookAround(hints[index])
+  }
+}
+
+function open(place: FifoPlace, path: string, access: FifoAccess): number {
+  const c = libc()
+  const fd = makeHeldFifo(place, path, openForBoth, c.close)
+  try {
+    grantAccess(fd, 'bell', access)
+    return fd
+  } catch (error) {
+    unlinkFifo(path)
+    c.close(fd)
+    throw error
+  }
+}
+
+function openForBoth(path: string): number {
+  const c = libc()
+  const fd = c.open(path, FLAGS)
+  if (fd !== -1) return fd
+  throw new SystemCallError(
+    { errno: c.errno(), syscall: 'open', path },
+    'opening the FIFO through which others wake the event loop of this thread. If the process is out of descriptors, allow more (ulimit -n).',
+  )
 }

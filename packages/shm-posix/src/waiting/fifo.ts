@@ -1,15 +1,15 @@
-import { fchmodSync, fchownSync, type Stats, unlinkSync } from 'node:fs'
+import { chmodSync, fchmodSync, fchownSync, type Stats, unlinkSync } from 'node:fs'
 import { Socket } from 'node:net'
-import { join } from 'node:path'
 import type { LoopId } from '@isthmus/sync'
 import { isLockedByAnother, tryLock } from '../liveness/ofd-lock.js'
 import { statDescriptor } from '../native/descriptor-stat.js'
 import { libc } from '../native/libc.js'
-import { SHARED_MEMORY_DIRECTORY } from '../native/shared-memory-directory.js'
-import { hasCode, SystemCallError } from '../native/system-error.js'
+import { EEXIST, ENOENT, hasCode, isSystemError, SystemCallError } from '../native/system-error.js'
+import type { FifoKind, FifoPlace } from './fifo-place.js'
 
 /**
- * A thread that is attached to segments has up to two FIFOs, named by its loop id, which stands in its peer slots:
+ * A thread that is attached to segments has up to two FIFOs, named by its loop id, which stands in its peer slots. FifoPlace
+ * says where they stand.
  *
  * | FIFO | its thread holds       | others                          | what it tells them                             |
  * |------|------------------------|---------------------------------|------------------------------------------------|
@@ -18,15 +18,15 @@ import { hasCode, SystemCallError } from '../native/system-error.js'
  * |      | once its loop waits    |                                 |                                                |
  *
  * Their thread has a lock on each, which the kernel drops with the thread: only who gets the lock may remove a name.
+ *
+ * Others may write a bell and never read it: a reader would take wake-ups away. They may read a life FIFO and never write
+ * it: a writer would keep the end of file from ever coming.
  */
-export type FifoKind = 'life' | 'bell'
-
-export const FIFO_NAME = /^isthmus-([0-9a-f]{16})\.(?:life|bell)$/
-
 const MODE_AT_FIRST = 0o600
 const HOLD_BYTE = 0
-/** Rings that come in one go are heard in one go. */
-const BUFFER_BYTES = 4096
+const ATTEMPTS_MAX = 100
+/** Rings that come in one go are heard in one go. No FIFO holds less than a page. */
+export const FIFO_BUFFER_BYTES = 4096
 
 /** How FIFOs name a thread; undefined where it has none. */
 export function threadNameOf([low, high]: LoopId): string | undefined {
@@ -37,39 +37,74 @@ function hexadecimal(word: number): string {
   return (word >>> 0).toString(16).padStart(8, '0')
 }
 
-export function fifoPath(thread: string, kind: FifoKind): string {
-  return join(SHARED_MEMORY_DIRECTORY, `isthmus-${thread}.${kind}`)
+/**
+ * For this user alone, until it is opened to others.
+ * @returns the descriptor, of what `open` makes of the path, with the lock that says that its thread lives
+ * @throws SystemCallError, or what `open` throws
+ */
+export function makeHeldFifo(
+  place: FifoPlace,
+  path: string,
+  open: (path: string) => number,
+  close: (fd: number) => void,
+): number {
+  for (let attempt = 1; ; attempt++) {
+    makeFifo(place, path)
+    let fd: number | undefined
+    try {
+      chmodSync(path, MODE_AT_FIRST)
+      fd = open(path)
+      // A cleaner may have taken it for a leftover: between its making and the lock nothing tells the difference.
+      if (holdFifo(fd)) return fd
+      close(fd)
+    } catch (error) {
+      if (fd !== undefined) close(fd)
+      const isCleanedAway = hasCode(error, 'ENOENT') && attempt < ATTEMPTS_MAX
+      if (isCleanedAway) continue
+      unlinkFifo(path)
+      throw error
+    }
+  }
 }
 
-/** For this user alone, until it is opened to others. */
-export function makeFifo(path: string): void {
+/** The mask of the process may take rights away from it. */
+function makeFifo(place: FifoPlace, path: string): void {
   const c = libc()
-  if (c.mkfifo(path, MODE_AT_FIRST) === 0) return
-  const errno = c.errno()
-  throw new SystemCallError(
-    { errno, syscall: 'mkfifo', path },
-    `making ${path}, through which other threads and processes reach this thread. Allow this user to make files in ${SHARED_MEMORY_DIRECTORY}.`,
-  )
+  for (let attempt = 1; ; attempt++) {
+    if (c.mkfifo(path, MODE_AT_FIRST) === 0) return
+    const errno = c.errno()
+    // The last other thread of this user has left, and removed the folder; or its names were deleted, and ours are made anew.
+    if (errno === ENOENT && attempt < ATTEMPTS_MAX) place.restore()
+    else if (errno === EEXIST && attempt < ATTEMPTS_MAX) unlinkFifo(path)
+    else {
+      throw new SystemCallError(
+        { errno, syscall: 'mkfifo', path },
+        `making ${path}, through which other threads and processes reach this thread. Allow this user to make files there.`,
+      )
+    }
+  }
 }
 
 /**
- * Takes a name away. That it is gone already is as good; and where this process may not any more, having changed its user,
- * somebody else does it later.
+ * Takes a name away. That it is gone already is as good; and if this process may not any more, because it has changed its
+ * user, somebody else does it later.
  */
 export function unlinkFifo(path: string): void {
   try {
     unlinkSync(path)
   } catch (error) {
-    if (!hasCode(error, 'ENOENT', 'EPERM', 'EACCES', 'EROFS')) throw error
+    if (!isSystemError(error)) throw error
   }
 }
 
-/**
- * For the maker of a FIFO: from here on nobody removes it. False where somebody did before, who took it for a leftover:
- * between its making and this there is nothing that tells the difference.
- */
+/** From here on nobody removes its name. False if its thread holds it, or if it has no name any more. */
 export function holdFifo(fd: number): boolean {
-  return tryLock(fd, HOLD_BYTE) && statDescriptor(fd).nlink > 0
+  return tryLock(fd, HOLD_BYTE) && hasName(fd)
+}
+
+/** False if somebody has deleted the name: systemd does at logout (RemoveIPC), or a cleaner. */
+export function hasName(fd: number): boolean {
+  return statDescriptor(fd).nlink > 0n
 }
 
 /** Whether the thread that made this FIFO lives. */
@@ -77,22 +112,24 @@ export function isFifoHeld(fd: number): boolean {
   return isLockedByAnother(fd, HOLD_BYTE)
 }
 
-/** Who else may use a FIFO. */
+/** Who else may attach to the segments of a thread: pairs of the bits for reading and writing. */
 export interface FifoAccess {
   readonly mode: number
   readonly gid: number
 }
 
-const ACCESS_BITS = 0o666
 const OWNER_BITS = 0o600
 const GROUP_BITS = 0o060
+const OTHERS_BITS = 0o006
+const READ_BITS = 0o444
+const WRITE_BITS = 0o222
 
 /**
- * What those need who may attach to a segment, on top of what was granted before. A FIFO has one owner and one group: for
- * another user's segment, or that of a second group, everybody may use it. A ring is a hint; the segment guards its data.
+ * Those who may attach to a segment, on top of those before. A FIFO has one owner and one group: for another user's
+ * segment, or that of a second group, everybody may use it. A ring is a hint; the segment guards its data.
  */
 export function widenAccess(access: FifoAccess, segmentFile: Stats): FifoAccess {
-  const wanted = segmentFile.mode & ACCESS_BITS
+  const wanted = pairsOf(segmentFile.mode)
   const isGroupTaken = (access.mode & GROUP_BITS) !== 0
   const isGroupWanted = (wanted & GROUP_BITS) !== 0
   let mode = access.mode | wanted
@@ -101,7 +138,17 @@ export function widenAccess(access: FifoAccess, segmentFile: Stats): FifoAccess 
   return { mode, gid: isGroupWanted && !isGroupTaken ? segmentFile.gid : access.gid }
 }
 
-export function grantAccess(fd: number, { mode, gid }: FifoAccess): void {
+/** Who may only read, or only write, cannot attach. */
+function pairsOf(mode: number): number {
+  const readable = mode & READ_BITS & ((mode & WRITE_BITS) << 1)
+  return readable | (readable >> 1)
+}
+
+export function isOpenToOthers({ mode }: FifoAccess): boolean {
+  return (mode & (GROUP_BITS | OTHERS_BITS)) !== 0
+}
+
+export function grantAccess(fd: number, kind: FifoKind, { mode, gid }: FifoAccess): void {
   if ((mode & GROUP_BITS) !== 0) {
     try {
       fchownSync(fd, -1, gid)
@@ -111,19 +158,24 @@ export function grantAccess(fd: number, { mode, gid }: FifoAccess): void {
       if (!hasCode(error, 'EPERM', 'EINVAL')) throw error
     }
   }
-  fchmodSync(fd, mode)
+  fchmodSync(fd, OWNER_BITS | (mode & (kind === 'life' ? READ_BITS : WRITE_BITS)))
 }
 
 /**
- * Reads a FIFO on the event loop, for what happens and not for what is written, and keeps no process running. The socket
+ * Reads a FIFO on the event loop, and keeps no process running. The socket
  * owns the descriptor, which must come from libc's `open`: one from `fs.openSync` would in a worker be closed a second
  * time at its end, when its number may be that of another thread's locks.
  */
-export function listenTo(fd: number, onData: () => void, onEnd: () => void): Socket {
+export function listenTo(
+  fd: number,
+  onData: (data: Int32Array, byteLength: number) => void,
+  onEnd: () => void,
+): Socket {
+  const words = new Int32Array(FIFO_BUFFER_BYTES / 4)
   const onread = {
-    buffer: Buffer.alloc(BUFFER_BYTES),
-    callback() {
-      onData()
+    buffer: Buffer.from(words.buffer),
+    callback(byteLength: number) {
+      onData(words, byteLength)
       return true
     },
   }

@@ -1,11 +1,23 @@
 import type { Stats } from 'node:fs'
-import { eventLoop, type PeerId, type PeerTable, slotOf, type Waiter } from '@isthmus/sync'
-import { threadNameOf } from './fifo.js'
+import { eventLoop, type PeerId, type PeerTable, slotOf, type Waiter, type Watch } from '@isthmus/sync'
+import { EVERYWHERE } from './doorbell.js'
+import type { SegmentPlace } from './fifo-place.js'
 import type { FutexWaiter } from './futex-waiter.js'
+import { type PeerEndpoint, PeerEndpoints } from './peer-endpoint.js'
 import type { ThreadPresence } from './thread-presence.js'
 
 const OTHERS_BITS = 0o077
 const SUPERUSER = 0
+/** A waker may come a moment too early, or too late. From the next one on it is believed. */
+const MARKS_FORGIVEN = 2
+
+/** What a SegmentWaiter has to know of its segment. */
+export interface WaitedSegment extends SegmentPlace {
+  readonly file: Stats
+  readonly subject: string
+  /** Of this segment alone, as far as 32 bits can: a part of its random id. */
+  readonly key: number
+}
 
 /** Waits in one segment: threads through futexes, event loops through the FIFOs of their threads. */
 export class SegmentWaiter implements Waiter {
@@ -13,17 +25,21 @@ export class SegmentWaiter implements Waiter {
   readonly #futex: FutexWaiter
   readonly #peers: PeerTable
   readonly #presence: ThreadPresence
+  readonly #segment: WaitedSegment
+  readonly #endpoints: PeerEndpoints
   readonly #isTrusted: (uid: number) => boolean
-  /** The name of the thread that each slot's last known loop id stands for: asked for at every ring. */
-  readonly #threads: { low: number; high: number; name: string | undefined }[] = []
+  #marksForgiven = 0
 
-  constructor(futex: FutexWaiter, peers: PeerTable, presence: ThreadPresence, segmentFile: Stats) {
+  constructor(futex: FutexWaiter, peers: PeerTable, presence: ThreadPresence, segment: WaitedSegment) {
     this.#futex = futex
     this.#peers = peers
     this.#presence = presence
+    this.#segment = segment
+    this.#endpoints = new PeerEndpoints(peers, segment)
+    const { file } = segment
     const ownUid = process.geteuid?.()
-    const isOpenToOthers = (segmentFile.mode & OTHERS_BITS) !== 0
-    this.#isTrusted = (uid) => isOpenToOthers || uid === ownUid || uid === segmentFile.uid || uid === SUPERUSER
+    const isOpenToOthers = (file.mode & OTHERS_BITS) !== 0
+    this.#isTrusted = (uid) => isOpenToOthers || uid === ownUid || uid === file.uid || uid === SUPERUSER
   }
 
   waitSync(index: number, expected: number, timeoutMs: number): void {
@@ -35,32 +51,67 @@ export class SegmentWaiter implements Waiter {
   }
 
   hear(): void {
-    this.#presence.hear()
+    const presence = this.#presence
+    presence.hear()
+    if (presence.refusal !== undefined) {
+      this.#peers.noteUnheard(this.#peers.self)
+      warnOnce(`its FIFOs cannot be made: ${(presence.refusal as Error).message}`, this.#segment.subject)
+    } else if (this.#peers.isUnheard) this.#forgiveOrBelieve()
   }
 
-  ring(peer: PeerId): boolean {
-    const thread = this.#threadOf(peer)
-    if (thread === undefined) return false
-    if (thread !== this.#presence.thread) return this.#presence.ropes.ring(thread, this.#isTrusted)
-    eventLoop.lookSoon()
-    return true
+  get isUnheard(): boolean {
+    return this.#presence.refusal !== undefined || this.#peers.isUnheard
   }
 
-  watch(peer: PeerId): boolean {
-    const thread = this.#threadOf(peer)
-    if (thread === undefined) return false
-    return thread === this.#presence.thread || this.#presence.deathWatch.watch(thread)
+  ring(peer: PeerId, word?: number): boolean {
+    const endpoint = this.#endpointOf(peer)
+    if (endpoint === undefined) return false
+    if (endpoint.thread === this.#presence.thread) {
+      eventLoop.lookSoon(word === undefined ? undefined : this.hintOf(word))
+      return true
+    }
+    const hint = word === undefined ? EVERYWHERE : this.hintOf(word)
+    if (this.#presence.ropes.ring(endpoint, hint, this.#isTrusted)) return true
+    if (!this.#peers.isDead(peer)) this.#peers.noteUnheard(peer)
+    return false
   }
 
-  /** Undefined where the peer is gone, where it cannot be reached, and where we are closed. */
-  #threadOf(peer: PeerId): string | undefined {
+  hintOf(word: number): number {
+    return (this.#segment.key + word) | 0 || 1
+  }
+
+  watch(peer: PeerId): Watch {
+    const endpoint = this.#endpointOf(peer)
+    if (endpoint === undefined) return 'from-now-on'
+    return endpoint.thread === this.#presence.thread ? 'already' : this.#presence.deathWatch.watch(endpoint)
+  }
+
+  /** Undefined if the peer is gone, or if we are closed. */
+  #endpointOf(peer: PeerId): PeerEndpoint | undefined {
     const slot = slotOf(peer)
-    if (this.#presence.isOver || this.#peers.at(slot) !== peer) return undefined
-    const [low, high] = this.#peers.loopIdAt(slot)
-    const known = this.#threads[slot]
-    if (known?.low === low && known.high === high) return known.name
-    const name = threadNameOf([low, high])
-    this.#threads[slot] = { low, high, name }
-    return name
+    return this.#presence.isOver || this.#peers.at(slot) !== peer ? undefined : this.#endpoints.at(slot)
   }
+
+  #forgiveOrBelieve(): void {
+    if (this.#marksForgiven < MARKS_FORGIVEN) {
+      this.#marksForgiven++
+      this.#peers.forgetUnheard()
+    } else {
+      warnOnce(
+        'a peer could not reach its FIFOs. It may run in a container of its own, lack the permission, or be out of descriptors',
+        this.#segment.subject,
+      )
+    }
+  }
+}
+
+let isWarned = false
+
+function warnOnce(found: string, subject: string): void {
+  if (isWarned) return
+  isWarned = true
+  process.emitWarning(
+    `Others cannot wake the event loop of this thread in ${subject}; it looks by itself every 20 ms. The reason: ${found}.`,
+    { type: 'IsthmusWarning', code: 'ISTHMUS_UNHEARD' },
+  )
 }

@@ -1,77 +1,140 @@
+import { randomFillSync } from 'node:crypto'
 import type { Stats } from 'node:fs'
-import { closedError, type LoopId } from '@isthmus/sync'
+import { closedError, type LoopAddress, type LoopId, nowMs } from '@isthmus/sync'
 import { DeathWatch } from '../liveness/death-watch.js'
 import { LifeLine } from '../liveness/life-line.js'
-import { hasCode } from '../native/system-error.js'
+import { hasCode, isSystemError } from '../native/system-error.js'
 import { BellRopes } from './bell-ropes.js'
 import { Doorbell } from './doorbell.js'
-import { type FifoAccess, threadNameOf, widenAccess } from './fifo.js'
+import { type FifoAccess, isOpenToOthers, threadNameOf, widenAccess } from './fifo.js'
+import { FifoPlace, placesFor, type SegmentPlace } from './fifo-place.js'
 import { pruneSomeFifos } from './fifo-removal.js'
 
-const NO_LOOP_ID: LoopId = [0, 0]
-/** What a system says where this user cannot have files in /dev/shm. */
-const REFUSALS = ['EACCES', 'EPERM', 'EROFS', 'ENOENT', 'ENOTDIR', 'ENOSPC', 'EDQUOT']
+const NO_ADDRESS: LoopAddress = { place: 0, uid: 0 }
+/** A lack of these ends soon, or has to be told; what else keeps a thread from having FIFOs stays so. */
+const SHORTAGES = ['EMFILE', 'ENFILE', 'ENOMEM']
+/** How often a thread looks whether its FIFOs still have their names, and tries again to make those that it could not. */
+const MEND_EVERY_MS = 100
 
-let present: ThreadPresence | undefined
+/** Those of this thread: one for its segments in memory, and one for each directory of segment files. */
+const present = new Map<string, ThreadPresence>()
 
 /**
- * What others find of this thread while it is attached to any segment: its life line, and its doorbell once it waits on
- * its event loop. With it, what the thread holds of others: their bells, and watches over their lives.
+ * What others find of this thread while it is attached to segments of one kind: its life line, and its doorbell once it
+ * waits on its event loop. With it, what the thread holds of others: their bells, and watches over their lives.
  *
- * It begins with the thread's first segment and ends with its last one, or with the thread. Of a thread that was killed or
- * terminated the FIFOs stay, until somebody sweeps one of its slots, prunes, or comes along later.
+ * It begins with the thread's first such segment and ends with its last one, or with the thread. Of a thread that was killed
+ * or terminated the FIFOs stay, until somebody sweeps one of its slots, prunes, or comes along later.
+ *
+ * A thread that can have no FIFOs, wherever it tries, attaches all the same: blocking calls need none, and its event loop
+ * looks at every tick.
  */
 export class ThreadPresence {
   readonly loopId: LoopId
-  readonly thread: string | undefined
+  readonly thread: string
   readonly ropes = new BellRopes()
   readonly deathWatch = new DeathWatch((thread) => this.ropes.letGo(thread))
+  readonly #key: string
+  readonly #place: FifoPlace | undefined
   readonly #lifeLine: LifeLine | undefined
-  /** Why there is no life line. */
-  readonly #refusal: unknown
   #doorbell: Doorbell | undefined
+  /** Why there is no life line, or no doorbell. */
+  #refusal: unknown
   #access: FifoAccess
+  #mendedMs = nowMs()
   #references = 0
   #isOver = false
 
-  private constructor(access: FifoAccess) {
+  private constructor(key: string, segment: SegmentPlace, access: FifoAccess) {
+    this.#key = key
     this.#access = access
-    try {
-      pruneSomeFifos()
-      this.#lifeLine = LifeLine.begin(access)
-    } catch (error) {
-      // Segments work without, and so does waiting in a thread. Who waits on the event loop is told; see hear.
-      if (!hasCode(error, ...REFUSALS)) throw error
-      this.#refusal = error
+    const { loopId, thread } = newThread()
+    this.loopId = loopId
+    this.thread = thread
+    for (const kind of placesFor(segment)) {
+      try {
+        const place = FifoPlace.open(kind, segment, isOpenToOthers(access))
+        pruneSomeFifos(place)
+        this.#lifeLine = LifeLine.begin(thread, place, access)
+        this.#place = place
+        break
+      } catch (error) {
+        if (!isSystemError(error) || hasCode(error, ...SHORTAGES)) {
+          this.ropes.close()
+          throw error
+        }
+        this.#refusal = error
+      }
     }
-    this.loopId = this.#lifeLine?.loopId ?? NO_LOOP_ID
-    this.thread = threadNameOf(this.loopId)
-    process.on('exit', this.#leave)
   }
 
   /** For an attachment to the segment in this file: whoever may attach to it may watch and ring this thread. */
-  static acquire(segmentFile: Stats): PresenceReference {
-    present ??= new ThreadPresence(widenAccess({ mode: 0, gid: segmentFile.gid }, segmentFile))
-    present.#widen(segmentFile)
-    present.#references++
-    return new PresenceReference(present, present.#release)
+  static acquire(segment: SegmentPlace, file: Stats): PresenceReference {
+    const key = segment.isFile ? segment.directory : ''
+    let presence = present.get(key)
+    if (presence === undefined) {
+      presence = new ThreadPresence(key, segment, widenAccess({ mode: 0, gid: file.gid }, file))
+      if (present.size === 0) process.on('exit', leaveAll)
+      present.set(key, presence)
+    }
+    presence.#widen(file)
+    presence.#references++
+    return new PresenceReference(presence, presence.#release)
   }
 
   get isOver(): boolean {
     return this.#isOver
   }
 
-  /** From now on the doorbell is heard. */
+  /** Where others find its FIFOs. */
+  get address(): LoopAddress {
+    return this.#place?.address ?? NO_ADDRESS
+  }
+
+  /** Why others cannot ring it; undefined if they can, as far as this thread knows. */
+  get refusal(): unknown {
+    return this.#refusal
+  }
+
+  /**
+   * From now on the doorbell is heard. FIFOs whose names were deleted are made anew.
+   * @throws SystemCallError if the process is out of descriptors
+   */
   hear(): void {
     if (this.#isOver) throw closedError('Waiting on an event loop')
-    if (this.#doorbell !== undefined) return
-    if (this.thread === undefined) throw this.#refusal
-    this.#doorbell = Doorbell.hang(this.thread, this.#access)
+    if (this.#place === undefined) return
+    const now = nowMs()
+    const isDue = now - this.#mendedMs >= MEND_EVERY_MS
+    if (this.#doorbell === undefined) {
+      if (this.#refusal === undefined || isDue) this.#hang(this.#place)
+    } else if (isDue) this.#mend(this.#doorbell)
+    if (isDue) this.#mendedMs = now
+  }
+
+  #hang(place: FifoPlace): void {
+    try {
+      this.#doorbell = Doorbell.hang(this.thread, place, this.#access)
+      this.#refusal = undefined
+    } catch (error) {
+      if (!isSystemError(error) || hasCode(error, ...SHORTAGES)) throw error
+      this.#refusal = error
+    }
+  }
+
+  /** If that does not succeed, the old ones can still be reached through the descriptors of this process. */
+  #mend(doorbell: Doorbell): void {
+    try {
+      this.#lifeLine?.restore(this.#access)
+      doorbell.restore(this.#access)
+    } catch (error) {
+      if (!isSystemError(error)) throw error
+    }
   }
 
   #widen(segmentFile: Stats): void {
     const access = widenAccess(this.#access, segmentFile)
     if (access.mode === this.#access.mode) return
+    if (isOpenToOthers(access)) this.#place?.letOthersPass()
     this.#lifeLine?.grant(access)
     this.#doorbell?.grant(access)
     this.#access = access
@@ -80,21 +143,36 @@ export class ThreadPresence {
   readonly #release = (): void => {
     if (--this.#references > 0) return
     this.#isOver = true
-    present = undefined
-    process.off('exit', this.#leave)
+    present.delete(this.#key)
+    if (present.size === 0) process.off('exit', leaveAll)
     this.ropes.close()
     this.deathWatch.close()
     try {
       this.#doorbell?.close()
     } finally {
       this.#lifeLine?.end()
+      this.#place?.leave()
     }
   }
 
   /** The descriptors stay until the thread has ended: that it is gone must not be told before. */
-  readonly #leave = (): void => {
+  leave(): void {
     this.#doorbell?.unlink()
     this.#lifeLine?.unlink()
+    this.#place?.leave()
+  }
+}
+
+function leaveAll(): void {
+  for (const presence of present.values()) presence.leave()
+}
+
+/** Never a number twice: a pruner that is about to remove the FIFO that had it before must not meet ours. */
+function newThread(): { loopId: LoopId; thread: string } {
+  for (;;) {
+    const [low, high] = randomFillSync(new Int32Array(2))
+    const thread = threadNameOf([low, high])
+    if (thread !== undefined) return { loopId: [low, high], thread }
   }
 }
 

@@ -64,6 +64,7 @@ describe('the built package on an unsupported system', () => {
           path: '',
           segmentId: '',
           subject: '',
+          directory: '',
           isFile: false,
         } as const
         const attempts = {

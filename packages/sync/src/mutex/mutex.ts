@@ -92,7 +92,7 @@ export class Mutex implements Waitable {
     this.#index = (byteOffset + OWNER_WORD_OFFSET) >>> 2
     this.#self = region.peers.self
     this.#ownerWord = new OwnerWord(region, byteOffset + OWNER_WORD_OFFSET)
-    this.#waiters = new WaitSet(region, byteOffset + WAIT_SET_OFFSET, LOOK_RARELY)
+    this.#waiters = new WaitSet(region, byteOffset + WAIT_SET_OFFSET, () => this.#isFree(), LOOK_RARELY)
     this.#syncGuard = new MutexGuard(this)
   }
 
@@ -163,7 +163,7 @@ export class Mutex implements Waitable {
     return {
       point: this.#waiters,
       condition: {
-        isReady: () => ownerOf(this.#ownerWord.word) === 0,
+        isReady: () => this.#isFree(),
         lastLook: () => this.#isFreeOrMarked(),
         prove: () => this.prove(),
         dependsOn: () => this.#region.peers.others(),
@@ -213,7 +213,7 @@ export class Mutex implements Waitable {
     if (Atomics.compareExchange(this.#words, this.#index, this.#self, 0) !== this.#self) {
       if (this.#ownerWord.release()) this.#waiters.notifyOne()
     }
-    if (this.#locks.isBusy) eventLoop.lookSoon()
+    if (this.#locks.isBusy) eventLoop.lookSoon(this.#waiters.hint)
   }
 
   /** @internal Use guard.markConsistent. */
@@ -228,7 +228,7 @@ export class Mutex implements Waitable {
     this.#current = undefined
     this.#ownerWord.abandon()
     this.#waiters.notifyAll()
-    eventLoop.lookSoon()
+    eventLoop.lookSoon(this.#waiters.hint)
   }
 
   /** @internal For a condition variable: takes it once more, into the same guard. */
@@ -296,6 +296,10 @@ export class Mutex implements Waitable {
     this.#current = guard
     guard.ownerDied = ownerDied
     return guard
+  }
+
+  #isFree(): boolean {
+    return ownerOf(this.#ownerWord.word) === 0
   }
 
   #isFreeOrMarked(): boolean {

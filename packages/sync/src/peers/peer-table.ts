@@ -6,15 +6,19 @@ import {
   generationOfSlotWord,
   LIVE,
   LOOP_ID_WORD,
+  NO_PLACE,
   PEER_SLOT_BYTES,
   PID_WORD,
+  PLACE_WORD,
   STATE_WORD,
   slotWord,
   stateOfSlotWord,
   THREAD_ID_WORD,
+  UID_WORD,
+  UNHEARD_WORD,
 } from './layout.js'
 import { generationOf, MAX_PEERS, nextGeneration, type PeerId, peerId, slotOf } from './peer-id.js'
-import type { Liveness, LoopId, PeerDescription, PeerIdentity, Peers } from './peers.js'
+import type { Liveness, LoopAddress, LoopId, PeerDescription, PeerIdentity, Peers } from './peers.js'
 
 /** Gives back what a proven-dead peer held in the structures of the region. Idempotent. */
 export type Sweep = (deadPeer: PeerId) => void
@@ -56,8 +60,11 @@ export class PeerTable implements Peers {
       const [low, high] = agent.loopId ?? [0, 0]
       this.#words[base + LOOP_ID_WORD] = low
       this.#words[base + LOOP_ID_WORD + 1] = high
+      this.#words[base + PLACE_WORD] = agent.address?.place ?? 0
+      this.#words[base + UID_WORD] = agent.address?.uid ?? 0
+      this.#words[base + UNHEARD_WORD] = agent.address?.place === NO_PLACE ? 1 : 0
       const next = nextGeneration(generation)
-      // SYNC peer attached: publishes pid, thread id and loop id
+      // SYNC peer attached: publishes pid, thread id, loop id and address
       Atomics.store(this.#words, base + STATE_WORD, slotWord(next, LIVE))
       this.#self = peerId(slot, next)
       return this.#self
@@ -129,6 +136,32 @@ export class PeerTable implements Peers {
     return [this.#words[index], this.#words[index + 1]]
   }
 
+  /** The process of the holder of a slot, or of its last holder, as its own PID namespace counts. */
+  pidAt(slot: number): number {
+    return this.#words[this.#wordOf(slot) + PID_WORD]
+  }
+
+  /** Where the event loop of the holder of a slot, or of its last holder, can be rung. */
+  addressAt(slot: number): LoopAddress {
+    const base = this.#wordOf(slot)
+    return { place: this.#words[base + PLACE_WORD], uid: this.#words[base + UID_WORD] }
+  }
+
+  /** For a waker that could not reach this peer's event loop: the peer learns that it has to look for itself. */
+  noteUnheard(peer: PeerId): void {
+    if (this.at(slotOf(peer)) === peer) Atomics.store(this.#words, this.#wordOf(slotOf(peer)) + UNHEARD_WORD, 1)
+  }
+
+  /** Whether a waker could not reach this attachment's event loop. */
+  get isUnheard(): boolean {
+    return this.#self !== undefined && this.#words[this.#wordOf(slotOf(this.#self)) + UNHEARD_WORD] !== 0
+  }
+
+  /** For this attachment, once its event loop can be reached again. */
+  forgetUnheard(): void {
+    if (this.#self !== undefined) Atomics.store(this.#words, this.#wordOf(slotOf(this.#self)) + UNHEARD_WORD, 0)
+  }
+
   describe(peer: PeerId): PeerDescription {
     const base = this.#wordOf(slotOf(peer))
     return {
@@ -138,6 +171,7 @@ export class PeerTable implements Peers {
       pid: this.#words[base + PID_WORD],
       threadId: this.#words[base + THREAD_ID_WORD],
       isDead: this.isDead(peer),
+      canBeWoken: this.#words[base + UNHEARD_WORD] === 0,
     }
   }
 

@@ -32,6 +32,11 @@ export interface PeerDescription {
   /** worker_threads' threadId; 0 is the main thread. */
   readonly threadId: number
   readonly isDead: boolean
+  /**
+   * Whether others can wake its event loop. If not, that loop looks for itself, every 20 ms: its FIFOs could not be made, or
+   * a waker could not reach them (out of descriptors, another file system or container, no permission).
+   */
+  readonly canBeWoken: boolean
 }
 
 /** What a peer tells the others about itself. */
@@ -40,6 +45,14 @@ export interface PeerIdentity {
   readonly threadId: number
   /** By which its event loop can be rung, where its kind of region has such a thing. */
   readonly loopId?: LoopId
+  /** Where it can be rung; see peers/layout.ts. */
+  readonly address?: LoopAddress
+}
+
+/** Two words of the kind of region at hand. */
+export interface LoopAddress {
+  readonly place: number
+  readonly uid: number
 }
 
 /** 64 bits; 0 and 0 for none. */

@@ -47,7 +47,8 @@ import { MAX_PEERS } from '../peers/peer-id.js'
  * 4. its state is READY.
  */
 export const MAGIC = 'ISTHMUS\0'
-export const FORMAT_VERSION = 1
+/** 2: a peer slot says where the FIFOs of its thread stand. */
+export const FORMAT_VERSION = 2
 
 export const VERSION_WORD = 2
 export const STATE_WORD = 3

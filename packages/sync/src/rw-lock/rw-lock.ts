@@ -266,7 +266,7 @@ export class RwLock {
     if (isAbandoned) turn.abandon()
     else turn.unlock()
     this.#readers.notifyAll()
-    eventLoop.lookSoon()
+    eventLoop.lookSoon(this.#readers.hint)
   }
 
   /** Tasks that read by turns would never all have left: a writer would wait for ever, and everybody else for the writer. */

@@ -104,7 +104,7 @@ export class Semaphore implements Waitable {
     this.#firstCell = (byteOffset + CELLS_OFFSET) >>> 2
     this.#self = region.peers.self
     this.#hint = slotOf(this.#self) % permits
-    this.#waiters = new WaitSet(region, byteOffset + WAIT_SET_OFFSET)
+    this.#waiters = new WaitSet(region, byteOffset + WAIT_SET_OFFSET, () => this.#isAnyFree())
     this.#condition = {
       isReady: () => this.#tryTakeFree(),
       prove: () => this.#prove(),
@@ -214,7 +214,7 @@ export class Semaphore implements Waitable {
     }
     this.#hint = cell
     this.#waiters.notifyOne()
-    if (this.#acquires.isBusy) eventLoop.lookSoon()
+    if (this.#acquires.isBusy) eventLoop.lookSoon(this.#waiters.hint)
   }
 
   /** @internal */

@@ -2,7 +2,7 @@ import { IsthmusRangeError } from '../errors.js'
 import { host, type Signal, setKeepsAlive } from './host.js'
 
 /** Timers count milliseconds in 32 bits. */
-const TIMER_MS_MAX = 2 ** 31 - 1
+export const TIMER_MS_MAX = 2 ** 31 - 1
 
 /** How long a call that blocks its thread may take. */
 export interface TimeoutOptions {

@@ -47,10 +47,11 @@ export class EventCount extends WaitPoint {
   #armedCount = 0
 
   constructor(region: Region, byteOffset: number) {
-    super(region, LOOK_OFTEN)
+    const sequenceIndex = (byteOffset >>> 2) + SEQUENCE_WORD
+    super(region, sequenceIndex, LOOK_OFTEN)
     this.#words = region.words
     this.#sleeperIndex = (byteOffset >>> 2) + SLEEPER_WORD
-    this.#sequenceIndex = (byteOffset >>> 2) + SEQUENCE_WORD
+    this.#sequenceIndex = sequenceIndex
   }
 
   /** A look without ordering: right sooner or later, and free. */
@@ -106,7 +107,7 @@ export class EventCount extends WaitPoint {
   /** A thread slept in the place of its own event loop. */
   #armAgain(): void {
     Atomics.store(this.#words, this.#sleeperIndex, this.region.peers.self | ON_EVENT_LOOP)
-    eventLoop.lookSoon()
+    eventLoop.lookSoon(this.hint)
   }
 
   #wake(sleeper: number): void {

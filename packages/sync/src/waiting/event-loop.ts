@@ -1,10 +1,10 @@
 import { AbortError, throwIfAborted } from '../errors.js'
 import { closedError, type Region } from '../region/region.js'
 import type { Condition } from './condition.js'
-import { callAt, nowMs } from './deadline.js'
+import { callAt, nowMs, TIMER_MS_MAX } from './deadline.js'
 import { host, type Signal, setKeepsAlive } from './host.js'
 import { lastLook, type WaitPoint } from './wait-point.js'
-import { safetyNet } from './waiter.js'
+import { tickAfter } from './waiter.js'
 
 /** So many calls in a row need not wait. */
 const PASSES_PER_TURN = 256
@@ -17,18 +17,25 @@ export interface WaitFor {
 
 /**
  * Everything that this thread waits for without blocking. A wait is looked at in every turn of the loop for a short while
- * (see Patience). Then it is armed: the others see that somebody waits and ring the bell of this thread, upon which all
- * armed waits are looked at. One timer, while anything is armed, is the net below, and what keeps the process running.
+ * (see Patience). Then it is armed: the others see that somebody waits and ring the bell of this thread, with a hint at the
+ * wait point: the waits at that point are looked at. An armed wait also has ticks of its own (see safetyNet). One timer,
+ * while anything is armed, serves the next of them, and is what keeps the process running.
  */
 class EventLoop {
   readonly #restless = new Set<PendingWait>()
   readonly #armed = new Set<PendingWait>()
+  /** The armed waits by the hints of their wait points. */
+  readonly #armedAt = new Map<number, Set<PendingWait>>()
+  /** How many of the armed waits keep the process running. */
+  #refCount = 0
   #passes = 0
   /** When this thread last woke another one's loop. */
   lastRingMs = Number.NEGATIVE_INFINITY
   #isTurnDue = false
   #isLookDue = false
+  readonly #dueHints = new Set<number>()
   #tick: unknown
+  #tickDueMs = Number.POSITIVE_INFINITY
   #keepsAlive = false
 
   /** Resolves to whether one of these is ready; false once the time is up. */
@@ -54,9 +61,17 @@ class EventLoop {
     else this.breathe().then(() => resolve(isReady))
   }
 
-  /** The bell rang: somebody brought about something that this thread waits for, or may have. */
-  lookAround(): void {
-    for (const wait of this.#armed) wait.lookAgain()
+  /**
+   * The bell rang: another thread brought about something that this one waits for, or may have.
+   * @param hint of the wait point; without it, everything is looked at
+   */
+  lookAround(hint?: number): void {
+    if (hint === undefined) {
+      for (const wait of this.#armed) wait.lookAgain()
+      return
+    }
+    const waits = this.#armedAt.get(hint)
+    if (waits !== undefined) for (const wait of waits) wait.lookAgain(hint)
   }
 
   noteRing(): void {
@@ -65,18 +80,23 @@ class EventLoop {
 
   /** Somebody may have died: one proof for each peer of a region, however many waits depend on it. */
   lookForDead(): void {
+    this.#lookForDeadAt(this.#armed)
+  }
+
+  #lookForDeadAt(waits: Iterable<PendingWait>): void {
     const verdicts = new Map<Region, boolean>()
     const hasDead = (region: Region) => {
       const verdict = verdicts.get(region) ?? region.peers.hasDead()
       verdicts.set(region, verdict)
       return verdict
     }
-    for (const wait of this.#armed) wait.lookForDead(hasDead)
+    for (const wait of waits) wait.lookForDead(hasDead)
   }
 
-  /** Something of this very thread has changed; the bell would say it later. */
-  lookSoon(): void {
-    this.#isLookDue = true
+  /** This very thread has changed something; the bell would say it later. The hint is as in lookAround. */
+  lookSoon(hint?: number): void {
+    if (hint === undefined) this.#isLookDue = true
+    else this.#dueHints.add(hint)
     this.#lookInNextTurn()
   }
 
@@ -89,7 +109,7 @@ class EventLoop {
 
   /** The waits at this point look now, and not when the loop comes to it. */
   lookAt(point: WaitPoint): void {
-    for (const waits of [this.#restless, this.#armed]) {
+    for (const waits of [this.#restless, this.#armedAt.get(point.hint) ?? []]) {
       for (const wait of waits) if (wait.isAt(point)) wait.look()
     }
   }
@@ -114,20 +134,23 @@ class EventLoop {
 
   forget(wait: PendingWait): void {
     this.#restless.delete(wait)
-    this.#armed.delete(wait)
-    if (wait.isRef) this.updateKeepAlive()
+    if (!this.#armed.delete(wait)) return
+    for (const hint of wait.hints()) {
+      const waits = this.#armedAt.get(hint)
+      waits?.delete(wait)
+      if (waits?.size === 0) this.#armedAt.delete(hint)
+    }
+    if (wait.countsAsRef) this.#refCount--
+    this.#updateTimer()
   }
 
   updateKeepAlive(): void {
-    if (this.#tick === undefined) return
-    let keepsAlive = false
+    this.#refCount = 0
     for (const wait of this.#armed) {
-      keepsAlive = wait.isRef
-      if (keepsAlive) break
+      wait.countsAsRef = wait.isRef
+      if (wait.countsAsRef) this.#refCount++
     }
-    if (keepsAlive === this.#keepsAlive) return
-    this.#keepsAlive = keepsAlive
-    setKeepsAlive(this.#tick, keepsAlive)
+    this.#updateTimer()
   }
 
   #lookInNextTurn(): void {
@@ -140,10 +163,10 @@ class EventLoop {
 
   #turn(): void {
     this.#isTurnDue = false
-    if (this.#isLookDue) {
-      this.#isLookDue = false
-      this.lookAround()
-    }
+    if (this.#isLookDue) this.lookAround()
+    else for (const hint of this.#dueHints) this.lookAround(hint)
+    this.#isLookDue = false
+    this.#dueHints.clear()
     const now = nowMs()
     for (const wait of this.#restless) {
       if (wait.look() || now < wait.restlessUntilMs) continue
@@ -155,19 +178,44 @@ class EventLoop {
 
   #arm(wait: PendingWait): void {
     this.#armed.add(wait)
-    if (this.#tick === undefined) this.#startTick()
-    this.updateKeepAlive()
+    for (const hint of wait.hints()) {
+      const waits = this.#armedAt.get(hint)
+      if (waits === undefined) this.#armedAt.set(hint, new Set([wait]))
+      else waits.add(wait)
+    }
+    wait.countsAsRef = wait.isRef
+    if (wait.countsAsRef) this.#refCount++
     wait.arm()
+    if (!this.#armed.has(wait)) return
+    this.#tickAt(wait.nextTickMs)
+    this.#updateTimer()
   }
 
-  /** It ends when it finds nothing to do, and not with every wait: most are followed by the next one. */
-  #startTick(): void {
+  /** Makes the timer go off at this time, or earlier. It is not taken back with each wait: most are followed by the next one. */
+  #tickAt(dueMs: number): void {
+    if (dueMs >= this.#tickDueMs) return
+    if (this.#tick !== undefined) host.clearTimeout(this.#tick)
+    this.#tickDueMs = dueMs
     this.#keepsAlive = true
-    this.#tick = host.setInterval(() => {
-      if (this.#armed.size > 0) return this.lookForDead()
-      host.clearInterval(this.#tick)
-      this.#tick = undefined
-    }, safetyNet.tickMs)
+    this.#tick = host.setTimeout(() => this.#onTick(), Math.min(Math.max(1, dueMs - nowMs()), TIMER_MS_MAX))
+  }
+
+  #onTick(): void {
+    this.#tick = undefined
+    this.#tickDueMs = Number.POSITIVE_INFINITY
+    const now = nowMs()
+    this.#lookForDeadAt([...this.#armed].filter((wait) => wait.nextTickMs <= now))
+    let nextMs = Number.POSITIVE_INFINITY
+    for (const wait of this.#armed) nextMs = Math.min(nextMs, wait.nextTickMs)
+    this.#tickAt(nextMs)
+    this.#updateTimer()
+  }
+
+  #updateTimer(): void {
+    const keepsAlive = this.#refCount > 0
+    if (this.#tick === undefined || keepsAlive === this.#keepsAlive) return
+    this.#keepsAlive = keepsAlive
+    setKeepsAlive(this.#tick, keepsAlive)
   }
 }
 
@@ -183,6 +231,12 @@ class PendingWait {
   readonly #signal: Signal | undefined
   #forgetDeadline: (() => void) | undefined
   #isOver = false
+  /** When it looks by itself; it is armed. */
+  nextTickMs = Number.POSITIVE_INFINITY
+  /** Whether a peer that it depends on can die without a word from the system. */
+  #mustLookOften = false
+  /** Whether the loop has counted it among those that keep the process running. */
+  countsAsRef = false
 
   constructor(
     waits: readonly WaitFor[],
@@ -228,17 +282,36 @@ class PendingWait {
     return this.#settleIf(({ condition }) => condition.isReady())
   }
 
-  /** For an armed wait: the marks that others see have to be there still. */
-  lookAgain(): void {
-    if (!this.#settleIf(({ condition }) => lastLook(condition))) this.#watch()
+  /** For the loop, which finds it by the hints of its wait points. */
+  *hints(): Generator<number> {
+    for (const { point } of this.#waits) yield point.hint
   }
 
-  /** Where everybody who is dead has been swept, looking is enough: a sweep leaves everything as a proof would. */
+  /** For an armed wait: the marks that others see have to be there still. */
+  lookAgain(hint?: number): void {
+    const isAll = hint === undefined || this.#waits.length === 1
+    const waits = isAll ? this.#waits : this.#waits.filter(({ point }) => point.hint === hint)
+    if (!this.#settleIf(({ condition }) => lastLook(condition), waits)) this.#watch(waits)
+  }
+
+  /**
+   * For an armed wait, at its tick or after a death. If all the dead have been swept, looking is enough: a sweep leaves
+   * everything as a proof would.
+   */
   lookForDead(hasDead: (region: Region) => boolean): void {
     this.#attempt(() => {
-      for (const { point, condition } of this.#waits) if (hasDead(point.region)) condition.prove()
+      for (const { point, condition } of this.#waits) {
+        point.region.waiter.hear()
+        if (hasDead(point.region)) condition.prove()
+      }
     })
-    this.#settleIf(({ condition }) => lastLook(condition))
+    if (!this.#settleIf(({ condition }) => lastLook(condition))) this.#planTick()
+  }
+
+  #planTick(): void {
+    const now = nowMs()
+    const isUnheard = this.#mustLookOften || this.#waits.some(({ point }) => point.region.waiter.isUnheard)
+    this.nextTickMs = now + tickAfter(isUnheard ? 0 : now - this.#startedMs)
   }
 
   arm(): void {
@@ -248,24 +321,29 @@ class PendingWait {
         this.#armedPoints.push(point)
       }
     })
-    this.#watch()
-    this.#settleIf(({ condition }) => lastLook(condition))
+    this.#watch(this.#waits)
+    if (!this.#settleIf(({ condition }) => lastLook(condition))) this.#planTick()
   }
 
   /** Watched first, then proven: who dies in between is noticed by one or the other. */
-  #watch(): void {
+  #watch(waits: readonly WaitFor[]): void {
     this.#attempt(() => {
-      for (const { point, condition } of this.#waits) {
+      for (const { point, condition } of waits) {
         const peers = condition.dependsOn()
-        const watched = peers.filter((peer) => point.region.waiter.watch(peer))
-        if (watched.length < peers.length || peers.length === 0) condition.prove()
+        let isWatched = peers.length > 0
+        for (const peer of peers) {
+          const watch = point.region.waiter.watch(peer)
+          if (watch !== 'already') isWatched = false
+          if (watch === 'never') this.#mustLookOften = true
+        }
+        if (!isWatched) condition.prove()
       }
     })
   }
 
-  #settleIf(look: (wait: WaitFor) => boolean): boolean {
+  #settleIf(look: (wait: WaitFor) => boolean, waits = this.#waits): boolean {
     this.#attempt(() => {
-      if (this.#waits.some(look)) this.#settle(true)
+      if (waits.some(look)) this.#settle(true)
     })
     return this.#isOver
   }
@@ -320,7 +398,7 @@ function isAnyReady(waits: readonly WaitFor[]): boolean {
   return waits.some(({ condition }) => condition.isReady())
 }
 
-const KEY = Symbol.for('isthmus.event-loop@1')
+const KEY = Symbol.for('isthmus.event-loop@2')
 const shared = globalThis as { [KEY]?: EventLoop }
 
 /**

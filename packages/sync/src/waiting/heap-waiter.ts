@@ -1,15 +1,18 @@
 import { IsthmusError } from '../errors.js'
-import { BELL_WORD, PEER_SLOT_BYTES } from '../peers/layout.js'
+import { BELL_WORD, HINT_WORDS, HINTS_WORD, PEER_SLOT_BYTES } from '../peers/layout.js'
 import { type PeerId, slotOf } from '../peers/peer-id.js'
 import { eventLoop } from './event-loop.js'
-import type { Waiter } from './waiter.js'
+import type { Waiter, Watch } from './waiter.js'
 
 /**
  * Waits within one process or browser page, through `Atomics.wait` and `Atomics.waitAsync` on a SharedArrayBuffer. The
- * bell of an agent is a word in its peer slot that grows with every ring.
+ * bell of an agent is a word in its peer slot that grows with every ring. Beside it, a bitmap says at which wait points
+ * to look, one bit for all words with the same hash.
  */
 export class HeapWaiter implements Waiter {
   readonly bellMs = 0.05
+  readonly isUnheard = false
+  readonly #firstHint = nextFirstHint()
   readonly #words: Int32Array<SharedArrayBuffer>
   readonly #peersWord: number
   #ownSlot = -1
@@ -59,19 +62,30 @@ export class HeapWaiter implements Waiter {
       this.#isHearing = false
       // First the ear, then the look: what rings in between rings again.
       this.hear()
-      eventLoop.lookAround()
+      this.#lookAsHinted()
     })
   }
 
-  ring(peer: PeerId): boolean {
-    const index = this.#bellOf(slotOf(peer))
-    Atomics.add(this.#words, index, 1)
-    return Atomics.notify(this.#words, index) > 0
+  ring(peer: PeerId, word?: number): boolean {
+    const bell = this.#bellOf(slotOf(peer))
+    const hints = bell - BELL_WORD + HINTS_WORD
+    if (word === undefined) {
+      for (let group = 0; group < HINT_WORDS; group++) Atomics.store(this.#words, hints + group, ALL_HINTS)
+    } else {
+      const bit = bitOf(word)
+      Atomics.or(this.#words, hints + (bit >> 5), 1 << (bit & 31))
+    }
+    Atomics.add(this.#words, bell, 1)
+    return Atomics.notify(this.#words, bell) > 0
   }
 
-  /** A death here is declared, and whoever declares it rings. */
-  watch(): boolean {
-    return true
+  hintOf(word: number): number {
+    return this.#firstHint + bitOf(word)
+  }
+
+  /** A death here is declared, and the declaring thread rings. */
+  watch(): Watch {
+    return 'already'
   }
 
   /** From now on this agent's bell is the one of its slot. */
@@ -86,7 +100,33 @@ export class HeapWaiter implements Waiter {
     if (this.#isHearing) Atomics.notify(this.#words, this.#bellOf(slot))
   }
 
+  #lookAsHinted(): void {
+    if (this.#ownSlot < 0) return
+    const hints = this.#bellOf(this.#ownSlot) - BELL_WORD + HINTS_WORD
+    for (let group = 0; group < HINT_WORDS; group++) {
+      for (let bits = Atomics.exchange(this.#words, hints + group, 0); bits !== 0; bits &= bits - 1) {
+        eventLoop.lookAround(this.#firstHint + group * 32 + 31 - Math.clz32(bits & -bits))
+      }
+    }
+  }
+
   #bellOf(slot: number): number {
     return this.#peersWord + (slot * PEER_SLOT_BYTES) / 4 + BELL_WORD
   }
+}
+
+const HINTS = HINT_WORDS * 32
+const ALL_HINTS = -1
+
+/** Words of wait points lie at regular distances, so they are scattered first (Knuth's multiplicative hash). */
+function bitOf(word: number): number {
+  return Math.imul(word, 0x9e3779b1) >>> (32 - Math.log2(HINTS))
+}
+
+/** Hints of segments are 32-bit numbers; these lie above them, and are others for each attachment of this thread. */
+let firstHint = 2 ** 32
+
+function nextFirstHint(): number {
+  firstHint += HINTS
+  return firstHint
 }

@@ -14,13 +14,19 @@ import { sliceAfter } from './waiter.js'
  */
 export abstract class WaitPoint {
   readonly region: Region
+  /** By which the event loop finds the waits at this point; see Waiter.hintOf. */
+  readonly hint: number
   /** How long an event loop looks again before it sleeps. */
   readonly patience: Patience
+  readonly #word: number
   readonly #spin: AdaptiveSpin
   #isRef = true
 
-  protected constructor(region: Region, pace: Pace) {
+  /** @param word of the region's words, the one that names this point to the event loops of others */
+  protected constructor(region: Region, word: number, pace: Pace) {
     this.region = region
+    this.hint = region.waiter.hintOf(word)
+    this.#word = word
     this.#spin = new AdaptiveSpin(pace)
     this.patience = new Patience(region.waiter.bellMs)
   }
@@ -67,7 +73,7 @@ export abstract class WaitPoint {
   /** Rings the bell of a peer that sleeps here. */
   protected ring(peer: PeerId): boolean {
     eventLoop.noteRing()
-    return this.region.waiter.ring(peer)
+    return this.region.waiter.ring(peer, this.#word)
   }
 
   #sleepUntil(condition: Condition, deadline: number): boolean {

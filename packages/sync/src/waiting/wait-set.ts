@@ -2,8 +2,10 @@ import { MAX_PEERS, type PeerId, slotOf } from '../peers/peer-id.js'
 import type { PeerDescription } from '../peers/peers.js'
 import type { Region } from '../region/region.js'
 import type { Condition } from './condition.js'
+import { host, setKeepsAlive } from './host.js'
 import { LOOK_OFTEN } from './spin.js'
 import { lastLook, WaitPoint } from './wait-point.js'
+import { safetyNet } from './waiter.js'
 
 /**
  * An event count for any number of sleepers, threads and event loops mixed: each has a bit, so nothing is counted that a
@@ -29,6 +31,10 @@ import { lastLook, WaitPoint } from './wait-point.js'
  * The handshake is EventCount's. One that is woken may have been meant to hand over what it finds, not to keep it: every
  * sleeper passes on what it leaves (Condition.passOn), after its bit is gone. A notifier that still saw the bit changed
  * the memory before, so the sleeper sees the change.
+ *
+ * A sleeper that is stopped (SIGSTOP, a debugger, a long computation on its event loop) takes a wake-up and does nothing
+ * with it. So the thread of a notifier looks again `safetyNet.passOnMs` later, if it runs an event loop: if every sleeper
+ * of then still sleeps, and what they wait for is still there, it wakes as many again and looks again.
  */
 export const WAIT_SET_BYTES = 36
 const SEQUENCE_WORD = 0
@@ -38,7 +44,7 @@ const BITMAP_WORDS = MAX_PEERS / 32
 
 /** Threads are woken before event loops, since they are quicker. Every so often both are, so that no loop waits for ever. */
 const BOTH_EVERY = 8
-/** One of them may be busy, or stopped, and would be a long time in coming. */
+/** One of them may be busy for a moment. */
 const LOOPS_TO_RING = 2
 
 export class WaitSet extends WaitPoint {
@@ -52,11 +58,23 @@ export class WaitSet extends WaitPoint {
   #blockedDepth = 0
   /** Where the search for the next loop to ring begins, so that each gets its turn. */
   #nextSlot = 0
+  readonly #isStillThere: () => boolean
+  /** Who slept here before the notification that is to be looked after, and before the last one since. */
+  readonly #sleepersThen = new Int32Array(BITMAP_WORDS)
+  readonly #sleepersSince = new Int32Array(BITMAP_WORDS)
+  #isLookingAfter = false
+  #isNotifiedSince = false
 
-  constructor(region: Region, byteOffset: number, pace = LOOK_OFTEN) {
-    super(region, pace)
+  /**
+   * @param isStillThere whether a waiter that came now would get what was notified; says whether a wake-up goes on to the
+   * next sleeper if the first ones do not take it
+   */
+  constructor(region: Region, byteOffset: number, isStillThere: () => boolean = always, pace = LOOK_OFTEN) {
+    const sequenceIndex = (byteOffset >>> 2) + SEQUENCE_WORD
+    super(region, sequenceIndex, pace)
+    this.#isStillThere = isStillThere
     this.#words = region.words
-    this.#sequenceIndex = (byteOffset >>> 2) + SEQUENCE_WORD
+    this.#sequenceIndex = sequenceIndex
     this.#waitingIndex = (byteOffset >>> 2) + WAITING_WORD
     this.#awaitingIndex = (byteOffset >>> 2) + AWAITING_WORD
   }
@@ -69,6 +87,7 @@ export class WaitSet extends WaitPoint {
   /** Wakes one sleeper, if there is any. To be called after the condition was changed through Atomics. */
   notifyOne(): void {
     if (!this.#isAwaited()) return
+    this.#lookAfter()
     const sequence = Atomics.add(this.#words, this.#sequenceIndex, 1)
     const woken = this.region.waiter.wake(this.#sequenceIndex, 1)
     if (woken === 0 || (sequence & (BOTH_EVERY - 1)) === 0) this.#ring(LOOPS_TO_RING)
@@ -153,6 +172,49 @@ export class WaitSet extends WaitPoint {
     }
   }
 
+  /** Before a notification: looks later whether one of those who sleep here now has woken up; see above. */
+  #lookAfter(): void {
+    if (safetyNet.passOnMs === Number.POSITIVE_INFINITY) return
+    this.#isNotifiedSince = this.#isLookingAfter
+    this.#copySleepers(this.#isLookingAfter ? this.#sleepersSince : this.#sleepersThen)
+    if (!this.#isLookingAfter) this.#passOnLater(LOOPS_TO_RING)
+  }
+
+  #passOnLater(count: number): void {
+    this.#isLookingAfter = true
+    setKeepsAlive(
+      host.setTimeout(() => this.#passOnIfUntaken(count), safetyNet.passOnMs),
+      false,
+    )
+  }
+
+  #passOnIfUntaken(count: number): void {
+    this.#isLookingAfter = false
+    if (this.region.isClosed) return
+    if (this.#hasAnyWoken() || !this.#isStillThere()) {
+      if (!this.#isNotifiedSince) return
+      this.#isNotifiedSince = false
+      this.#sleepersThen.set(this.#sleepersSince)
+      this.#passOnLater(LOOPS_TO_RING)
+      return
+    }
+    // Each time twice as many: of a hundred that are stopped, the last one is passed after six times.
+    this.region.waiter.wake(this.#sequenceIndex, count)
+    this.#ring(count)
+    if (count < MAX_PEERS) this.#passOnLater(count * 2)
+  }
+
+  #hasAnyWoken(): boolean {
+    for (let word = 0; word < BITMAP_WORDS; word++) {
+      if ((this.#sleepersThen[word] & ~Atomics.load(this.#words, this.#waitingIndex + word)) !== 0) return true
+    }
+    return false
+  }
+
+  #copySleepers(target: Int32Array): void {
+    for (let word = 0; word < BITMAP_WORDS; word++) target[word] = Atomics.load(this.#words, this.#waitingIndex + word)
+  }
+
   #isAwaited(): boolean {
     for (let word = 0; word < BITMAP_WORDS; word++) {
       if (Atomics.load(this.#words, this.#waitingIndex + word) !== 0) return true
@@ -195,4 +257,8 @@ export class WaitSet extends WaitPoint {
   #clearBit(bitmapIndex: number, slot = slotOf(this.region.peers.self)): void {
     Atomics.and(this.#words, bitmapIndex + (slot >> 5), ~(1 << (slot & 31)))
   }
+}
+
+function always(): boolean {
+  return true
 }

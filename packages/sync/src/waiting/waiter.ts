@@ -15,34 +15,55 @@ export interface Waiter {
   waitSync(index: number, expected: number, timeoutMs: number): void
   /** Wakes up to `count` threads that sleep on `words[index]`; returns how many it woke. */
   wake(index: number, count: number): number
-  /** From now on this agent's event loop hears its bell. To be called before any word says that it waits. */
+  /**
+   * From now on this agent's event loop hears its bell. Called before any word says that it waits, and again at each tick:
+   * it also mends what has become of the bell meanwhile.
+   */
   hear(): void
   /**
-   * Rings the bell of a peer: its event loop looks at everything it waits for. A ring too many costs one look.
-   * @returns false where nobody hears it: what does not prove that the peer is dead, but makes it worth asking
+   * Rings the bell of a peer: its event loop looks at what it waits for at the wait point with this word, or, if none is
+   * given, at everything it waits for. A superfluous ring costs one look.
+   * @returns false if no one hears it. That does not prove the peer dead, but is a reason to ask.
    */
-  ring(peer: PeerId): boolean
-  /**
-   * From now on this thread looks for the dead when this peer dies, as soon as the system tells.
-   * @returns whether that was so before: then whoever begins to wait need not ask for a proof
-   */
-  watch(peer: PeerId): boolean
+  ring(peer: PeerId, word?: number): boolean
+  /** By which the event loop finds the waits at the wait point with this word when the bell rings. Waits of others may share it. */
+  hintOf(word: number): number
+  /** Asks the system to tell this thread when this peer dies; this thread then looks for the dead. */
+  watch(peer: PeerId): Watch
+  /** Whether others cannot ring this agent's bell. Its event loop then looks at every tick of the shortest kind. */
+  readonly isUnheard: boolean
 }
 
 /**
- * What is lost with a peer that is killed between a store and the wake-up that belongs to it, or with a death that no
- * system told, is found by a look around: by a blocked thread after each slice, by an event loop that waits at each tick.
- * A worker that is told to terminate does so within a slice. Who has waited for long, and will perhaps wait for hours,
- * looks around less often: see sliceAfter.
- *
- * Nothing else depends on it. Tests take the net away to see that no wake-up is ever lost while everybody lives.
+ * Whether the death of a peer will be told. `'already'`: it was asked for before, so a wait that begins needs no proof of
+ * life. `'from-now-on'`: the peer may have died before, so it does. `'never'`: the system cannot tell, so it needs one at
+ * every tick.
  */
-export const safetyNet = { sliceMs: 50, longestSliceMs: 250, tickMs: 2000 }
+export type Watch = 'already' | 'from-now-on' | 'never'
 
-/** A slice adds a tenth at most to a wait. Waking up and looking around takes between 0.1 and 0.2 ms of a core. */
-const SLICE_SHARE = 1 / 10
+/**
+ * A wake-up can be lost with a peer that is killed between a store and the wake-up that belongs to it; and so can a death
+ * that no system tells. So everything that waits also looks by itself: a blocked thread after each slice, a wait on an
+ * event loop at each of its ticks. A worker that is told to terminate does so within a slice.
+ *
+ * The first slices and ticks are short. Then they grow with the wait, to a tenth of it: what is lost costs a tenth of the
+ * time that was waited anyway, and a program that waits for hours does not pay for looking often. A wake-up that no waiter
+ * has taken after `passOnMs` goes on to the next one (see WaitSet).
+ *
+ * Nothing else depends on it. Tests take the net away to see that no wake-up is lost while every peer lives and runs:
+ * `passOnMs` is Infinity then.
+ */
+export const safetyNet = { sliceMs: 20, longestSliceMs: 250, tickMs: 20, longestTickMs: 2000, passOnMs: 5 }
 
-/** How long a thread that has waited for `waitedMs` sleeps at most before it looks around. */
+/** A slice or a tick adds a tenth at most to a wait. Waking up and looking takes between 0.1 and 0.2 ms of a core. */
+const SHARE_OF_WAIT = 1 / 10
+
+/** How long a thread that has waited for `waitedMs` sleeps at most before it looks. */
 export function sliceAfter(waitedMs: number): number {
-  return Math.max(safetyNet.sliceMs, Math.min(waitedMs * SLICE_SHARE, safetyNet.longestSliceMs))
+  return Math.max(safetyNet.sliceMs, Math.min(waitedMs * SHARE_OF_WAIT, safetyNet.longestSliceMs))
+}
+
+/** After what time a wait on an event loop, which has lasted for `waitedMs`, looks again by itself. */
+export function tickAfter(waitedMs: number): number {
+  return Math.max(safetyNet.tickMs, Math.min(waitedMs * SHARE_OF_WAIT, safetyNet.longestTickMs))
 }

@@ -126,7 +126,7 @@ describe('HeapRegion.attach to memory that is not whole', () => {
 
   test('HeapRegion.attach refuses another version of the format', () => {
     check('ERR_ISTHMUS_VERSION', (_bytes, words) => {
-      words[2] = 2
+      words[2] += 1
     })
   })
 
@@ -215,8 +215,24 @@ describe('HeapRegion.peers', () => {
     const region = HeapRegion.create(layout, { threadId: 4 })
     const other = HeapRegion.attach(region.handle, layout)
     expect(region.peers.list()).toEqual([
-      { peer: region.peers.self, slot: 0, generation: 1, pid: process.pid, threadId: 4, isDead: false },
-      { peer: other.peers.self, slot: 1, generation: 1, pid: process.pid, threadId: 0, isDead: false },
+      {
+        peer: region.peers.self,
+        slot: 0,
+        generation: 1,
+        pid: process.pid,
+        threadId: 4,
+        isDead: false,
+        canBeWoken: true,
+      },
+      {
+        peer: other.peers.self,
+        slot: 1,
+        generation: 1,
+        pid: process.pid,
+        threadId: 0,
+        isDead: false,
+        canBeWoken: true,
+      },
     ])
     expect([region.peers.others(), other.peers.others()]).toEqual([[other.peers.self], [region.peers.self]])
   })

@@ -5,7 +5,7 @@ import { safetyNet } from '../../src/index.js'
 export function withoutSafetyNet(): void {
   const before = { ...safetyNet }
   beforeEach(() => {
-    Object.assign(safetyNet, { sliceMs: 1e9, tickMs: 1e9 })
+    Object.assign(safetyNet, { sliceMs: 1e9, tickMs: 1e9, passOnMs: Number.POSITIVE_INFINITY })
   })
   afterEach(() => {
     Object.assign(safetyNet, before)

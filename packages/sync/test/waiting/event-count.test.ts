@@ -35,7 +35,9 @@ function setUp(onSleep: (events: EventCount) => void = () => {}) {
     },
     hear: () => void calls.push(`hear with ${heap.root[SLEEPER]}`),
     ring: (peer) => rings.push(peer) > 0,
-    watch: () => true,
+    watch: () => 'already',
+    hintOf: (word) => word,
+    isUnheard: false,
   }
   const region: Region = {
     words: heap.words,
@@ -105,7 +107,7 @@ describe('EventCount.waitSync', () => {
         never,
       ),
     ).toBe(true)
-    expect(sleeps).toEqual([{ isStillExpected: true, sleeper: self, timeoutMs: 50 }])
+    expect(sleeps).toEqual([{ isStillExpected: true, sleeper: self, timeoutMs: 20 }])
     expect(memory[SLEEPER]).toBe(0)
   })
 
@@ -126,7 +128,7 @@ describe('EventCount.waitSync', () => {
     expect(proofs).toBe(3)
   })
 
-  test('EventCount.waitSync looks around after 50 ms, and less often the longer it has waited', () => {
+  test('EventCount.waitSync looks around after 20 ms, and less often the longer it has waited', () => {
     let atMs = 1e6
     const beganMs = atMs
     vi.spyOn(performance, 'now').mockImplementation(() => atMs)
@@ -142,7 +144,7 @@ describe('EventCount.waitSync', () => {
     // The last one ends with the wait.
     for (const [turn, sliceMs] of slices.slice(0, -1).entries()) {
       const ageMs = ages[turn]
-      if (ageMs <= 500) expect(sliceMs).toBe(50)
+      if (ageMs <= 200) expect(sliceMs).toBe(20)
       else if (ageMs >= 2500) expect(sliceMs).toBe(250)
       else expect(sliceMs).toBeCloseTo(ageMs / 10)
     }

@@ -38,6 +38,7 @@ import { spscWrap } from './spsc-wrap.js'
 
 // A sleep ends by a wake-up or by the program's own timeout: what only the net would catch is to be seen.
 safetyNet.sliceMs = Number.POSITIVE_INFINITY
+safetyNet.passOnMs = Number.POSITIVE_INFINITY
 
 /** Each is about a layout of its own, which only its own agents need to know. */
 export const scenarios = [

@@ -1,0 +1,60 @@
+import type { LoopAddress, LoopId, PeerTable } from '@isthmus/sync'
+import { threadNameOf } from './fifo.js'
+import { type FifoKind, pathAt, type SegmentPlace } from './fifo-place.js'
+import { descriptorsOf } from './fifo-search.js'
+
+/** What a peer slot says about the FIFOs of its holder's thread. */
+export class PeerEndpoint {
+  readonly thread: string
+  readonly pid: number
+  readonly #address: LoopAddress
+  readonly #segment: SegmentPlace
+
+  constructor(thread: string, pid: number, address: LoopAddress, segment: SegmentPlace) {
+    this.thread = thread
+    this.pid = pid
+    this.#address = address
+    this.#segment = segment
+  }
+
+  /** Undefined if its thread has no FIFOs. */
+  pathOf(kind: FifoKind): string | undefined {
+    return pathAt(this.#address, this.#segment, this.thread, kind)
+  }
+
+  /** Other ways to the same FIFO; see descriptorsOf. It costs a system call for every descriptor of that process. */
+  detoursTo(kind: FifoKind): Iterable<string> {
+    return descriptorsOf(this.pid, this.thread, kind)
+  }
+}
+
+/** The endpoints of the peers of one segment. Asked for at every ring, so each is kept until its slot says something else. */
+export class PeerEndpoints {
+  readonly #peers: PeerTable
+  readonly #segment: SegmentPlace
+  readonly #known: { loopId: LoopId; address: LoopAddress; endpoint: PeerEndpoint | undefined }[] = []
+
+  constructor(peers: PeerTable, segment: SegmentPlace) {
+    this.#peers = peers
+    this.#segment = segment
+  }
+
+  /** Of the holder of a slot, or of its last holder; undefined if it has none. */
+  at(slot: number): PeerEndpoint | undefined {
+    const known = this.#known[slot]
+    const loopId = this.#peers.loopIdAt(slot)
+    const address = this.#peers.addressAt(slot)
+    const isKnown =
+      known !== undefined &&
+      known.loopId[0] === loopId[0] &&
+      known.loopId[1] === loopId[1] &&
+      known.address.place === address.place &&
+      known.address.uid === address.uid
+    if (isKnown) return known.endpoint
+    const thread = threadNameOf(loopId)
+    const endpoint =
+      thread === undefined ? undefined : new PeerEndpoint(thread, this.#peers.pidAt(slot), address, this.#segment)
+    this.#known[slot] = { loopId, address, endpoint }
+    return endpoint
+  }
+}
