@@ -37,6 +37,8 @@ export type IsthmusErrorCode =
   | 'ERR_ISTHMUS_UNCLEAN'
   /** This platform, runtime, file system or option is not supported. */
   | 'ERR_ISTHMUS_UNSUPPORTED'
+  /** Closing failed in several places; `errors` has what each of them threw. The region is closed. */
+  | 'ERR_ISTHMUS_CLOSE_FAILED'
   /** Unlocking, releasing or waiting with something that this handle does not hold. */
   | 'ERR_ISTHMUS_NOT_HELD'
   /** A mutex that one of its owners gave up for good. */
@@ -86,9 +88,34 @@ export class IsthmusTypeError extends TypeError {
   }
 }
 
+/** What several parts of a region threw when it was closed. It is closed all the same. */
+export class CloseError extends AggregateError {
+  override readonly name: string = 'CloseError'
+  readonly code: IsthmusErrorCode = 'ERR_ISTHMUS_CLOSE_FAILED'
+
+  constructor(errors: readonly unknown[]) {
+    super(errors, 'Closing a region failed in several places; it is closed now. See the errors.')
+  }
+}
+
 /** @throws AbortError where the signal has aborted. */
-export function throwIfAborted(signal: { readonly aborted: boolean; readonly reason?: unknown } | undefined): void {
-  if (signal?.aborted) throw new AbortError(signal.reason)
+export function throwIfAborted(signal: Abortable | undefined): void {
+  if (signal?.aborted) throw abortErrorOf(signal)
+}
+
+/** What a wait rejects with that this signal has ended. */
+export function abortErrorOf(signal: Abortable | undefined): AbortError {
+  try {
+    return new AbortError(signal?.reason)
+  } catch (error) {
+    // A getter of the program. The wait has ended all the same.
+    return new AbortError(error)
+  }
+}
+
+interface Abortable {
+  readonly aborted: boolean
+  readonly reason?: unknown
 }
 
 /** A wait that was ended by its AbortSignal, in the shape of Node.js's own; `cause` is the signal's reason. */
@@ -98,5 +125,21 @@ export class AbortError extends Error {
 
   constructor(reason: unknown) {
     super('The wait was aborted', { cause: reason })
+  }
+}
+
+/** What a message calls a value that was given. It runs no code of the program: no getter, no toString, no proxy's trap. */
+export function inWords(value: unknown): string {
+  switch (typeof value) {
+    case 'string':
+      return JSON.stringify(value.length <= 60 ? value : `${value.slice(0, 60)}…`)
+    case 'bigint':
+      return `${value}n`
+    case 'function':
+      return 'a function'
+    case 'object':
+      return value === null ? 'null' : 'an object'
+    default:
+      return String(value)
   }
 }

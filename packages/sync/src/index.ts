@@ -7,6 +7,7 @@ export {
   type OnMemberDeath,
 } from './barrier/barrier.js'
 export type { BarrierMember } from './barrier/barrier-member.js'
+export { isSharedArrayBuffer, isUint8Array } from './brands.js'
 export { type Condvar, type CondvarDescription, condvar, type Predicate } from './condvar/condvar.js'
 export * from './errors.js'
 export { type Futex, futex } from './futex/futex.js'
@@ -33,12 +34,14 @@ export {
   semaphore,
 } from './semaphore/semaphore.js'
 export type { Condition } from './waiting/condition.js'
-export { deadlineAfter, nowMs, type TimeoutOptions, type WaitOptions } from './waiting/deadline.js'
+export { callAt, deadlineAfter, nowMs, type TimeoutOptions, type WaitOptions } from './waiting/deadline.js'
 export { EVENT_COUNT_BYTES, EventCount } from './waiting/event-count.js'
 export { eventLoop, type WaitFor } from './waiting/event-loop.js'
 export type { Signal } from './waiting/host.js'
 export { PollingProbe } from './waiting/polling-probe.js'
+export { assertStackRoom } from './waiting/stack-room.js'
 export { TaskQueue } from './waiting/task-queue.js'
 export { WAITABLE, type Waitable, waitAny } from './waiting/wait-any.js'
+export { assertOptions, deadlineOf, signalOf } from './waiting/wait-options.js'
 export { WAIT_SET_BYTES, WaitSet } from './waiting/wait-set.js'
 export { safetyNet, type Waiter, type Watch } from './waiting/waiter.js'

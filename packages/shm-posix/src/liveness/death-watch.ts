@@ -1,6 +1,6 @@
 import { constants } from 'node:fs'
 import type { Socket } from 'node:net'
-import { eventLoop, type Watch } from '@isthmus/sync'
+import { callAt, eventLoop, nowMs, type Watch } from '@isthmus/sync'
 import { statDescriptor } from '../native/descriptor-stat.js'
 import { libc } from '../native/libc.js'
 import { O_CLOEXEC } from '../native/open-flags.js'
@@ -80,7 +80,7 @@ function openFifo(path: string, flags: number): number | undefined {
 }
 
 function lookForDeadForAWhile(): void {
-  for (const delayMs of LOOK_AGAIN_AFTER_MS) setTimeout(() => eventLoop.lookForDead(), delayMs).unref()
+  for (const delayMs of LOOK_AGAIN_AFTER_MS) callAt(nowMs() + delayMs, () => eventLoop.lookForDead())
 }
 
 function nothing(): void {}

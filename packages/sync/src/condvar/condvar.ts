@@ -1,11 +1,15 @@
-import { IsthmusError, throwIfAborted } from '../errors.js'
+import { IsthmusError, IsthmusTypeError, inWords, throwIfAborted } from '../errors.js'
 import type { Layout } from '../layout/layout.js'
 import type { MutexGuard } from '../mutex/mutex-guard.js'
 import type { PeerDescription } from '../peers/peers.js'
 import { assertOpen, type Region } from '../region/region.js'
 import type { Condition } from '../waiting/condition.js'
-import { deadlineAfter, type TimeoutOptions, type WaitOptions } from '../waiting/deadline.js'
+import type { TimeoutOptions, WaitOptions } from '../waiting/deadline.js'
+import { assertStackRoom } from '../waiting/stack-room.js'
+import { deadlineOf, signalOf } from '../waiting/wait-options.js'
 import { WAIT_SET_BYTES, WaitSet } from '../waiting/wait-set.js'
+
+const ATTEMPT = 'Waiting on a condition variable'
 
 /** Asked with the lock held: whether the wait is over. */
 export type Predicate = () => boolean
@@ -74,10 +78,12 @@ export class Condvar {
   waitSync(guard: MutexGuard, predicate: Predicate, options?: TimeoutOptions): boolean
   waitSync(guard: MutexGuard, first?: Predicate | TimeoutOptions, second?: TimeoutOptions): boolean {
     const { predicate, options } = argumentsOf(first, second)
-    const deadline = deadlineAfter(options.timeoutMs)
+    const deadline = deadlineOf(options, ATTEMPT)
     this.#assertUsable(guard)
     for (;;) {
       if (predicate?.()) return true
+      this.#assertUsable(guard)
+      assertStackRoom()
       const ticket = this.#waiters.sequence
       let isNotified = false
       // From here on, while we still have the mutex, whoever notifies sees us.
@@ -103,21 +109,24 @@ export class Condvar {
   wait(guard: MutexGuard, predicate: Predicate, options?: WaitOptions): Promise<boolean>
   async wait(guard: MutexGuard, first?: Predicate | WaitOptions, second?: WaitOptions): Promise<boolean> {
     const { predicate, options } = argumentsOf(first, second)
-    const deadline = deadlineAfter(options.timeoutMs)
+    const deadline = deadlineOf(options, ATTEMPT)
+    const signal = signalOf(options, ATTEMPT)
     this.#assertUsable(guard)
     for (;;) {
-      throwIfAborted(options.signal)
+      throwIfAborted(signal)
       if (predicate?.()) return true
+      this.#assertUsable(guard)
+      assertStackRoom()
       const ticket = this.#waiters.sequence
       let isNotified = false
       this.#waiters.arm()
       try {
         guard.unlock()
-        isNotified = await this.#waiters.wait(this.#conditionOf(ticket), deadline, options.signal)
+        isNotified = await this.#waiters.wait(this.#conditionOf(ticket), deadline, signal)
       } finally {
         if (!this.#region.isClosed) {
           this.#waiters.disarm()
-          isNotified = this.#waiters.relaySince(ticket, options.signal?.aborted !== true)
+          isNotified = this.#waiters.relaySince(ticket, signal?.aborted !== true)
           await guard.mutex.relock(guard)
         }
       }
@@ -171,15 +180,19 @@ export class Condvar {
 
   #assertUsable(guard: MutexGuard): void {
     assertOpen(this.#region)
-    if (guard.isHeld && guard.mutex.region === this.#region) return
+    if (guard?.isHeld === true && guard.mutex?.region === this.#region) return
     throw new IsthmusError(
       'ERR_ISTHMUS_NOT_HELD',
-      'Waiting on a condition variable: the guard does not hold a mutex of the same region. Lock it before, and wait with that guard.',
+      `${ATTEMPT}: the guard does not hold a mutex of the same region. Lock it before, and wait with that guard.`,
     )
   }
 }
 
 function argumentsOf<O extends TimeoutOptions>(first: Predicate | O | undefined, second: O | undefined) {
-  if (typeof first === 'function') return { predicate: first, options: second ?? ({} as O) }
-  return { predicate: undefined, options: first ?? ({} as O) }
+  if (typeof first === 'function') return { predicate: first, options: second }
+  if (first === undefined || second === undefined) return { predicate: undefined, options: first ?? second }
+  throw new IsthmusTypeError(
+    'ERR_ISTHMUS_INVALID_ARGUMENT',
+    `${ATTEMPT}: the predicate is ${inWords(first)}. Give a function, or only the options.`,
+  )
 }

@@ -1,10 +1,12 @@
+import { IsthmusTypeError, inWords } from '../errors.js'
 import { Int32Field } from '../layout/fields.js'
 import type { Layout } from '../layout/layout.js'
 import { assertOpen, type Region } from '../region/region.js'
 import type { Condition } from '../waiting/condition.js'
-import { deadlineAfter, type TimeoutOptions, type WaitOptions } from '../waiting/deadline.js'
+import type { TimeoutOptions, WaitOptions } from '../waiting/deadline.js'
 import type { WaitFor } from '../waiting/event-loop.js'
 import { WAITABLE, type Waitable } from '../waiting/wait-any.js'
+import { deadlineOf, signalOf } from '../waiting/wait-options.js'
 import { WAIT_SET_BYTES, WaitSet } from '../waiting/wait-set.js'
 
 /**
@@ -16,6 +18,7 @@ import { WAIT_SET_BYTES, WaitSet } from '../waiting/wait-set.js'
  * ```
  */
 const WAIT_SET_OFFSET = 4
+const ATTEMPT = 'Waiting while a futex has a value'
 const FUTEX_BYTES = WAIT_SET_OFFSET + WAIT_SET_BYTES
 
 /**
@@ -58,8 +61,9 @@ export class Futex extends Int32Field {
    * Blocks the thread as long as the value is `expected`.
    * @returns true once it is another; false after `timeoutMs`
    */
-  waitWhileSync(expected: number, { timeoutMs }: TimeoutOptions = {}): boolean {
-    const deadline = deadlineAfter(timeoutMs)
+  waitWhileSync(expected: number, options?: TimeoutOptions): boolean {
+    assertWord(expected)
+    const deadline = deadlineOf(options, ATTEMPT)
     assertOpen(this.#region)
     return this.#waiters.waitSync(this.#conditionOf(expected), deadline)
   }
@@ -68,8 +72,10 @@ export class Futex extends Int32Field {
    * The same without blocking the event loop.
    * @throws AbortError when the signal aborts
    */
-  async waitWhile(expected: number, { timeoutMs, signal }: WaitOptions = {}): Promise<boolean> {
-    const deadline = deadlineAfter(timeoutMs)
+  async waitWhile(expected: number, options?: WaitOptions): Promise<boolean> {
+    assertWord(expected)
+    const deadline = deadlineOf(options, ATTEMPT)
+    const signal = signalOf(options, ATTEMPT)
     assertOpen(this.#region)
     return this.#waiters.wait(this.#conditionOf(expected), deadline, signal)
   }
@@ -88,6 +94,7 @@ export class Futex extends Int32Field {
 
   /** For waitAny: ready once the value is another than `expected`. */
   otherThan(expected: number): Waitable {
+    assertWord(expected)
     return { [WAITABLE]: (): WaitFor => ({ point: this.#waiters, condition: this.#conditionOf(expected) }) }
   }
 
@@ -114,4 +121,13 @@ export class Futex extends Int32Field {
       },
     }
   }
+}
+
+/** No word is ever equal to anything else: a wait would end at once, and a loop around it would never sleep. */
+function assertWord(expected: unknown): void {
+  if (typeof expected === 'number' && (expected | 0) === expected) return
+  throw new IsthmusTypeError(
+    'ERR_ISTHMUS_INVALID_ARGUMENT',
+    `${ATTEMPT}: expected is ${inWords(expected)}, which no word can hold. Give a 32-bit integer, from ${-(2 ** 31)} to ${2 ** 31 - 1}.`,
+  )
 }

@@ -1,4 +1,4 @@
-import { IsthmusRangeError } from '../errors.js'
+import { IsthmusRangeError, IsthmusTypeError, inWords } from '../errors.js'
 import { host, type Signal, setKeepsAlive } from './host.js'
 
 /** Timers count milliseconds in 32 bits. */
@@ -18,19 +18,20 @@ export interface WaitOptions extends TimeoutOptions {
 
 /** Milliseconds on a clock that never jumps. */
 export function nowMs(): number {
-  return host.performance.now()
+  return host.now()
 }
 
 /**
  * When a wait of `timeoutMs` that begins now has to end: Infinity for none.
- * @throws IsthmusRangeError `ERR_ISTHMUS_INVALID_ARGUMENT` where it is negative or not a number.
+ * @throws IsthmusRangeError, IsthmusTypeError `ERR_ISTHMUS_INVALID_ARGUMENT` where it is negative or not a number.
  */
-export function deadlineAfter(timeoutMs: number | undefined, name = 'timeoutMs'): number {
+export function deadlineAfter(timeoutMs: number | undefined, name = 'timeoutMs', attempt = 'Waiting'): number {
   if (timeoutMs === undefined) return Number.POSITIVE_INFINITY
   if (typeof timeoutMs === 'number' && timeoutMs >= 0) return nowMs() + timeoutMs
-  throw new IsthmusRangeError(
+  const InvalidArgumentError = typeof timeoutMs === 'number' ? IsthmusRangeError : IsthmusTypeError
+  throw new InvalidArgumentError(
     'ERR_ISTHMUS_INVALID_ARGUMENT',
-    `Waiting: ${name} is ${typeof timeoutMs === 'string' ? `'${timeoutMs}'` : String(timeoutMs)}. Give a number of milliseconds from 0 on, or leave it out.`,
+    `${attempt}: ${name} is ${inWords(timeoutMs)}. Give a number of milliseconds from 0 on, or leave it out.`,
   )
 }
 

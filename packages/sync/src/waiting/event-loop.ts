@@ -1,8 +1,10 @@
-import { AbortError, throwIfAborted } from '../errors.js'
+import { abortErrorOf, throwIfAborted } from '../errors.js'
 import { closedError, type Region } from '../region/region.js'
+import { leaveUnhandled, onAbort } from './abort.js'
 import type { Condition } from './condition.js'
 import { callAt, nowMs, TIMER_MS_MAX } from './deadline.js'
 import { host, type Signal, setKeepsAlive } from './host.js'
+import { assertStackRoom } from './stack-room.js'
 import { lastLook, type WaitPoint } from './wait-point.js'
 import { tickAfter } from './waiter.js'
 
@@ -42,14 +44,21 @@ class EventLoop {
   wait(waits: readonly WaitFor[], deadline: number, signal: Signal | undefined): Promise<boolean> {
     // No async function: what it adds to the way back costs as much as everything else.
     return new Promise((resolve, reject) => {
+      assertStackRoom()
       throwIfAborted(signal)
       const isReady = isAnyReady(waits)
       if (isReady || nowMs() >= deadline) return this.#answerAtOnce(waits, isReady, resolve)
-      const wait = new PendingWait(waits, deadline, signal, resolve, reject, this)
-      if (host.setImmediate === undefined || wait.patienceMs === 0) return this.#arm(wait)
+      new PendingWait(waits, resolve, reject, this).begin(deadline, signal)
+    })
+  }
+
+  enter(wait: PendingWait): void {
+    if (host.setImmediate === undefined || wait.patienceMs === 0) {
+      this.#arm(wait)
+    } else {
       this.#restless.add(wait)
       this.#lookInNextTurn()
-    })
+    }
   }
 
   #answerAtOnce(waits: readonly WaitFor[], wasReady: boolean, resolve: (isReady: boolean) => void): void {
@@ -155,10 +164,11 @@ class EventLoop {
 
   #lookInNextTurn(): void {
     if (this.#isTurnDue) return
-    this.#isTurnDue = true
     const turn = () => this.#turn()
     if (host.setImmediate !== undefined) host.setImmediate(turn)
     else host.setTimeout(turn, 0)
+    // Not before: where the stack is full, these throw.
+    this.#isTurnDue = true
   }
 
   #turn(): void {
@@ -228,7 +238,7 @@ class PendingWait {
   readonly #startedMs = nowMs()
   readonly patienceMs: number
   readonly #armedPoints: WaitPoint[] = []
-  readonly #signal: Signal | undefined
+  #forgetAbort: (() => void) | undefined
   #forgetDeadline: (() => void) | undefined
   #isOver = false
   /** When it looks by itself; it is armed. */
@@ -240,14 +250,11 @@ class PendingWait {
 
   constructor(
     waits: readonly WaitFor[],
-    deadline: number,
-    signal: Signal | undefined,
     resolve: (isReady: boolean) => void,
     reject: (error: unknown) => void,
     loop: EventLoop,
   ) {
     this.#waits = waits
-    this.#signal = signal
     this.#resolve = resolve
     this.#reject = reject
     this.#loop = loop
@@ -255,9 +262,19 @@ class PendingWait {
     for (const { point } of waits) {
       this.patienceMs = Math.max(this.patienceMs, point.patience.for(this.#startedMs, loop.lastRingMs))
     }
-    signal?.addEventListener('abort', this.#abort, { once: true })
-    if (deadline !== Number.POSITIVE_INFINITY) {
-      this.#forgetDeadline = callAt(deadline, () => this.look() || this.#settle(false))
+  }
+
+  /** Gives it to the event loop, unless the signal has ended it by then. Whatever throws here ends it. */
+  begin(deadline: number, signal: Signal | undefined): void {
+    try {
+      if (deadline !== Number.POSITIVE_INFINITY) {
+        this.#forgetDeadline = callAt(deadline, () => this.look() || this.#settle(false))
+      }
+      if (signal !== undefined) this.#forgetAbort = onAbort(signal, () => this.fail(abortErrorOf(signal)))
+      if (this.#isOver) this.#forgetAbort?.()
+      else this.#loop.enter(this)
+    } catch (error) {
+      this.fail(error)
     }
   }
 
@@ -357,40 +374,39 @@ class PendingWait {
     }
   }
 
+  /** What was found stands, and may have been taken: an error on the way out does not change it. */
   #settle(isReady: boolean): void {
     if (this.#isOver) return
     try {
       this.#end(isReady)
-      this.#resolve(isReady)
     } catch (error) {
-      this.#reject(error)
+      if (isReady) leaveUnhandled(error)
+      else this.#reject(error)
     }
+    this.#resolve(isReady)
   }
-
-  readonly #abort = (): void => this.fail(new AbortError(this.#signal?.reason))
 
   fail(error: unknown): void {
     if (this.#isOver) return
     try {
       this.#end(false)
-    } finally {
-      this.#reject(error)
+    } catch (another) {
+      leaveUnhandled(another)
     }
+    this.#reject(error)
   }
 
   /** Leaves nothing behind. */
   #end(isReady: boolean): void {
     this.#isOver = true
     this.#loop.forget(this)
-    this.#signal?.removeEventListener('abort', this.#abort)
+    this.#forgetAbort?.()
     this.#forgetDeadline?.()
     const endMs = nowMs()
     const sleptMs = this.#armedPoints.length === 0 ? 0 : endMs - this.#startedMs
     for (const point of this.#armedPoints) point.disarm()
-    for (const { point, condition } of this.#waits) {
-      point.patience.learn(endMs, sleptMs)
-      if (!point.region.isClosed) condition.passOn?.(isReady)
-    }
+    for (const { point } of this.#waits) point.patience.learn(endMs, sleptMs)
+    for (const { point, condition } of this.#waits) if (!point.region.isClosed) condition.passOn?.(isReady)
   }
 }
 

@@ -1,24 +1,49 @@
+import { IsthmusError } from '../errors.js'
+
 /** What the runtime gives, as far as this package uses it: it takes its types neither from Node.js nor from browsers. */
 export interface Timer {
   ref?(): unknown
   unref?(): unknown
 }
 
-interface Host {
-  readonly performance: { now(): number }
+interface Runtime {
+  readonly performance?: { now(): number }
   readonly navigator?: { readonly hardwareConcurrency?: number }
+  readonly crypto?: { getRandomValues(words: Uint32Array): unknown }
   /** Node.js only. */
   readonly setImmediate?: (callback: () => void) => unknown
-  setTimeout(callback: () => void, delayMs: number): unknown
-  clearTimeout(timer: unknown): void
-  setInterval(callback: () => void, delayMs: number): unknown
-  clearInterval(timer: unknown): void
+  readonly setTimeout?: (callback: () => void, delayMs: number) => unknown
+  readonly clearTimeout?: (timer: unknown) => void
+  readonly setInterval?: (callback: () => void, delayMs: number) => unknown
+  readonly clearInterval?: (timer: unknown) => void
 }
 
-export const host = globalThis as unknown as Host
+const runtime = globalThis as unknown as Runtime
+
+/**
+ * The clock and the timers as they are when this module is loaded. A program's tests may replace them later (fake timers),
+ * and nobody can move a fake clock while a call blocks its thread.
+ */
+export const host = {
+  now: taken('performance.now', runtime.performance?.now, runtime.performance),
+  setImmediate: runtime.setImmediate?.bind(globalThis),
+  setTimeout: taken('setTimeout', runtime.setTimeout),
+  clearTimeout: taken('clearTimeout', runtime.clearTimeout),
+  setInterval: taken('setInterval', runtime.setInterval),
+  clearInterval: taken('clearInterval', runtime.clearInterval),
+}
 
 /** On a single core nothing can change while we look. Node.js 20 does not tell. */
-export const isSingleCore = host.navigator?.hardwareConcurrency === 1
+export const isSingleCore = runtime.navigator?.hardwareConcurrency === 1
+
+/** 32 random bits, other ones in each thread. */
+export function randomWord(): number {
+  const word = new Uint32Array(1)
+  // A vm context may have no crypto. The seed of Math.random is the same in all threads under --random-seed.
+  if (runtime.crypto === undefined) return (Math.random() * 2 ** 32) | 0
+  runtime.crypto.getRandomValues(word)
+  return word[0] | 0
+}
 
 /** Whether a timer keeps the process running; where there is no process, nothing does. */
 export function setKeepsAlive(timer: unknown, keepsAlive: boolean): void {
@@ -33,4 +58,18 @@ export interface Signal {
   readonly reason?: unknown
   addEventListener(type: 'abort', listener: () => void, options?: { once?: boolean }): void
   removeEventListener(type: 'abort', listener: () => void): void
+}
+
+function taken<F extends (...args: never[]) => unknown>(
+  name: string,
+  call: F | undefined,
+  owner: object = globalThis,
+): F {
+  const missing = (): never => {
+    throw new IsthmusError(
+      'ERR_ISTHMUS_UNSUPPORTED',
+      `Waiting: there was no ${name} when @isthmus/sync was loaded. In a vm context, give it one.`,
+    )
+  }
+  return (call === undefined ? missing : call.bind(owner)) as F
 }

@@ -1,7 +1,9 @@
-import { AbortError } from '../errors.js'
+import { abortErrorOf, throwIfAborted } from '../errors.js'
+import { onAbort } from './abort.js'
 import { callAt } from './deadline.js'
 import { eventLoop } from './event-loop.js'
 import type { Signal } from './host.js'
+import { assertStackRoom } from './stack-room.js'
 
 /** The asynchronous calls on one handle: one after the other, in the order in which they were made. */
 export class TaskQueue {
@@ -18,8 +20,12 @@ export class TaskQueue {
     return !this.#isBusy && eventLoop.mayPass()
   }
 
-  /** A turn begins at once where nobody has it, or when it comes; false, or a promise of it, where that is not in time. */
+  /**
+   * A turn begins at once where nobody has it, or when it comes; false, or a promise of it, where that is not in time. Who
+   * has entered leaves, whatever happens; an entry that throws or rejects has not entered.
+   */
   enter(deadline: number, signal: Signal | undefined): boolean | Promise<boolean> {
+    assertStackRoom()
     if (this.#isBusy) return this.#turn(deadline, signal)
     this.#isBusy = true
     return true
@@ -34,26 +40,34 @@ export class TaskQueue {
 
   #turn(deadline: number, signal: Signal | undefined): Promise<boolean> {
     return new Promise((resolve, reject) => {
-      if (signal?.aborted) return reject(new AbortError(signal.reason))
-      const leave = () => {
+      throwIfAborted(signal)
+      let isOver = false
+      let forgetAbort: (() => void) | undefined
+      const end = () => {
+        isOver = true
         this.#waiting.delete(begin)
-        signal?.removeEventListener('abort', abort)
+        forgetAbort?.()
         forgetDeadline()
       }
       const begin = () => {
-        leave()
+        end()
         resolve(true)
       }
-      const abort = () => {
-        leave()
-        reject(new AbortError(signal?.reason))
-      }
-      this.#waiting.add(begin)
-      signal?.addEventListener('abort', abort, { once: true })
       const forgetDeadline = callAt(deadline, () => {
-        leave()
+        end()
         resolve(false)
       })
+      try {
+        forgetAbort = onAbort(signal, () => {
+          end()
+          reject(abortErrorOf(signal))
+        })
+      } catch (error) {
+        end()
+        throw error
+      }
+      if (isOver) forgetAbort()
+      else this.#waiting.add(begin)
     })
   }
 }

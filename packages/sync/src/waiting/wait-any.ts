@@ -1,9 +1,17 @@
-import { IsthmusTypeError } from '../errors.js'
-import { deadlineAfter, type WaitOptions } from './deadline.js'
+import { IsthmusTypeError, inWords } from '../errors.js'
+import type { WaitOptions } from './deadline.js'
 import { eventLoop, type WaitFor } from './event-loop.js'
+import { deadlineOf, signalOf } from './wait-options.js'
 
-/** Under this key an object says how one waits until it is ready, without taking anything. */
-export const WAITABLE: unique symbol = Symbol('isthmus.waitable')
+const KEY_NAME = 'isthmus.waitable'
+
+/**
+ * Under this key an object says how one waits until it is ready, without taking anything. One key for all copies of this
+ * package in a program, as long as what stands under it means the same.
+ */
+export const WAITABLE: unique symbol = Symbol.for(`${KEY_NAME}@1`)
+
+const ATTEMPT = 'Waiting for any of several'
 
 /** What can be waited for together with others: consumers, producers, locks, words. */
 export interface Waitable {
@@ -27,21 +35,45 @@ export interface Waitable {
  * }
  * ```
  */
-export async function waitAny<W extends Waitable>(waitables: Iterable<W>, options: WaitOptions = {}): Promise<W[]> {
-  const all = [...waitables]
+export async function waitAny<W extends Waitable>(waitables: Iterable<W>, options?: WaitOptions): Promise<W[]> {
+  const deadline = deadlineOf(options, ATTEMPT)
+  const signal = signalOf(options, ATTEMPT)
+  const all = [...iterable(waitables)]
   if (all.length === 0) return []
-  const deadline = deadlineAfter(options.timeoutMs)
-  const waits = all.map((waitable) => {
-    if (typeof waitable?.[WAITABLE] === 'function') return waitable[WAITABLE]()
-    throw new IsthmusTypeError(
-      'ERR_ISTHMUS_INVALID_ARGUMENT',
-      `Waiting for any of several: ${String(waitable)} is not a consumer, a producer, a lock or a futex that can be waited for.`,
-    )
-  })
+  const waits = all.map(waitForOf)
   for (;;) {
-    const isReady = await eventLoop.wait(waits, deadline, options.signal)
+    const isReady = await eventLoop.wait(waits, deadline, signal)
     const ready = isReady ? all.filter((_, at) => waits[at].condition.isReady()) : []
     // Others of this thread may have been quicker.
     if (!isReady || ready.length > 0) return ready
   }
+}
+
+function iterable<W>(waitables: Iterable<W>): Iterable<W> {
+  if (typeof waitables?.[Symbol.iterator] === 'function') return waitables
+  throw new IsthmusTypeError(
+    'ERR_ISTHMUS_INVALID_ARGUMENT',
+    `${ATTEMPT}: got ${inWords(waitables)}. Give an array or a set of them, also of one.`,
+  )
+}
+
+function waitForOf(waitable: Waitable | undefined): WaitFor {
+  if (typeof waitable?.[WAITABLE] === 'function') return waitable[WAITABLE]()
+  if (hasKeyOfAnotherCopy(waitable)) {
+    throw new IsthmusTypeError(
+      'ERR_ISTHMUS_INVALID_ARGUMENT',
+      `${ATTEMPT}: one of them comes from another version of @isthmus/sync, of which this program has two copies. Install one for all packages, or wait with the waitAny of that copy.`,
+    )
+  }
+  throw new IsthmusTypeError(
+    'ERR_ISTHMUS_INVALID_ARGUMENT',
+    `${ATTEMPT}: ${inWords(waitable)} is not a consumer, a producer, a lock or a futex that can be waited for.`,
+  )
+}
+
+function hasKeyOfAnotherCopy(value: unknown): boolean {
+  for (let owner = value; typeof owner === 'object' && owner !== null; owner = Object.getPrototypeOf(owner)) {
+    if (Object.getOwnPropertySymbols(owner).some(({ description }) => description?.startsWith(KEY_NAME))) return true
+  }
+  return false
 }

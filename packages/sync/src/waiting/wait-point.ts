@@ -6,6 +6,7 @@ import { eventLoop } from './event-loop.js'
 import type { Signal } from './host.js'
 import { Patience } from './patience.js'
 import { AdaptiveSpin, type Pace } from './spin.js'
+import { assertStackRoom } from './stack-room.js'
 import { sliceAfter } from './waiter.js'
 
 /**
@@ -77,6 +78,7 @@ export abstract class WaitPoint {
   }
 
   #sleepUntil(condition: Condition, deadline: number): boolean {
+    assertStackRoom()
     const beganMs = nowMs()
     for (;;) {
       condition.prove()
