@@ -60,9 +60,15 @@ export class IsthmusError extends Error {
 /** The agent that a call depends on is proven dead. The handle that throws stays usable, for a successor. */
 export class PeerDiedError extends IsthmusError {
   override readonly name: string = 'PeerDiedError'
+  /** The process of the dead agent; undefined if it is no longer known. */
+  readonly pid: number | undefined
+  /** The thread of the dead agent, as worker_threads counts: 0 is the main thread; undefined if it is no longer known. */
+  readonly threadId: number | undefined
 
-  constructor(message: string) {
+  constructor(message: string, dead?: { readonly pid: number; readonly threadId: number }) {
     super('ERR_ISTHMUS_PEER_DIED', message)
+    this.pid = dead?.pid
+    this.threadId = dead?.threadId
   }
 }
 

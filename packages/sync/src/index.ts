@@ -12,7 +12,7 @@ export { type Condvar, type CondvarDescription, condvar, type Predicate } from '
 export * from './errors.js'
 export { type Futex, futex } from './futex/futex.js'
 export * from './layout/fields.js'
-export { type Attached, alignUp, type Layout, MAX_ALIGNMENT, type WordPair } from './layout/layout.js'
+export { type Attached, alignUp, type Layout, MAX_ALIGNMENT, subjectOf, type WordPair } from './layout/layout.js'
 export { struct } from './layout/struct.js'
 export { type Mutex, type MutexDescription, mutex } from './mutex/mutex.js'
 export type { MutexGuard } from './mutex/mutex-guard.js'
@@ -33,6 +33,7 @@ export {
   type SemaphoreOptions,
   semaphore,
 } from './semaphore/semaphore.js'
+export { beforeSleep, type Debtor } from './waiting/before-sleep.js'
 export type { Condition } from './waiting/condition.js'
 export { callAt, deadlineAfter, nowMs, type TimeoutOptions, type WaitOptions } from './waiting/deadline.js'
 export { EVENT_COUNT_BYTES, EventCount } from './waiting/event-count.js'

@@ -419,7 +419,7 @@ export class Segment<T> extends AttachedRegion<T> {
     const key = Number.parseInt(segmentId.slice(0, 8), 16) | 0
     const segment = { subject, directory, isFile, file, key }
     const waiter = new SegmentWaiter(new FutexWaiter(mapping.address), peers, presence.presence, segment)
-    super({ memory: mapping, waiter, peers }, layout, rootByteOffset)
+    super({ subject, memory: mapping, waiter, peers }, layout, rootByteOffset)
     this.mapper = mapping.mapper
     this.#mapping = mapping
     this.#fd = fd

@@ -23,8 +23,11 @@ export interface Layout<T> {
   readonly backlog?: readonly WordPair[]
   /** Writes the first state, into zeroed memory that nobody else can reach yet. */
   initialize(region: Region, byteOffset: number): void
-  /** The object through which this agent uses the structure. Changes nothing in the memory. */
-  attach(region: Region, byteOffset: number): T
+  /**
+   * The object through which this agent uses the structure. Changes nothing in the memory.
+   * @param path the keys of the structs around it, such as `orders.ring`, for messages; undefined for the root itself
+   */
+  attach(region: Region, byteOffset: number, path?: string): T
   /** Gives back what a proven-dead peer held. Idempotent; its caller may itself be killed half-way. */
   sweep(region: Region, byteOffset: number, deadPeer: PeerId): void
   /** After a crash of the machine: keeps what is consistent, drops the rest. No peer is attached. */
@@ -42,6 +45,11 @@ export function assertLayout(value: unknown, where: string): void {
     'ERR_ISTHMUS_INVALID_ARGUMENT',
     `${where}: got ${found}, not a layout. Write f64(), mutex(), struct({ … }) or another one, with its parentheses.`,
   )
+}
+
+/** What messages call a structure: `the ring "orders" of the segment /shop`. */
+export function subjectOf(structure: string, region: Region, path: string | undefined): string {
+  return `the ${structure}${path === undefined ? '' : ` ${JSON.stringify(path)}`} of ${region.subject}`
 }
 
 /** Byte offsets of two 32-bit words. */

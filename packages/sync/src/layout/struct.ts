@@ -40,8 +40,10 @@ export function struct<const F extends Fields>(
     initialize(region, start) {
       for (const { layout, byteOffset } of members) layout.initialize(region, start + byteOffset)
     },
-    attach(region, start) {
-      const attached = members.map(({ key, layout, byteOffset }) => [key, layout.attach(region, start + byteOffset)])
+    attach(region, start, path) {
+      const attached = members.map(({ key, layout, byteOffset }) => {
+        return [key, layout.attach(region, start + byteOffset, path === undefined ? key : `${path}.${key}`)]
+      })
       return Object.freeze(Object.fromEntries(attached))
     },
     sweep(region, start, deadPeer) {

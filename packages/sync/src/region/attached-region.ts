@@ -14,6 +14,8 @@ export interface Memory {
 
 /** What one attachment to a region consists of. */
 export interface Attachment {
+  /** See Region.subject. */
+  readonly subject: string
   readonly memory: Memory
   readonly waiter: Waiter
   readonly peers: PeerTable
@@ -24,6 +26,7 @@ export interface Attachment {
  * another kind of memory; programs use HeapRegion, or Segment of `@isthmus/shm-posix`.
  */
 export abstract class AttachedRegion<T> implements Region {
+  readonly subject: string
   readonly words: Int32Array
   readonly waiter: Waiter
   protected readonly peerTable: PeerTable
@@ -35,6 +38,7 @@ export abstract class AttachedRegion<T> implements Region {
   #isClosed = false
 
   protected constructor(attachment: Attachment, layout: Layout<T>, rootByteOffset: number) {
+    this.subject = attachment.subject
     this.#memory = attachment.memory
     this.words = attachment.memory.words
     this.waiter = attachment.waiter

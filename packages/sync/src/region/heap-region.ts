@@ -28,6 +28,9 @@ export interface HeapRegionOptions {
   readonly threadId?: number
 }
 
+/** What messages call it: it has no name. */
+const SUBJECT = 'a heap region'
+
 /** Available in Node.js without an import; browsers have no such thing. */
 declare const process: { readonly pid?: number } | undefined
 
@@ -82,11 +85,10 @@ export class HeapRegion<T> extends AttachedRegion<T> {
         `Attaching to a heap region: its handle has ${kindOf(handle?.buffer)} where the SharedArrayBuffer should be. Give the handle of the region that HeapRegion.create made, through postMessage or workerData.`,
       )
     }
-    const subject = 'a heap region'
     const bytes = new Uint8Array(handle.buffer)
-    const facts = readHeader(bytes.slice(0, FIXED_HEADER_BYTES), { subject, byteLength: bytes.byteLength })
-    assertReady(subject, facts)
-    assertHolds(layout, subject, bytes.slice(0, facts.rootByteOffset), facts)
+    const facts = readHeader(bytes.slice(0, FIXED_HEADER_BYTES), { subject: SUBJECT, byteLength: bytes.byteLength })
+    assertReady(SUBJECT, facts)
+    assertHolds(layout, SUBJECT, bytes.slice(0, facts.rootByteOffset), facts)
     const region = new HeapRegion(handle.buffer, layout, facts.rootByteOffset)
     region.#claimSlot(options)
     return region
@@ -98,7 +100,7 @@ export class HeapRegion<T> extends AttachedRegion<T> {
     const liveness = new DeclaredLiveness(words, PEERS_BYTE_OFFSET)
     const peers = new PeerTable(words, PEERS_BYTE_OFFSET, liveness)
     const waiter = new HeapWaiter(words, PEERS_BYTE_OFFSET)
-    super({ memory: { words, bytes }, waiter, peers }, layout, rootByteOffset)
+    super({ subject: SUBJECT, memory: { words, bytes }, waiter, peers }, layout, rootByteOffset)
     this.#waiter = waiter
     this.#liveness = liveness
     this.handle = { isthmus: 'heap-region', buffer }

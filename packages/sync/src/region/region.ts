@@ -4,6 +4,8 @@ import type { Waiter } from '../waiting/waiter.js'
 
 /** Memory that several agents share, and what can be done with it beyond loads and stores. */
 export interface Region {
+  /** What messages call it: `the segment /orders`, `a heap region`. */
+  readonly subject: string
   /** The whole region, for Atomics. Its length is fixed. */
   readonly words: Int32Array
   /** The whole region, the fastest view for bulk copies. On a segment it is made when first asked for. */

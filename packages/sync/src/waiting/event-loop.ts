@@ -1,6 +1,7 @@
 import { abortErrorOf, throwIfAborted } from '../errors.js'
 import { closedError, type Region } from '../region/region.js'
 import { leaveUnhandled, onAbort } from './abort.js'
+import { beforeSleep } from './before-sleep.js'
 import type { Condition } from './condition.js'
 import { callAt, nowMs, TIMER_MS_MAX } from './deadline.js'
 import { host, type Signal, setKeepsAlive } from './host.js'
@@ -81,6 +82,11 @@ class EventLoop {
     }
     const waits = this.#armedAt.get(hint)
     if (waits !== undefined) for (const wait of waits) wait.lookAgain(hint)
+  }
+
+  /** Whether something is waited for that others have to bring about, and that they have been shown. */
+  get isAsleep(): boolean {
+    return this.#armed.size > 0
   }
 
   noteRing(): void {
@@ -187,6 +193,7 @@ class EventLoop {
   }
 
   #arm(wait: PendingWait): void {
+    beforeSleep.settle()
     this.#armed.add(wait)
     for (const hint of wait.hints()) {
       const waits = this.#armedAt.get(hint)

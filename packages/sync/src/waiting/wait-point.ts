@@ -1,5 +1,6 @@
 import type { PeerId } from '../peers/peer-id.js'
 import type { Region } from '../region/region.js'
+import { beforeSleep } from './before-sleep.js'
 import type { Condition } from './condition.js'
 import { nowMs } from './deadline.js'
 import { eventLoop } from './event-loop.js'
@@ -85,6 +86,7 @@ export abstract class WaitPoint {
       if (condition.isReady()) return true
       const startedMs = nowMs()
       if (startedMs >= deadline) return false
+      beforeSleep.settle()
       if (this.sleepOnce(condition, Math.min(deadline - startedMs, sliceAfter(startedMs - beganMs)))) return true
       this.#spin.learn(nowMs() - startedMs)
       if (condition.isReady()) return true

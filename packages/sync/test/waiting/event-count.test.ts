@@ -40,6 +40,7 @@ function setUp(onSleep: (events: EventCount) => void = () => {}) {
     isUnheard: false,
   }
   const region: Region = {
+    subject: 'a region of a test',
     words: heap.words,
     bytes: heap.bytes,
     waiter,
