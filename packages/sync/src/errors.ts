@@ -25,6 +25,8 @@ export type IsthmusErrorCode =
   | 'ERR_ISTHMUS_CORRUPT'
   /** The memory was not made by isthmus. It was left untouched. */
   | 'ERR_ISTHMUS_FOREIGN'
+  /** The segment belongs to a user that this program does not trust: neither its own nor root. */
+  | 'ERR_ISTHMUS_FOREIGN_OWNER'
   /** The memory was made by another version of the format. */
   | 'ERR_ISTHMUS_VERSION'
   /** The file is shorter, or longer, than its header says. */

@@ -12,7 +12,15 @@ export { type Condvar, type CondvarDescription, condvar, type Predicate } from '
 export * from './errors.js'
 export { type Futex, futex } from './futex/futex.js'
 export * from './layout/fields.js'
-export { type Attached, alignUp, type Layout, MAX_ALIGNMENT, subjectOf, type WordPair } from './layout/layout.js'
+export {
+  type Attached,
+  alignUp,
+  assertLayout,
+  type Layout,
+  MAX_ALIGNMENT,
+  subjectOf,
+  type WordPair,
+} from './layout/layout.js'
 export { struct } from './layout/struct.js'
 export { type Mutex, type MutexDescription, mutex } from './mutex/mutex.js'
 export type { MutexGuard } from './mutex/mutex-guard.js'

@@ -1,5 +1,6 @@
 import { Segment } from '@isthmus/shm-posix'
 import {
+  ATTACHMENTS_WORD,
   type AttachedRegion,
   alignUp,
   HeapRegion,
@@ -57,10 +58,10 @@ export class Ground<T = unknown> {
       header: HEADER,
       peerIds: [this.first.peers.self, this.second.peers.self],
     }
-    // Between them lies what others have written: the lock pid, and the two things that are attacked.
+    // Between them lies what others have written: who has the header lock, and the two things that are attacked.
     this.#outside = [
       { from: 0, to: LOCK_PID_WORD },
-      { from: LOCK_PID_WORD + 1, to: peers.from },
+      { from: ATTACHMENTS_WORD + 1, to: peers.from },
       { from: peers.to, to: start },
       { from: end, to: words.length },
     ]

@@ -3,7 +3,7 @@ import { syncBuiltinESMExports } from 'node:module'
 import { crc32 } from 'node:zlib'
 import { Segment, type SegmentFile, type SegmentHandle } from '@isthmus/shm-posix'
 import { CHECKSUM_WORD, FLUSHED_WORD, nowMs } from '@isthmus/sync'
-import { withHeaderLock } from '../../../packages/shm-posix/src/segment/header-lock.js'
+import { Patience, withHeaderLock } from '../../../packages/shm-posix/src/segment/header-lock.js'
 import { isWhole, type Outcome, type RaceAction, subject, track } from '../harness/segment-subject.js'
 import { serve } from '../harness/serve.js'
 
@@ -217,7 +217,7 @@ serve({
     const segment = Segment.open(name, subject)
     const fd = fs.openSync(`/dev/shm${name}`, 'r+')
     const deadline = nowMs() + WATCHDOG_MS
-    withHeaderLock(fd, name, deadline, () => {
+    withHeaderLock({ fd, subject: name }, 'attaching', new Patience(WATCHDOG_MS), () => {
       Atomics.store(segment.root, 2, 1)
       while (Atomics.load(segment.root, 3) === 0) if (nowMs() > deadline) throw new Error('Nobody said: enough')
     })

@@ -1,7 +1,7 @@
-import { closeSync, constants, openSync } from 'node:fs'
+import { closeSync } from 'node:fs'
 import { IsthmusTypeError } from '@isthmus/sync'
+import { openAgain } from '../native/open-again.js'
 import { unsupported } from '../native/support.js'
-import { hasCode } from '../native/system-error.js'
 import type { Mapper, MapperName, Mapping } from './mapping.js'
 import { mapWithMmapIo } from './mmap-io.js'
 import { mapOverlay } from './overlay.js'
@@ -20,16 +20,6 @@ export function mapOwnDescription(fd: number, byteLength: number, name: MapperNa
     return map(second, byteLength)
   } finally {
     closeSync(second)
-  }
-}
-
-function openAgain(fd: number): number {
-  try {
-    return openSync(`/proc/self/fd/${fd}`, constants.O_RDWR)
-  } catch (error) {
-    // Of a descriptor that is open: not to be taken for a segment that does not exist.
-    if (hasCode(error, 'ENOENT')) throw unsupported('there is no /proc here. Mount it', error)
-    throw error
   }
 }
 

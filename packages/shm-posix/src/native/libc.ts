@@ -26,6 +26,9 @@ export interface Libc {
   fcntlLock(fd: number, command: number, flock: Uint8Array): number
   /** Returns the error number itself. */
   posix_fallocate(fd: number, offset: number, byteLength: number): number
+  ioctl(fd: number, request: number, argument: Int32Array): number
+  fchmod(fd: number, mode: number): number
+  fsync(fd: number): number
   linkat(oldDirectory: number, oldPath: string, newDirectory: number, newPath: string, flags: number): number
   futexWait(number: number, address: number, operation: number, expected: number, timeout: BigInt64Array): number
   futexWake(number: number, address: number, operation: number, count: number): number
@@ -73,6 +76,9 @@ function load(): Libc {
     fcntlInt: c.func('fcntl', 'int', ['int', 'int', 'int']),
     fcntlLock: c.func('fcntl', 'int', ['int', 'int', 'void *']),
     posix_fallocate: c.func('int posix_fallocate(int fd, int64_t offset, int64_t length)'),
+    ioctl: c.func('ioctl', 'int', ['int', 'unsigned long', 'void *']),
+    fchmod: c.func('int fchmod(int fd, unsigned int mode)'),
+    fsync: c.func('int fsync(int fd)'),
     linkat: c.func('int linkat(int old_fd, const char *old_path, int new_fd, const char *new_path, int flags)'),
     futexWait: c.func('syscall', 'long', ['long', 'uintptr_t', 'int', 'uint32_t', 'void *']),
     futexWake: c.func('syscall', 'long', ['long', 'uintptr_t', 'int', 'uint32_t']),

@@ -1,13 +1,15 @@
-import { closeSync, constants, fsyncSync, linkSync, openSync, unlinkSync } from 'node:fs'
+import { closeSync, constants, linkSync, lstatSync, openSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { isLockedByAnother, tryLock, unlock } from '../liveness/ofd-lock.js'
+import { explained, MORE_DESCRIPTORS } from '../native/explanation.js'
 import { libc } from '../native/libc.js'
+import { openAgain } from '../native/open-again.js'
 import { unsupported } from '../native/support.js'
-import { EEXIST, hasCode, SystemCallError } from '../native/system-error.js'
+import { EEXIST, EINTR, hasCode, SystemCallError } from '../native/system-error.js'
 import { HEADER_LOCK_BYTE } from './header-lock.js'
 import { type Location, unfinishedName } from './location.js'
 import { pruneUnfinishedIn } from './removal.js'
-import { isStillNamed, systemError } from './segment-file.js'
+import { isStillNamed } from './segment-file.js'
 
 /** Not among Node.js's constants; the same on x64 and arm64, while O_DIRECTORY differs. */
 const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY
@@ -23,6 +25,20 @@ export interface UnnamedFile {
   publish(): void
   /** Removes what a failed creation would leave behind. */
   discard(): void
+}
+
+/**
+ * Before memory is taken for a second copy of what exists, for which there may be no room.
+ * @throws SystemCallError `EEXIST`
+ */
+export function assertNameIsFree(location: Location): void {
+  let named: unknown
+  try {
+    named = lstatSync(location.path, { bigint: true, throwIfNoEntry: false })
+  } catch (error) {
+    throw creationError(error, location)
+  }
+  if (named !== undefined) throw existsError(location)
 }
 
 /**
@@ -71,8 +87,22 @@ export function openTemporary(location: Location, mode: number): UnnamedFile {
 }
 
 /** On the disk before it has a name: after a power failure, what has a name is complete. */
-export function makeDurable(fd: number): void {
-  fsyncSync(fd)
+export function makeDurable(fd: number, subject: string): void {
+  const c = libc()
+  while (c.fsync(fd) !== 0) {
+    const errno = c.errno()
+    if (errno !== EINTR) throw new SystemCallError({ errno, syscall: 'fsync' }, `creating ${subject}: the disk failed.`)
+  }
+}
+
+/** Whatever the umask. Not through Node.js, whose permission model forbids it for every file. */
+export function setMode(fd: number, mode: number, subject: string): void {
+  const c = libc()
+  if (c.fchmod(fd, mode) === 0) return
+  throw new SystemCallError(
+    { errno: c.errno(), syscall: 'fchmod' },
+    `creating ${subject}: its file system does not keep the mode of files. Use another directory.`,
+  )
 }
 
 const trustedDevices = new Set<number>()
@@ -83,7 +113,7 @@ const trustedDevices = new Set<number>()
  */
 export function assertLocksWork(fd: number, device: number, subject: string): void {
   if (trustedDevices.has(device)) return
-  const second = openSync(`/proc/self/fd/${fd}`, constants.O_RDWR)
+  const second = openAgain(fd)
   try {
     const works = tryLock(fd, TRIAL_BYTE) && isLockedByAnother(second, TRIAL_BYTE) && !tryLock(second, TRIAL_BYTE)
     unlock(fd, TRIAL_BYTE)
@@ -101,7 +131,7 @@ function linkDescriptor(fd: number, location: Location): void {
   if (c.linkat(AT_FDCWD, `/proc/self/fd/${fd}`, AT_FDCWD, location.path, AT_SYMLINK_FOLLOW) === 0) return
   const errno = c.errno()
   if (errno === EEXIST) throw existsError(location)
-  throw new SystemCallError({ errno, syscall: 'linkat', path: location.path }, `creating ${location.subject}.`)
+  throw creationError(new SystemCallError({ errno, syscall: 'linkat', path: location.path }, ''), location)
 }
 
 export function existsError(location: Location): SystemCallError {
@@ -111,12 +141,25 @@ export function existsError(location: Location): SystemCallError {
   )
 }
 
-function creationError(error: unknown, { subject, directory }: Location): Error {
-  if (hasCode(error, 'EACCES', 'EPERM', 'EROFS'))
-    return systemError(error, `creating ${subject}: no permission to write to ${directory}.`)
-  if (hasCode(error, 'ENOENT', 'ENOTDIR'))
-    return systemError(error, `creating ${subject}: there is no directory ${directory}.`)
-  if (hasCode(error, 'ENOSPC'))
-    return systemError(error, `creating ${subject}: the file system is full. Make room in ${directory}.`)
-  return systemError(error, `creating ${subject}.`)
+function creationError(error: unknown, { subject, directory }: Location): unknown {
+  const advice = CREATION_ADVICE[String((error as NodeJS.ErrnoException | undefined)?.code)]
+  return explained(error, `creating ${subject}: ${advice?.(directory) ?? 'the system refuses it.'}`)
+}
+
+const noPermission = (directory: string) => `no permission to make files in ${directory}. Allow it to this user.`
+const noDirectory = (directory: string) => `there is no directory ${directory}. Make it before.`
+const noRoom = (directory: string) => `the file system is full. Make room in ${directory}.`
+const noDescriptor = () => MORE_DESCRIPTORS
+const CREATION_ADVICE: Readonly<Record<string, (directory: string) => string>> = {
+  EACCES: noPermission,
+  EPERM: noPermission,
+  EROFS: (directory) => `${directory} may only be read. Mount it for writing, or use another directory.`,
+  ENOENT: noDirectory,
+  ENOTDIR: noDirectory,
+  ELOOP: (directory) => `the symbolic links of ${directory} lead in a circle. Give another path.`,
+  ENAMETOOLONG: () => 'its path is too long for the file system. Give a shorter one.',
+  ENOSPC: noRoom,
+  EDQUOT: (directory) => `this user has no room left in ${directory} (its quota). Make room there.`,
+  EMFILE: noDescriptor,
+  ENFILE: noDescriptor,
 }

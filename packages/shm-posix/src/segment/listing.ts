@@ -1,7 +1,7 @@
-import { closeSync, readdirSync } from 'node:fs'
-import { IsthmusError, type PeerDescription, RETIRED, readSignature } from '@isthmus/sync'
+import { closeSync } from 'node:fs'
+import { type PeerDescription, RETIRED, readSignature } from '@isthmus/sync'
 import { SHARED_MEMORY_DIRECTORY } from '../native/shared-memory-directory.js'
-import { hasCode } from '../native/system-error.js'
+import { fileNamesIn, isAboutThisFile } from './housekeeping.js'
 import { locateExisting } from './location.js'
 import { hasBacklog, openExisting, readFacts, readPeers, readWholeHeader } from './segment-file.js'
 
@@ -18,7 +18,7 @@ export interface SegmentDescription {
 
 /** Looks at every name, through one descriptor at a time. */
 export function listSegments(): SegmentDescription[] {
-  return readdirSync(SHARED_MEMORY_DIRECTORY)
+  return fileNamesIn(SHARED_MEMORY_DIRECTORY)
     .map((fileName) => describe(`/${fileName}`))
     .filter((description) => description !== undefined)
 }
@@ -32,7 +32,7 @@ function describe(name: string): SegmentDescription | undefined {
     fd = openExisting(location, 'read')
     const facts = readFacts(fd, location.subject)
     if (facts.state === RETIRED) return undefined
-    const header = readWholeHeader(fd, facts)
+    const header = readWholeHeader(fd, location.subject, facts)
     return {
       name,
       byteLength: facts.byteLength,
@@ -41,7 +41,7 @@ function describe(name: string): SegmentDescription | undefined {
       hasBacklog: hasBacklog(fd, header, facts),
     }
   } catch (error) {
-    if (error instanceof IsthmusError || hasCode(error, 'ENOENT', 'EACCES', 'EPERM')) return undefined
+    if (isAboutThisFile(error)) return undefined
     throw error
   } finally {
     if (fd !== undefined) closeSync(fd)

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import { dirname, resolve } from 'node:path'
+import { basename, dirname, resolve } from 'node:path'
 import { inspect } from 'node:util'
 import { IsthmusTypeError } from '@isthmus/sync'
+import { explained } from '../native/explanation.js'
 import { SHARED_MEMORY_DIRECTORY } from '../native/shared-memory-directory.js'
 import { FIFO_NAME, FOLDER_NAME } from '../waiting/fifo-place.js'
 
@@ -23,6 +24,10 @@ export interface Location {
 }
 
 const NAME_BYTES_MAX = 255
+/** As a file name, each of them would become the same sign (U+FFFD): several names for one file. */
+const LONE_SURROGATE = /\p{Surrogate}/u
+const WITHOUT_UTF_8 = 'contains half of a surrogate pair, which no file name can hold'
+const UNFINISHED = 'is of the kind that unfinished segments have'
 
 /** @throws IsthmusTypeError `ERR_ISTHMUS_INVALID_NAME`, `ERR_ISTHMUS_INVALID_ARGUMENT` */
 export function locate(where: string | SegmentFile): Location {
@@ -34,8 +39,26 @@ export function locate(where: string | SegmentFile): Location {
       `Locating a segment: got ${inspect(where)}. Give a name such as '/orders', or { file: path }.`,
     )
   }
-  const path = resolve(file)
-  return { path, directory: dirname(path), subject: `the segment file ${path}`, isFile: true }
+  const path = absolute(file)
+  const fileName = basename(path)
+  const problem = LONE_SURROGATE.test(path) ? WITHOUT_UTF_8 : UNFINISHED_NAME.test(fileName) ? UNFINISHED : undefined
+  if (problem === undefined)
+    return { path, directory: dirname(path), subject: `the segment file ${path}`, isFile: true }
+  throw new IsthmusTypeError(
+    'ERR_ISTHMUS_INVALID_NAME',
+    `Locating a segment: the file ${JSON.stringify(file)} ${problem}. Give another path.`,
+  )
+}
+
+function absolute(file: string): string {
+  try {
+    return resolve(file)
+  } catch (error) {
+    throw explained(
+      error,
+      `locating the segment file ${file}: the working directory of this process is gone. Give an absolute path.`,
+    )
+  }
 }
 
 function locateName(name: string): Location {
@@ -56,7 +79,8 @@ function problemOfName(name: string): string | undefined {
   if (fileName === '' || fileName === '.' || fileName === '..') return 'has no file name behind its slash'
   if (fileName.includes('/')) return 'has a second slash'
   if (fileName.includes('\0')) return 'contains a NUL character'
-  if (UNFINISHED_NAME.test(fileName)) return 'is of the kind that unfinished segments have'
+  if (LONE_SURROGATE.test(fileName)) return WITHOUT_UTF_8
+  if (UNFINISHED_NAME.test(fileName)) return UNFINISHED
   if (FOLDER_NAME.test(fileName)) return 'is of the kind that the folders of FIFOs have'
   if (FIFO_NAME.test(fileName)) return 'is of the kind that the FIFOs of threads have'
   const byteLength = Buffer.byteLength(fileName)

@@ -1,12 +1,17 @@
-import { closeSync, readdirSync, unlinkSync } from 'node:fs'
+import { closeSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
-import { type HeaderFacts, IsthmusError, nowMs, RETIRED } from '@isthmus/sync'
+import { type HeaderFacts, RETIRED } from '@isthmus/sync'
 import { tryLock } from '../liveness/ofd-lock.js'
+import { statDescriptor } from '../native/descriptor-stat.js'
+import { isSystemError } from '../native/explanation.js'
 import { SHARED_MEMORY_DIRECTORY } from '../native/shared-memory-directory.js'
 import { hasCode } from '../native/system-error.js'
 import { pruneFifos } from '../waiting/fifo-removal.js'
-import { HEADER_LOCK_BYTE, withHeaderLock } from './header-lock.js'
+import { HEADER_LOCK_BYTE, Patience, withHeaderLock } from './header-lock.js'
+import { fileNamesIn, isAboutThisFile } from './housekeeping.js'
 import { type Location, locateExisting, UNFINISHED_NAME } from './location.js'
+import type { PruneOptions } from './options.js'
+import { isTrusted, type TrustedOwner } from './owner.js'
 import {
   hasBacklog,
   isStillNamed,
@@ -17,16 +22,19 @@ import {
   retire,
 } from './segment-file.js'
 
-/** Takes the name away. Peers that are attached keep their memory; whoever opens the name next finds none. */
-export function unlinkSegment(location: Location, deadline: number): void {
+/**
+ * Takes the name away. Peers that are attached keep their memory; whoever opens the name next finds none. Whose segment it
+ * is does not matter: nothing of it is mapped, and the file system says who may take a name away.
+ */
+export function unlinkSegment(location: Location, patience: Patience): void {
   for (;;) {
     const fd = openExisting(location)
     try {
       // Never removes what isthmus did not make; damaged, or of another version, is still ours.
       readOurs(fd, location.subject)
-      const isRemoved = withHeaderLock(fd, location.subject, deadline, () => {
+      const isRemoved = withHeaderLock({ fd, subject: location.subject }, 'removing', patience, () => {
         if (!isStillNamed(fd, location.path)) return false
-        retire(fd, location.path)
+        retire(fd, location)
         return true
       })
       if (isRemoved) return
@@ -40,20 +48,19 @@ export function unlinkSegment(location: Location, deadline: number): void {
  * Whether the name is free, or was occupied only by a segment whose remover died between its two steps; the second one
  * is then taken here.
  */
-export function completeRemoval(location: Location, deadline: number): boolean {
+export function completeRemoval(location: Location, owner: TrustedOwner | undefined, patience: Patience): boolean {
   let fd: number
   try {
     fd = openExisting(location)
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return true
-    if (error instanceof IsthmusError || hasCode(error, 'EACCES')) return false
+    if (isAboutThisFile(error)) return false
     throw error
   }
   try {
-    if (readOurs(fd, location.subject)?.state !== RETIRED) return false
-    withHeaderLock(fd, location.subject, deadline, () => {
-      if (isStillNamed(fd, location.path)) retire(fd, location.path)
-    })
+    const isTheirs = !isTrusted(Number(statDescriptor(fd).uid), owner)
+    if (isTheirs || readOurs(fd, location.subject)?.state !== RETIRED) return false
+    retireAgain(fd, location, patience)
     return true
   } catch (error) {
     if (hasCode(error, 'ERR_ISTHMUS_FOREIGN')) return false
@@ -63,21 +70,21 @@ export function completeRemoval(location: Location, deadline: number): boolean {
   }
 }
 
-export interface PruneOptions {
-  /** Only names that begin like this; `/` if not given. */
-  readonly prefix?: string
-  /** Remove segments of dead peers even where messages wait in them to be delivered. */
-  readonly force?: boolean
+/** Takes the second step of a remover that died after its first one. */
+export function retireAgain(fd: number, location: Location, patience: Patience): void {
+  withHeaderLock({ fd, subject: location.subject }, 'removing', patience, () => {
+    if (isStillNamed(fd, location.path)) retire(fd, location)
+  })
 }
 
 /**
  * Removes the segments that nobody uses any more; returns their names. Segments of others are passed over. What threads
  * that are gone left beside them goes too, whatever the prefix: it has no name that anybody chose.
  */
-export function pruneSegments({ prefix = '/', force = false }: PruneOptions): string[] {
+export function pruneSegments({ prefix, force }: Required<PruneOptions>): string[] {
   pruneFifos()
   const removed: string[] = []
-  for (const fileName of readdirSync(SHARED_MEMORY_DIRECTORY)) {
+  for (const fileName of fileNamesIn(SHARED_MEMORY_DIRECTORY)) {
     if (!`/${fileName}`.startsWith(prefix)) continue
     const isUnfinished = UNFINISHED_NAME.test(fileName)
     const isRemoved = isUnfinished
@@ -95,23 +102,30 @@ function pruneOne(name: string, force: boolean): boolean {
   try {
     readFacts(fd, location.subject)
     // Who holds the lock is using the segment: no need to wait.
-    return withHeaderLock(fd, location.subject, nowMs(), () => {
+    return withHeaderLock({ fd, subject: location.subject }, 'removing', new Patience(0), () => {
       if (!isStillNamed(fd, location.path) || isInUse(fd, location.subject, force)) return false
-      retire(fd, location.path)
+      retire(fd, location)
       return true
     })
   } catch (error) {
-    if (isNotOursToRemove(error)) return false
+    if (isAboutThisFile(error)) return false
     throw error
   } finally {
     closeSync(fd)
   }
 }
 
-/** In a folder of segment files, where only a creator looks: what creators before it left when they were killed. */
+/**
+ * In a folder of segment files, where only a creator looks: what creators before it left when they were killed. The creator
+ * needs nothing of it, so it never fails: not even where this process has run out of something.
+ */
 export function pruneUnfinishedIn(directory: string): void {
-  for (const fileName of readdirSync(directory)) {
-    if (UNFINISHED_NAME.test(fileName)) pruneUnfinished(directory, fileName)
+  try {
+    for (const fileName of fileNamesIn(directory)) {
+      if (UNFINISHED_NAME.test(fileName)) pruneUnfinished(directory, fileName)
+    }
+  } catch (error) {
+    if (!isSystemError(error) && !hasCode(error, 'ERR_ACCESS_DENIED')) throw error
   }
 }
 
@@ -125,31 +139,26 @@ function pruneUnfinished(directory: string, fileName: string): boolean {
     unlinkSync(path)
     return true
   } catch (error) {
-    if (isNotOursToRemove(error)) return false
+    if (isAboutThisFile(error)) return false
     throw error
   } finally {
     closeSync(fd)
   }
 }
 
-/** Undefined for what is not ours to touch: no file, or no permission. */
+/** Undefined for what is not ours to touch. */
 function tryOpen(location: Location): number | undefined {
   try {
     return openExisting(location)
   } catch (error) {
-    if (isNotOursToRemove(error)) return undefined
+    if (isAboutThisFile(error)) return undefined
     throw error
   }
 }
 
-/** Somebody else's, in use, damaged in a way that hides what it is, or just removed by another. */
-function isNotOursToRemove(error: unknown): boolean {
-  return error instanceof IsthmusError || hasCode(error, 'ENOENT', 'EACCES', 'EPERM', 'EROFS')
-}
-
 function isInUse(fd: number, subject: string, force: boolean): boolean {
   const facts = readFacts(fd, subject)
-  const header = readWholeHeader(fd, facts)
+  const header = readWholeHeader(fd, subject, facts)
   return readPeers(fd, header).some(({ isDead }) => !isDead) || (!force && hasBacklog(fd, header, facts))
 }
 

@@ -1,4 +1,4 @@
-import { constants, lstatSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs'
+import { type BigIntStats, constants, lstatSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs'
 import {
   FIXED_HEADER_BYTES,
   type HeaderFacts,
@@ -6,7 +6,6 @@ import {
   PEERS_BYTE_OFFSET,
   type PeerDescription,
   PeerTable,
-  READY,
   RETIRED,
   readBacklogPairs,
   readHeader,
@@ -14,30 +13,73 @@ import {
 } from '@isthmus/sync'
 import { OfdLiveness } from '../liveness/ofd-liveness.js'
 import { statDescriptor } from '../native/descriptor-stat.js'
-import { hasCode, SystemCallError } from '../native/system-error.js'
+import { explained, isSystemError, MORE_DESCRIPTORS } from '../native/explanation.js'
+import { hasCode } from '../native/system-error.js'
 import type { Location } from './location.js'
+
+const NOT_REGULAR = 'what stands there is not a regular file, so something else made it'
 
 /**
  * Opens what is there, and never makes anything: for another user's file in a sticky directory, O_CREAT would be refused
- * with a misleading error. O_NONBLOCK keeps a FIFO of somebody else from blocking us.
- * @throws the error of Node.js, such as `ENOENT`; IsthmusError `ERR_ISTHMUS_FOREIGN` for what is not a plain file
+ * with a misleading error. What is no plain file is not opened at all: opening a FIFO, or a device, does something to it.
+ * Should it become one in between, O_NONBLOCK keeps it from blocking us.
+ * @throws SystemCallError `ENOENT`, `EACCES` and others; IsthmusError `ERR_ISTHMUS_FOREIGN` for what is no plain file, and
+ * for one that another program runs or leases
  */
 export function openExisting(location: Location, access: 'read' | 'read-write' = 'read-write'): number {
   const mode = access === 'read' ? constants.O_RDONLY : constants.O_RDWR
+  const named = lookAt(location.path)
+  if (named?.isFile() === false) throw notRegular(location.subject)
   try {
     return openSync(location.path, mode | constants.O_NOFOLLOW | constants.O_NONBLOCK)
   } catch (error) {
-    if (hasCode(error, 'ELOOP', 'EISDIR', 'ENXIO')) throw notRegular(location.subject, error)
-    if (hasCode(error, 'ENOENT'))
-      throw systemError(error, `Opening ${location.subject}: there is none. To make it, use create or openOrCreate.`)
-    if (hasCode(error, 'EACCES', 'EPERM')) {
-      throw systemError(
-        error,
-        `Opening ${location.subject}: no permission. Its creator can allow it with the option mode.`,
-      )
-    }
+    throw openingError(error, location.subject, named)
+  }
+}
+
+/** Undefined where it cannot be looked at: then it cannot be opened either, and opening says why. */
+function lookAt(path: string): BigIntStats | undefined {
+  try {
+    return lstatSync(path, { bigint: true, throwIfNoEntry: false })
+  } catch (error) {
+    if (isSystemError(error)) return undefined
     throw error
   }
+}
+
+const FOREIGN_STATES: Readonly<Record<string, string>> = {
+  ELOOP: NOT_REGULAR,
+  EISDIR: NOT_REGULAR,
+  ENXIO: NOT_REGULAR,
+  ETXTBSY: 'what stands there is a program that somebody runs, so something else made it',
+  EAGAIN: 'another program has a lease on what stands there (fcntl F_SETLEASE), so something else uses it',
+}
+
+function openingError(error: unknown, subject: string, named: BigIntStats | undefined): unknown {
+  if (!isSystemError(error)) return error
+  const attempt = `Opening ${subject}`
+  const code = error.code ?? ''
+  const foreignState = FOREIGN_STATES[code]
+  if (foreignState !== undefined) return foreignError(subject, foreignState, error)
+  const advice = OPENING_ADVICE[code] ?? 'the system refuses it.'
+  const whose =
+    named === undefined
+      ? ''
+      : ` It belongs to user ${named.uid}, and its mode is 0${(named.mode & 0o7777n).toString(8)}.`
+  return explained(error, `${attempt}: ${advice}${code === 'EACCES' || code === 'EPERM' ? whose : ''}`)
+}
+
+const NOT_PERMITTED =
+  'no permission. Attaching needs reading and writing: its creator can allow it with the option mode, its owner with chmod.'
+const OPENING_ADVICE: Readonly<Record<string, string>> = {
+  ENOENT: 'there is none. To make it, use create or openOrCreate.',
+  ENOTDIR: 'a part of its path is no directory. Give another path.',
+  EACCES: NOT_PERMITTED,
+  EPERM: NOT_PERMITTED,
+  EROFS: 'its file system may only be read. Mount it for writing, or use another path.',
+  EMFILE: MORE_DESCRIPTORS,
+  ENFILE: MORE_DESCRIPTORS,
+  ENAMETOOLONG: 'its path is too long for the file system. Give a shorter one.',
 }
 
 /** Checks that the file is one of ours and whole, without a write and before anything is mapped. */
@@ -47,9 +89,17 @@ export function readFacts(fd: number, subject: string): HeaderFacts {
   return readHeader(readBytes(fd, FIXED_HEADER_BYTES), { subject, byteLength: Number(stat.size) })
 }
 
-/** A private copy of everything before the root. */
-export function readWholeHeader(fd: number, facts: HeaderFacts): Uint8Array {
-  return readBytes(fd, facts.rootByteOffset)
+/**
+ * A private copy of everything before the root.
+ * @throws IsthmusError `ERR_ISTHMUS_SIZE` where the file was cut after its facts were read
+ */
+export function readWholeHeader(fd: number, subject: string, facts: HeaderFacts): Uint8Array {
+  const header = readBytes(fd, facts.rootByteOffset)
+  if (header.byteLength === facts.rootByteOffset) return header
+  throw new IsthmusError(
+    'ERR_ISTHMUS_SIZE',
+    `Reading ${subject}: it has become shorter than its header while it was read. Something else cuts it; remove it.`,
+  )
 }
 
 /** Who is attached to a segment, for somebody who is not. */
@@ -63,7 +113,7 @@ export function hasBacklog(fd: number, header: Uint8Array, facts: HeaderFacts): 
   return readBacklogPairs(header, facts).some(([written, read]) => {
     const isInside = Math.max(written, read) <= facts.byteLength - 4
     // Words outside the segment say that the header was damaged. Nobody can tell then: nothing is thrown away.
-    return !isInside || readWord(fd, written) !== readWord(fd, read)
+    return !isInside || !areEqual(readBytes(fd, 4, written), readBytes(fd, 4, read))
   })
 }
 
@@ -78,45 +128,40 @@ export function isStillNamed(fd: number, path: string): boolean {
  * Takes the name away, for the holder of the header lock. Whoever has the file open already learns it from the state
  * word; if we are killed between the two steps, whoever meets the name next takes the second one.
  */
-export function retire(fd: number, path: string): void {
-  writeState(fd, RETIRED)
+export function retire(fd: number, { path, subject }: Location): void {
+  const before = readBytes(fd, 4, STATE_WORD * 4)
+  writeSync(fd, new Int32Array([RETIRED]), 0, 4, STATE_WORD * 4)
   try {
     unlinkSync(path)
   } catch (error) {
     // Not permitted, say: then it has not been removed, and stays what it was.
-    writeState(fd, READY)
-    throw error
+    writeSync(fd, before, 0, before.byteLength, STATE_WORD * 4)
+    const advice = hasCode(error, 'EACCES', 'EPERM', 'EROFS')
+      ? 'no permission to change its directory; in a sticky one, only the owner of the file, or of the directory, may.'
+      : 'the system refuses it.'
+    throw explained(error, `Removing ${subject}: ${advice}`)
   }
 }
 
-function writeState(fd: number, state: number): void {
-  writeSync(fd, new Int32Array([state]), 0, 4, STATE_WORD * 4)
-}
-
-/** The error of Node.js, with a message that says what to do. */
-export function systemError(error: unknown, message: string): Error {
-  const { errno = 0, syscall = '', path } = error as NodeJS.ErrnoException
-  return new SystemCallError({ errno: Math.abs(errno), syscall, ...(path === undefined ? {} : { path }) }, message, {
-    cause: error,
-  })
-}
-
 function notRegular(subject: string, cause?: unknown): IsthmusError {
+  return foreignError(subject, NOT_REGULAR, cause)
+}
+
+function foreignError(subject: string, found: string, cause?: unknown): IsthmusError {
   return new IsthmusError(
     'ERR_ISTHMUS_FOREIGN',
-    `Opening ${subject}: what stands there is not a regular file, so something else made it. It was left as it is; use another name.`,
+    `Opening ${subject}: ${found}. It was left as it is; use another name.`,
     { cause },
   )
 }
 
-function readBytes(fd: number, byteLength: number): Uint8Array {
+/** Fewer where the file ends before. */
+function readBytes(fd: number, byteLength: number, byteOffset = 0): Uint8Array {
   const bytes = new Uint8Array(byteLength)
-  const read = readSync(fd, bytes, 0, byteLength, 0)
+  const read = readSync(fd, bytes, 0, byteLength, byteOffset)
   return bytes.subarray(0, read)
 }
 
-function readWord(fd: number, byteOffset: number): number {
-  const word = new Int32Array(1)
-  readSync(fd, word, 0, 4, byteOffset)
-  return word[0]
+function areEqual(one: Uint8Array, other: Uint8Array): boolean {
+  return Buffer.compare(one, other) === 0
 }

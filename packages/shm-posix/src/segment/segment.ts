@@ -1,15 +1,13 @@
 import { randomBytes } from 'node:crypto'
-import { closeSync, constants, fchmodSync, fstatSync, fsyncSync, lstatSync, openSync, type Stats } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, type Stats } from 'node:fs'
+import { inspect } from 'node:util'
 import { threadId } from 'node:worker_threads'
-import zlib from 'node:zlib'
 import {
   AttachedRegion,
   assertHolds,
+  assertLayout,
   assertReady,
   BOOT_ID_WORD,
-  CHECKSUM_WORD,
-  deadlineAfter,
-  FLUSHED_WORD,
   type HeaderFacts,
   IsthmusError,
   IsthmusTypeError,
@@ -29,41 +27,36 @@ import { OfdLiveness } from '../liveness/ofd-liveness.js'
 import { mapOwnDescription } from '../mapping/mapper.js'
 import type { MapperName, Mapping } from '../mapping/mapping.js'
 import { allocate, openAnonymousFile } from '../native/anonymous-file.js'
-import { libc } from '../native/libc.js'
+import { explained } from '../native/explanation.js'
+import { avoidCopyOnWrite } from '../native/no-copy-on-write.js'
 import { assertSupported } from '../native/support.js'
-import { hasCode, SystemCallError } from '../native/system-error.js'
+import { hasCode } from '../native/system-error.js'
 import { removeFifosIfGone } from '../waiting/fifo-removal.js'
 import { FutexWaiter } from '../waiting/futex-waiter.js'
 import { PeerEndpoints } from '../waiting/peer-endpoint.js'
 import { SegmentWaiter } from '../waiting/segment-waiter.js'
 import { type PresenceReference, ThreadPresence } from '../waiting/thread-presence.js'
-import { currentBootId } from './boot-id.js'
-import { assertLocksWork, existsError, makeDurable, openUnnamed } from './creation.js'
-import { pauseMs, withHeaderLock } from './header-lock.js'
+import { bootIdIfKnown, currentBootId } from './boot-id.js'
+import { assertLocksWork, assertNameIsFree, makeDurable, openUnnamed, setMode } from './creation.js'
+import { FileImage } from './file-image.js'
+import { type LockedFile, Patience, type Purpose, pauseMs, withHeaderLock } from './header-lock.js'
 import { listSegments, type SegmentDescription } from './listing.js'
 import { type Location, locate, type SegmentFile } from './location.js'
-import { completeRemoval, type PruneOptions, pruneSegments, unlinkSegment } from './removal.js'
-import { isStillNamed, openExisting, readFacts, readWholeHeader, retire, systemError } from './segment-file.js'
-
-export interface AttachOptions {
-  /** How the memory is mapped; the best way that works here if not given. Peers need not agree. */
-  readonly mapper?: MapperName
-  /** How long to wait for another peer that is just attaching or removing, in milliseconds; 2000 if not given. */
-  readonly lockTimeoutMs?: number
-}
-
-export interface CreateOptions extends AttachOptions {
-  /** Who may attach, as for any file; 0o600, this user alone, if not given. */
-  readonly mode?: number
-}
-
-export interface OpenOptions extends AttachOptions {
-  /**
-   * For a file that was changed after its last flush when the machine went down: open it all the same, and keep what each
-   * structure finds consistent.
-   */
-  readonly recover?: boolean
-}
+import {
+  type AttachOptions,
+  assertOptions,
+  type CheckedOptions,
+  type CreateOptions,
+  checkOptions,
+  checkPruneOptions,
+  type OpenOptions,
+  type PruneOptions,
+  type UnlinkOptions,
+} from './options.js'
+import { assertOwnerIsTrusted } from './owner.js'
+import { explainingDenials } from './permission-model.js'
+import { completeRemoval, pruneSegments, retireAgain, unlinkSegment } from './removal.js'
+import { isStillNamed, openExisting, readFacts, readWholeHeader } from './segment-file.js'
 
 /** What another thread of this process needs to attach: to be sent with `postMessage` or `workerData`. */
 export interface SegmentHandle {
@@ -85,9 +78,10 @@ interface Foothold {
   readonly presence: PresenceReference
 }
 
-const MODE_DEFAULT = 0o600
-const LOCK_TIMEOUT_MS_DEFAULT = 2000
-const MS_SYNC = 4
+const BOOT_ID_WORDS = 4
+const ANONYMOUS: Location = { path: '', directory: '', subject: 'an anonymous segment', isFile: false }
+/** How often a checksum is computed again, outside of the lock, because somebody has attached and gone meanwhile. */
+const READINGS_MAX = 4
 const FILE_FLAGS = constants.O_RDWR | constants.O_NONBLOCK
 
 /** Descriptors of segments that nobody closed. */
@@ -116,14 +110,14 @@ export class Segment<T> extends AttachedRegion<T> {
   /** How this attachment is mapped. */
   readonly mapper: MapperName
   readonly #mapping: Mapping
-  readonly #fd: number
   readonly #presence: PresenceReference
-  readonly #subject: string
   readonly #directory: string
+  readonly #file: LockedFile
+  readonly #image: FileImage
   readonly #isFile: boolean
   readonly #endpoints: PeerEndpoints
   readonly #segmentId: string
-  readonly #lockTimeoutMs: number
+  readonly #lockTimeoutMs: number | undefined
   #isBufferTaken = false
 
   /**
@@ -133,35 +127,21 @@ export class Segment<T> extends AttachedRegion<T> {
    * `ERR_ISTHMUS_UNSUPPORTED` on another system, or a file system without locks
    */
   static create<T>(where: string | SegmentFile, layout: Layout<T>, options: CreateOptions = {}): Segment<T> {
-    assertSupported()
-    const location = locate(where)
-    const deadline = lockDeadline(options)
-    for (;;) {
-      try {
-        return Segment.#createAt(location, layout, options)
-      } catch (error) {
-        const isLeftover = hasCode(error, 'EEXIST') && completeRemoval(location, deadline)
-        if (!isLeftover) throw error
-      }
-    }
+    const { location, checked } = prepare('Creating a segment', where, layout, options)
+    return explainingDenials(`Creating ${location.subject}`, () => Segment.#create(location, layout, checked))
   }
 
   /**
    * Attaches to a segment that exists.
    * @throws SystemCallError `ENOENT`, `EACCES`
    * @throws IsthmusError `ERR_ISTHMUS_FOREIGN`, `ERR_ISTHMUS_VERSION`, `ERR_ISTHMUS_SIZE`, `ERR_ISTHMUS_CORRUPT`,
-   * `ERR_ISTHMUS_LAYOUT_MISMATCH`: what stands there is something else, and stays as it is; `ERR_ISTHMUS_BUSY`;
-   * `ERR_ISTHMUS_TOO_MANY_PEERS`; `ERR_ISTHMUS_UNCLEAN`: see OpenOptions.recover; and what create says of its arguments
+   * `ERR_ISTHMUS_LAYOUT_MISMATCH`: what stands there is something else, and stays as it is; `ERR_ISTHMUS_FOREIGN_OWNER`:
+   * see OpenOptions.owner; `ERR_ISTHMUS_BUSY`; `ERR_ISTHMUS_TOO_MANY_PEERS`; `ERR_ISTHMUS_UNCLEAN`: see
+   * OpenOptions.recover; and what create says of its arguments
    */
   static open<T>(where: string | SegmentFile, layout: Layout<T>, options: OpenOptions = {}): Segment<T> {
-    assertSupported()
-    const location = locate(where)
-    const deadline = lockDeadline(options)
-    for (;;) {
-      const segment = Segment.#openAt(location, layout, options, deadline)
-      if (segment !== undefined) return segment
-      if (nowMs() > deadline) throw changingError(location.subject)
-    }
+    const { location, checked } = prepare('Opening a segment', where, layout, options)
+    return explainingDenials(`Opening ${location.subject}`, () => Segment.#open(location, layout, checked))
   }
 
   /**
@@ -173,23 +153,10 @@ export class Segment<T> extends AttachedRegion<T> {
     layout: Layout<T>,
     options: CreateOptions & OpenOptions = {},
   ): Segment<T> {
-    const deadline = lockDeadline(options)
-    for (;;) {
-      try {
-        return Segment.open(where, layout, options)
-      } catch (error) {
-        if (!hasCode(error, 'ENOENT')) throw error
-      }
-      try {
-        return Segment.create(where, layout, options)
-      } catch (error) {
-        // Full, perhaps of the copies of others that are just creating the same. One of them gets there.
-        const mayBeInPassing = hasCode(error, 'ENOSPC') && nowMs() < deadline
-        if (mayBeInPassing) pauseMs(1 + Math.random() * 20)
-        else if (!hasCode(error, 'EEXIST')) throw error
-        else if (nowMs() >= deadline) throw changingError(locate(where).subject)
-      }
-    }
+    const { location, checked } = prepare('Opening or creating a segment', where, layout, options)
+    return explainingDenials(`Opening or creating ${location.subject}`, () =>
+      Segment.#openOrCreate(location, layout, checked),
+    )
   }
 
   /**
@@ -208,11 +175,14 @@ export class Segment<T> extends AttachedRegion<T> {
    * ```
    */
   static anonymous<T>(layout: Layout<T>, options: AttachOptions = {}): Segment<T> {
+    const attempt = 'Making an anonymous segment'
     assertSupported()
-    const plan = planHeader(layout)
-    const fd = openAnonymousFile(plan.byteLength)
-    const location = { path: '', directory: '', subject: 'an anonymous segment', isFile: false }
-    return closingOnError(fd, () => Segment.#initialize(fd, location, layout, options))
+    assertLayout(layout, attempt)
+    const checked = checkOptions(options, attempt)
+    return explainingDenials(attempt, () => {
+      const fd = openAnonymousFile(planHeader(layout).byteLength)
+      return owningDescriptor(fd, () => Segment.#initialize(fd, ANONYMOUS, layout, checked))
+    })
   }
 
   /**
@@ -222,60 +192,90 @@ export class Segment<T> extends AttachedRegion<T> {
    * `ERR_ISTHMUS_LAYOUT_MISMATCH`, `ERR_ISTHMUS_BUSY`, `ERR_ISTHMUS_TOO_MANY_PEERS`
    */
   static attach<T>(handle: SegmentHandle, layout: Layout<T>, options: AttachOptions = {}): Segment<T> {
+    const attempt = 'Attaching to a segment'
     assertSupported()
-    if (handle?.isthmus !== 'segment' || handle.pid !== process.pid) {
-      throw new IsthmusTypeError(
-        'ERR_ISTHMUS_INVALID_ARGUMENT',
-        'Attaching to a segment: this is not the handle of a segment of this process. Between processes, use its name.',
-      )
-    }
-    const closed = (cause?: unknown) =>
-      new IsthmusError(
-        'ERR_ISTHMUS_CLOSED',
-        `Attaching to ${handle.subject}: the attachment that gave this handle is closed. Close it after the others have attached.`,
-        { cause },
-      )
-    let fd: number
-    try {
-      fd = openSync(handle.path, FILE_FLAGS)
-    } catch (error) {
-      if (!hasCode(error, 'EMFILE', 'ENFILE', 'EACCES')) throw closed(error)
-      throw systemError(
-        error,
-        `Attaching to ${handle.subject}: its file cannot be opened once more. Allow more descriptors (ulimit -n); where the process has changed its user, attach before that.`,
-      )
-    }
-    return closingOnError(fd, () => {
-      let facts: HeaderFacts
-      try {
-        facts = readFacts(fd, handle.subject)
-      } catch (error) {
-        throw closed(error)
-      }
-      if (facts.regionId !== handle.segmentId) throw closed()
-      assertHolds(layout, handle.subject, readWholeHeader(fd, facts), facts)
-      const { subject, directory, isFile } = handle
-      const location = { path: '', directory, subject, isFile }
-      return withHeaderLock(fd, handle.subject, lockDeadline(options), () => {
-        return Segment.#join(fd, location, layout, facts, options)
-      })
-    })
+    assertHandle(handle)
+    assertLayout(layout, attempt)
+    const checked = checkOptions(options, attempt)
+    return explainingDenials(`Attaching to ${handle.subject}`, () => Segment.#attach(handle, layout, checked))
   }
 
-  static #createAt<T>(location: Location, layout: Layout<T>, options: CreateOptions): Segment<T> {
-    const plan = planHeader(layout)
-    // Before memory is taken for a second copy, for which there may be no room.
-    if (lstatSync(location.path, { bigint: true, throwIfNoEntry: false }) !== undefined) throw existsError(location)
-    const mode = options.mode ?? MODE_DEFAULT
-    const unnamed = openUnnamed(location, mode)
+  /**
+   * Takes the name away: peers that are attached keep their memory, and whoever opens the name next finds none. It maps
+   * nothing, so whose segment it is does not matter: it removes what the file system lets this user remove, if this user
+   * may also read and write it; root removes any.
+   * @throws SystemCallError `ENOENT`, `EACCES`, `EPERM`
+   * @throws IsthmusError `ERR_ISTHMUS_FOREIGN`: it was not made by isthmus, and stays; `ERR_ISTHMUS_BUSY`
+   */
+  static unlink(where: string | SegmentFile, options: UnlinkOptions = {}): void {
+    const attempt = 'Removing a segment'
+    assertSupported()
+    const location = locate(where)
+    assertOptions(options, attempt)
+    const patience = new Patience(options.lockTimeoutMs)
+    explainingDenials(`Removing ${location.subject}`, () => unlinkSegment(location, patience))
+  }
+
+  /**
+   * The named segments of this machine that may be read, with their peers, whoever owns them. Those that may not be read
+   * are left out.
+   * @throws SystemCallError where /dev/shm cannot be read; `EMFILE`
+   */
+  static list(...unexpected: never[]): SegmentDescription[] {
+    const attempt = 'Listing segments'
+    assertSupported()
+    if (unexpected.some((argument) => argument !== undefined)) {
+      throw new IsthmusTypeError(
+        'ERR_ISTHMUS_INVALID_ARGUMENT',
+        `${attempt}: got ${inspect(unexpected[0])}. It takes no argument and lists all of them: filter what it returns.`,
+      )
+    }
+    return explainingDenials(attempt, listSegments)
+  }
+
+  /**
+   * Removes the named segments whose peers are all proven dead or gone, and in which nothing waits to be delivered. What it
+   * may not remove stays, without an error.
+   * @returns the names of those it removed
+   * @throws SystemCallError where /dev/shm cannot be read; `EMFILE`
+   *
+   * @example
+   * ```ts
+   * Segment.create('/isthmus-example', orders).close()
+   * Segment.list().some(({ name }) => name === '/isthmus-example') // true
+   * Segment.prune({ prefix: '/isthmus-example' }).length // 1
+   * ```
+   */
+  static prune(options: PruneOptions = {}): string[] {
+    assertSupported()
+    const checked = checkPruneOptions(options)
+    return explainingDenials('Pruning segments', () => pruneSegments(checked))
+  }
+
+  static #create<T>(location: Location, layout: Layout<T>, options: CheckedOptions): Segment<T> {
+    for (;;) {
+      try {
+        return Segment.#createAt(location, layout, options)
+      } catch (error) {
+        const isLeftover = hasCode(error, 'EEXIST') && completeRemoval(location, options.owner, options.patience)
+        if (!isLeftover) throw error
+      }
+    }
+  }
+
+  static #createAt<T>(location: Location, layout: Layout<T>, options: CheckedOptions): Segment<T> {
+    const { byteLength } = planHeader(layout)
+    assertNameIsFree(location)
+    const unnamed = openUnnamed(location, options.mode)
     let segment: Segment<T> | undefined
     try {
       const { fd } = unnamed
-      allocate(fd, plan.byteLength, location.subject)
-      fchmodSync(fd, mode)
+      if (location.isFile) avoidCopyOnWrite(fd)
+      allocate(fd, byteLength, location.subject)
+      setMode(fd, options.mode, location.subject)
       assertLocksWork(fd, fstatSync(fd).dev, location.subject)
       segment = Segment.#initialize(fd, location, layout, options)
-      if (location.isFile) makeDurable(fd)
+      if (location.isFile) makeDurable(fd, location.subject)
       unnamed.publish()
       forgottenDescriptors.register(segment, fd, segment)
       return segment
@@ -288,16 +288,17 @@ export class Segment<T> extends AttachedRegion<T> {
   }
 
   /** Maps and fills a file that nobody else can reach. */
-  static #initialize<T>(fd: number, location: Location, layout: Layout<T>, options: AttachOptions): Segment<T> {
+  static #initialize<T>(fd: number, location: Location, layout: Layout<T>, options: CheckedOptions): Segment<T> {
     const plan = planHeader(layout)
     const segmentId = randomBytes(8)
+    const bootId = location.isFile ? currentBootId() : bootIdIfKnown()
     const mapping = mapOwnDescription(fd, plan.byteLength, options.mapper)
     return Segment.#mapped(fd, mapping, location, (foothold) => {
       const id = segmentId.toString('hex')
       const segment = new Segment(foothold, location, layout, plan.rootByteOffset, id, options)
       writeHeader(segment.words, segment.bytes, plan, layout)
       segment.bytes.set(segmentId, REGION_ID_WORD * 4)
-      segment.#writeBootId()
+      if (bootId !== undefined) segment.#writeBootId(bootId)
       segment.#claimSlot()
       layout.initialize(segment, plan.rootByteOffset)
       markReady(segment.words)
@@ -305,51 +306,99 @@ export class Segment<T> extends AttachedRegion<T> {
     })
   }
 
-  /** Returns undefined where the segment was removed meanwhile: look again. */
-  static #openAt<T>(
-    location: Location,
-    layout: Layout<T>,
-    options: OpenOptions,
-    deadline: number,
-  ): Segment<T> | undefined {
-    const fd = openExisting(location)
-    return closingOnError(fd, () => {
-      const { subject, path } = location
-      const facts = readFacts(fd, subject)
-      if (facts.state !== RETIRED) {
-        assertReady(subject, facts)
-        assertHolds(layout, subject, readWholeHeader(fd, facts), facts)
+  static #openOrCreate<T>(location: Location, layout: Layout<T>, options: CheckedOptions): Segment<T> {
+    const { deadline } = options.patience
+    for (;;) {
+      try {
+        return Segment.#open(location, layout, options)
+      } catch (error) {
+        if (!hasCode(error, 'ENOENT')) throw error
       }
-      return withHeaderLock(fd, subject, deadline, () => {
-        if (!isStillNamed(fd, path)) return undefined
-        // Once more: it may have been removed meanwhile, or recovered after a boot.
-        const lockedFacts = readFacts(fd, subject)
-        if (lockedFacts.state === RETIRED) {
-          retire(fd, path)
-          return undefined
-        }
-        return Segment.#join(fd, location, layout, lockedFacts, options)
-      })
-    })
+      try {
+        return Segment.#create(location, layout, options)
+      } catch (error) {
+        // Full, perhaps of the copies of others that are just creating the same. One of them gets there.
+        const mayBeInPassing = hasCode(error, 'ENOSPC') && nowMs() < deadline
+        if (mayBeInPassing) pauseMs(1 + Math.random() * 20)
+        else if (!hasCode(error, 'EEXIST')) throw error
+        else if (nowMs() >= deadline) throw changingError(location.subject)
+      }
+    }
   }
 
-  /** For the holder of the header lock: maps the segment and takes a peer slot. */
-  static #join<T>(
+  static #open<T>(location: Location, layout: Layout<T>, options: CheckedOptions): Segment<T> {
+    for (;;) {
+      const segment = Segment.#openAt(location, layout, options)
+      if (segment !== undefined) return segment
+      if (nowMs() > options.patience.deadline) throw changingError(location.subject)
+    }
+  }
+
+  /** Returns undefined where the segment was removed meanwhile: look again. */
+  static #openAt<T>(location: Location, layout: Layout<T>, options: CheckedOptions): Segment<T> | undefined {
+    const { path, subject } = location
+    const fd = openExisting(location)
+    const segment = owningDescriptor(fd, () => {
+      assertOwnerIsTrusted(fd, subject, options.owner)
+      const facts = readFacts(fd, subject)
+      if (facts.state === RETIRED) {
+        retireAgain(fd, location, options.patience)
+        return undefined
+      }
+      assertReady(subject, facts)
+      return Segment.#map(fd, location, layout, facts, options)
+    })
+    if (segment === undefined) return undefined
+    return segment.#join(options, () => isStillNamed(fd, path) && readFacts(fd, subject).state !== RETIRED)
+  }
+
+  static #attach<T>(handle: SegmentHandle, layout: Layout<T>, options: CheckedOptions): Segment<T> {
+    const closed = (cause?: unknown) =>
+      new IsthmusError(
+        'ERR_ISTHMUS_CLOSED',
+        `Attaching to ${handle.subject}: the attachment that gave this handle is closed. Close it after the others have attached.`,
+        { cause },
+      )
+    let fd: number
+    try {
+      fd = openSync(handle.path, FILE_FLAGS)
+    } catch (error) {
+      if (!hasCode(error, 'EMFILE', 'ENFILE', 'EACCES', 'ERR_ACCESS_DENIED')) throw closed(error)
+      throw explained(
+        error,
+        `Attaching to ${handle.subject}: its file cannot be opened once more. Allow more descriptors (ulimit -n); where the process has changed its user, or the mode of the file was changed, attach before that.`,
+      )
+    }
+    const segment = owningDescriptor(fd, () => {
+      let facts: HeaderFacts
+      try {
+        facts = readFacts(fd, handle.subject)
+      } catch (error) {
+        throw closed(error)
+      }
+      // The descriptor's number may be that of another file by now.
+      if (facts.regionId !== handle.segmentId) throw closed()
+      return Segment.#map(fd, handle, layout, facts, options)
+    })
+    return segment.#join(options, () => true) as Segment<T>
+  }
+
+  /** Everything that takes long, before the header lock is asked for. */
+  static #map<T>(
     fd: number,
     location: Location,
     layout: Layout<T>,
     facts: HeaderFacts,
-    options: OpenOptions,
+    options: CheckedOptions,
   ): Segment<T> {
+    assertHolds(layout, location.subject, readWholeHeader(fd, location.subject, facts), facts)
     const mapping = mapOwnDescription(fd, facts.byteLength, options.mapper)
-    return Segment.#mapped(fd, mapping, location, (foothold) => {
-      const segment = new Segment(foothold, location, layout, facts.rootByteOffset, facts.regionId, options)
-      if (location.isFile && facts.bootId !== currentBootId() && !segment.#hasLivePeer()) {
-        segment.#recoverAfterBoot(options.recover === true)
-      }
-      segment.#claimSlot()
-      return segment
-    })
+    return Segment.#mapped(
+      fd,
+      mapping,
+      location,
+      (foothold) => new Segment(foothold, location, layout, facts.rootByteOffset, facts.regionId, options),
+    )
   }
 
   /** Where no segment comes about, the file's memory is let go, and so is the thread's presence in it. */
@@ -373,75 +422,43 @@ export class Segment<T> extends AttachedRegion<T> {
     }
   }
 
-  /**
-   * Takes the name away: peers that are attached keep their memory, and whoever opens the name next finds none.
-   * @throws SystemCallError `ENOENT`, `EACCES`
-   * @throws IsthmusError `ERR_ISTHMUS_FOREIGN`: it was not made by isthmus, and stays; `ERR_ISTHMUS_BUSY`
-   */
-  static unlink(where: string | SegmentFile, options: AttachOptions = {}): void {
-    assertSupported()
-    unlinkSegment(locate(where), lockDeadline(options))
-  }
-
-  /** The named segments of this machine that may be read, with their peers. Those of others are left out. */
-  static list(): SegmentDescription[] {
-    assertSupported()
-    return listSegments()
-  }
-
-  /**
-   * Removes the named segments whose peers are all proven dead or gone, and in which nothing waits to be delivered. What it
-   * may not remove stays, without an error.
-   * @returns the names of those it removed
-   *
-   * @example
-   * ```ts
-   * Segment.create('/isthmus-example', orders).close()
-   * Segment.list().some(({ name }) => name === '/isthmus-example') // true
-   * Segment.prune({ prefix: '/isthmus-example' }).length // 1
-   * ```
-   */
-  static prune(options: PruneOptions = {}): string[] {
-    assertSupported()
-    return pruneSegments(options)
-  }
-
   private constructor(
     { fd, file, mapping, presence }: Foothold,
     location: Location,
     layout: Layout<T>,
     rootByteOffset: number,
     segmentId: string,
-    options: AttachOptions,
+    options: CheckedOptions,
   ) {
     const peers = new PeerTable(mapping.words, PEERS_BYTE_OFFSET, new OfdLiveness(fd))
     const { subject, directory, isFile } = location
     const key = Number.parseInt(segmentId.slice(0, 8), 16) | 0
     const segment = { subject, directory, isFile, file, key }
-    const waiter = new SegmentWaiter(new FutexWaiter(mapping.address), peers, presence.presence, segment)
+    const futex = new FutexWaiter(mapping.address)
+    const waiter = new SegmentWaiter(futex, peers, presence.presence, segment)
     super({ subject, memory: mapping, waiter, peers }, layout, rootByteOffset)
     this.mapper = mapping.mapper
     this.#mapping = mapping
-    this.#fd = fd
     this.#presence = presence
-    this.#subject = subject
     this.#directory = directory
     this.#isFile = isFile
     this.#endpoints = new PeerEndpoints(peers, segment)
     this.#segmentId = segmentId
-    this.#lockTimeoutMs = options.lockTimeoutMs ?? LOCK_TIMEOUT_MS_DEFAULT
+    this.#lockTimeoutMs = options.lockTimeoutMs
+    this.#file = { fd, subject, memory: { words: mapping.words, futex } }
+    this.#image = new FileImage(fd, subject, mapping, rootByteOffset)
   }
 
   /** What attaches other threads of this process; see Segment.attach. */
   get handle(): SegmentHandle {
     this.#assertOpen('Making a handle')
-    const path = `/proc/self/fd/${this.#fd}`
+    const path = `/proc/self/fd/${this.#file.fd}`
     return {
       isthmus: 'segment',
       pid: process.pid,
       path,
       segmentId: this.#segmentId,
-      subject: this.#subject,
+      subject: this.#file.subject,
       directory: this.#isFile ? this.#directory : '',
       isFile: this.#isFile,
     }
@@ -461,14 +478,16 @@ export class Segment<T> extends AttachedRegion<T> {
    * Makes the present state of a segment file durable: after a crash of the machine it is trusted if nothing was changed
    * after its last flush. The last peer that closes a segment file flushes it. For a segment in memory it does nothing.
    * @throws SystemCallError `EIO` and others, where the disk fails
-   * @throws IsthmusError `ERR_ISTHMUS_BUSY` where somebody else flushes, opens or closes it until `lockTimeoutMs` is over
+   * @throws IsthmusError `ERR_ISTHMUS_BUSY` where one other peer attaches or closes for longer than `lockTimeoutMs`
    */
   flush(): void {
     this.#assertOpen('Flushing')
     if (!this.#isFile) return
-    // Of two that flush at once, the checksum of the first must not come last. Most of the work is done before.
-    this.#writeBack()
-    withHeaderLock(this.#fd, this.#subject, nowMs() + this.#lockTimeoutMs, () => this.#flushFile())
+    const image = this.#image
+    const reading = image.read()
+    image.writeBack()
+    withHeaderLock(this.#file, 'flushing', new Patience(this.#lockTimeoutMs), () => image.store(reading))
+    image.writeBackHeader()
   }
 
   protected override detach(): void {
@@ -491,14 +510,64 @@ export class Segment<T> extends AttachedRegion<T> {
 
   /**
    * The last one flushes. Everyone looks under the lock, and lets go of its slot under it: of two that close at once, the
-   * second one finds itself alone. Most of the work is done before, since nobody else can open or close meanwhile.
+   * second one finds itself alone. The flush itself is made before, outside of the lock; where somebody was there meanwhile
+   * and has gone, it is made again.
    */
   #leaveFile(): void {
-    if (this.#isLastPeer()) this.#writeBack()
-    withHeaderLock(this.#fd, this.#subject, nowMs() + this.#lockTimeoutMs, () => {
-      if (this.#isLastPeer()) this.#flushFile()
-      this.peerTable.release()
-    })
+    const image = this.#image
+    const patience = new Patience(this.#lockTimeoutMs)
+    let outcome: 'changed' | 'left' | 'flushed' | 'flushed under the lock' = 'changed'
+    for (let readings = 1; outcome === 'changed'; readings++) {
+      // Before the look at the others: who comes after it is counted.
+      const { attachments } = image
+      const reading = this.#isLastPeer() ? image.read() : undefined
+      if (reading !== undefined) image.writeBack()
+      outcome = withHeaderLock(this.#file, 'closing', patience, (note) => {
+        const isLast = this.#isLastPeer()
+        const isFresh = reading !== undefined && image.attachments === attachments
+        if (isLast && !isFresh && readings < READINGS_MAX) return 'changed'
+        if (isLast && !isFresh) note('flushing')
+        if (isLast) image.store(isFresh ? reading : image.read())
+        this.peerTable.release()
+        if (!isLast) return 'left'
+        return isFresh ? 'flushed' : 'flushed under the lock'
+      })
+    }
+    if (outcome === 'flushed') image.writeBackHeader()
+    if (outcome === 'flushed under the lock') image.writeBack()
+  }
+
+  /**
+   * Takes a slot. Returns undefined, and lets everything go, where the segment is not there any more: it was removed since
+   * it was opened.
+   */
+  #join(options: CheckedOptions, isStillThere: () => boolean): Segment<T> | undefined {
+    const image = this.#image
+    let outcome: 'attached' | 'gone' | 'changed' | undefined
+    try {
+      for (let readings = 1; outcome !== 'attached'; readings++) {
+        const { attachments } = image
+        const checksum = this.#isOfAnotherBoot() ? image.checksum() : undefined
+        outcome = withHeaderLock(this.#file, 'attaching', options.patience, (note) => {
+          if (!isStillThere()) return 'gone'
+          if (this.#isOfAnotherBoot()) {
+            note('checking')
+            const isFresh = checksum !== undefined && image.attachments === attachments
+            if (!isFresh && readings < READINGS_MAX) return 'changed'
+            const isClean = image.isClean(isFresh ? checksum : image.checksum())
+            this.#recoverAfterBoot(isClean, options.recover, note)
+          } else {
+            image.noteAttachment()
+          }
+          this.#claimSlot()
+          return 'attached'
+        })
+        if (outcome === 'gone') return undefined
+      }
+      return this
+    } finally {
+      if (outcome !== 'attached') this.#letGo()
+    }
   }
 
   #claimSlot(): void {
@@ -519,69 +588,85 @@ export class Segment<T> extends AttachedRegion<T> {
       if (this.peerTable.isAttached) this.peerTable.release()
       if (!this.#isBufferTaken) this.#mapping.unmap()
     } finally {
-      closeSync(this.#fd)
+      closeSync(this.#file.fd)
       // The slot goes first: nobody is to find a peer in it that cannot be reached any more.
       this.#presence.release()
     }
   }
 
-  /** The first one after a start of the machine. All peers are dead; what is in the file is what reached the disk. */
-  #recoverAfterBoot(isForced: boolean): void {
-    const isClean = this.words[FLUSHED_WORD] !== 0 && this.words[CHECKSUM_WORD] === this.#checksum()
+  /** Nobody has opened this file since the machine was started. All its peers are dead then. */
+  #isOfAnotherBoot(): boolean {
+    return this.#isFile && this.#bootId() !== currentBootId() && !this.#hasLivePeer()
+  }
+
+  /** The first one after a start of the machine, under the lock: what is in the file is what reached the disk. */
+  #recoverAfterBoot(isClean: boolean, isForced: boolean, note: (purpose: Purpose) => void): void {
     if (!isClean && !isForced) {
       throw new IsthmusError(
         'ERR_ISTHMUS_UNCLEAN',
-        `Opening ${this.#subject}: it was changed after its last flush, and then the machine went down. ` +
+        `Opening ${this.#file.subject}: it was changed after its last flush, and then the machine went down. ` +
           'Open it with { recover: true } to keep what is consistent, or remove it.',
       )
     }
+    note('recovering')
+    this.#image.noteAttachment()
     // From here on a clean one is a segment whose peers have died, as any other. Killed while we sweep, we leave the rest
     // to those who take the slots; the checksum, which knows nothing of a sweep, is not asked again.
-    if (isClean) this.#writeBootId()
+    if (isClean) this.#writeBootId(currentBootId())
     this.peerTable.sweepDead(this.#sweepSlot)
     if (isClean) return
     // Killed on the way, we leave the old boot id, and the next one begins again.
     this.layout.recover?.(this, this.rootByteOffset)
-    this.#writeBootId()
+    this.#writeBootId(currentBootId())
   }
 
-  #flushFile(): void {
-    this.words[FLUSHED_WORD]++
-    this.words[CHECKSUM_WORD] = this.#checksum()
-    this.#writeBack()
+  #bootId(): string {
+    return Buffer.from(this.words.slice(BOOT_ID_WORD, BOOT_ID_WORD + BOOT_ID_WORDS).buffer).toString('hex')
   }
 
-  /** Brings every changed page to the disk. */
-  #writeBack(): void {
-    const c = libc()
-    const isSynced = c.msync(this.#mapping.address, this.words.byteLength, MS_SYNC) === 0
-    if (!isSynced) throw new SystemCallError({ errno: c.errno(), syscall: 'msync' }, `flushing ${this.#subject}`)
-    fsyncSync(this.#fd)
-  }
-
-  /** Of everything but the header. */
-  #checksum(): number {
-    return zlib.crc32(this.bytes.subarray(this.rootByteOffset)) | 0
-  }
-
-  #writeBootId(): void {
-    this.bytes.set(Buffer.from(currentBootId(), 'hex'), BOOT_ID_WORD * 4)
+  #writeBootId(bootId: string): void {
+    this.words.set(new Int32Array(new Uint8Array(Buffer.from(bootId, 'hex')).buffer), BOOT_ID_WORD)
   }
 
   #assertOpen(attempt: string): void {
     if (!this.isClosed) return
-    throw new IsthmusError('ERR_ISTHMUS_CLOSED', `${attempt} of ${this.#subject}: it was closed before. Open it again.`)
+    throw new IsthmusError(
+      'ERR_ISTHMUS_CLOSED',
+      `${attempt} of ${this.#file.subject}: it was closed before. Open it again.`,
+    )
   }
 }
 
-function lockDeadline(options: AttachOptions): number {
-  return deadlineAfter(options.lockTimeoutMs ?? LOCK_TIMEOUT_MS_DEFAULT, 'lockTimeoutMs')
+/** Checks what all ways to a named segment or a file are given, before anything is done. */
+function prepare(
+  attempt: string,
+  where: string | SegmentFile,
+  layout: Layout<unknown>,
+  options: CreateOptions & OpenOptions,
+): { location: Location; checked: CheckedOptions } {
+  assertSupported()
+  const location = locate(where)
+  assertLayout(layout, attempt)
+  return { location, checked: checkOptions(options, attempt) }
+}
+
+function assertHandle(handle: SegmentHandle): void {
+  const isHandle =
+    handle?.isthmus === 'segment' &&
+    handle.pid === process.pid &&
+    typeof handle.path === 'string' &&
+    typeof handle.directory === 'string'
+  if (isHandle) return
+  throw new IsthmusTypeError(
+    'ERR_ISTHMUS_INVALID_ARGUMENT',
+    'Attaching to a segment: this is not the handle of a segment of this process. Between processes, use its name.',
+  )
 }
 
 /** Closes the descriptor, unless the action makes a segment, which then owns it. */
-function closingOnError<T>(fd: number, action: () => Segment<T>): Segment<T>
-function closingOnError<T>(fd: number, action: () => Segment<T> | undefined): Segment<T> | undefined
-function closingOnError<T>(fd: number, action: () => Segment<T> | undefined): Segment<T> | undefined {
+function owningDescriptor<T>(fd: number, action: () => Segment<T>): Segment<T>
+function owningDescriptor<T>(fd: number, action: () => Segment<T> | undefined): Segment<T> | undefined
+function owningDescriptor<T>(fd: number, action: () => Segment<T> | undefined): Segment<T> | undefined {
   let segment: Segment<T> | undefined
   try {
     segment = action()

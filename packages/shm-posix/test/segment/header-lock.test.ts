@@ -3,7 +3,7 @@ import { LOCK_PID_WORD, nowMs } from '@isthmus/sync'
 import { afterEach, describe, expect, it } from 'vitest'
 import { expectCode } from '../../../sync/test/support/expect-code.js'
 import { Segment } from '../../src/index.js'
-import { withHeaderLock } from '../../src/segment/header-lock.js'
+import { Patience, withHeaderLock } from '../../src/segment/header-lock.js'
 import { Child, endAllChildren } from '../support/child.js'
 import { counter } from '../support/ledger.js'
 import { pathOf, removeEverything, uniqueName } from '../support/names.js'
@@ -31,17 +31,19 @@ function holderOf(path: string): number {
 describe('withHeaderLock()', () => {
   it('runs the action, names its holder meanwhile, and returns its result', () => {
     const { path, one } = openTwice()
-    expect(withHeaderLock(one, 'it', nowMs(), () => [holderOf(path), 'result'])).toEqual([process.pid, 'result'])
+    expect(
+      withHeaderLock({ fd: one, subject: 'it' }, 'attaching', new Patience(0), () => [holderOf(path), 'result']),
+    ).toEqual([process.pid, 'result'])
     expect(holderOf(path)).toBe(0)
   })
 
   it('keeps others out, who say who has it once their time is up', () => {
     const { one, other } = openTwice()
     let hasRun = false
-    withHeaderLock(one, 'it', nowMs(), () => {
+    withHeaderLock({ fd: one, subject: 'it' }, 'attaching', new Patience(0), () => {
       const startMs = nowMs()
       const error = expectCode('ERR_ISTHMUS_BUSY', () => {
-        withHeaderLock(other, 'the segment /orders', startMs + 25, () => {
+        withHeaderLock({ fd: other, subject: 'the segment /orders' }, 'attaching', new Patience(25), () => {
           hasRun = true
         })
       })
@@ -49,23 +51,18 @@ describe('withHeaderLock()', () => {
       expect(error.message).toMatch(new RegExp(`/orders.*process ${process.pid}.*lockTimeoutMs`))
     })
     expect(hasRun).toBe(false)
-    expect(withHeaderLock(other, 'it', nowMs(), () => 'free')).toBe('free')
-  })
-
-  it('tries once also where the time is up already', () => {
-    const { one } = openTwice()
-    expect(withHeaderLock(one, 'it', Number.NEGATIVE_INFINITY, () => 'done')).toBe('done')
+    expect(withHeaderLock({ fd: other, subject: 'it' }, 'attaching', new Patience(0), () => 'free')).toBe('free')
   })
 
   it('lets go where the action throws', () => {
     const { path, one, other } = openTwice()
     const broken = () =>
-      withHeaderLock(one, 'it', nowMs(), () => {
+      withHeaderLock({ fd: one, subject: 'it' }, 'attaching', new Patience(0), () => {
         throw new Error('of the action')
       })
     expect(broken).toThrow('of the action')
     expect(holderOf(path)).toBe(0)
-    expect(withHeaderLock(other, 'it', nowMs(), () => 'free')).toBe('free')
+    expect(withHeaderLock({ fd: other, subject: 'it' }, 'attaching', new Patience(0), () => 'free')).toBe('free')
   })
 
   it('goes with a killed holder, whose name it may still bear', async () => {

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { BOOT_ID_WORD, CHECKSUM_WORD, FLUSHED_WORD, type PeerId } from '@isthmus/sync'
 import { afterEach, describe, expect, it } from 'vitest'
 import { expectCode } from '../../../sync/test/support/expect-code.js'
-import { type OpenOptions, Segment } from '../../src/index.js'
+import { Segment } from '../../src/index.js'
 import { currentBootId } from '../../src/segment/boot-id.js'
 import { Child, endAllChildren, inChild } from '../support/child.js'
 import { counter, ledger } from '../support/ledger.js'
@@ -166,7 +166,6 @@ describe('Segment in a file, opened first after a reboot,', () => {
       () => Segment.open({ file }, ledger),
       () => Segment.openOrCreate({ file }, ledger),
       () => Segment.open({ file }, ledger, { recover: false }),
-      () => Segment.open({ file }, ledger, { recover: 'yes' } as unknown as OpenOptions),
     ]
     for (const attempt of attempts) expect(expectCode(UNCLEAN, attempt).message).toContain('{ recover: true }')
     // Refused as often as one likes, it stays as it is.

@@ -1,10 +1,10 @@
 import { chownSync, closeSync, fstatSync, openSync, symlinkSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
-import { BOOT_ID_WORD, nowMs } from '@isthmus/sync'
+import { BOOT_ID_WORD } from '@isthmus/sync'
 import { afterEach, describe, expect, it } from 'vitest'
 import { expectCode } from '../../../sync/test/support/expect-code.js'
 import { Segment } from '../../src/index.js'
-import { withHeaderLock } from '../../src/segment/header-lock.js'
+import { Patience, withHeaderLock } from '../../src/segment/header-lock.js'
 import { widenAccess } from '../../src/waiting/fifo.js'
 import { endAllChildren, inChild, withOwnSharedMemory } from '../support/child.js'
 import { counter } from '../support/ledger.js'
@@ -153,7 +153,7 @@ describe('Segment.flush', () => {
     const segment = Segment.create(where, counter, { lockTimeoutMs: 20 })
     const fd = openSync(where.file, 'r+')
     const flushing = () => expectCode('ERR_ISTHMUS_BUSY', () => segment.flush())
-    withHeaderLock(fd, 'it', nowMs(), flushing)
+    withHeaderLock({ fd, subject: 'it' }, 'attaching', new Patience(0), flushing)
     closeSync(fd)
     segment.flush()
     segment.close()

@@ -148,7 +148,7 @@ describe.each(PLACES)('Segment under %s', (_, place) => {
       for (const [mode, expected] of [
         [undefined, 0o600],
         [0o666, 0o666],
-        [0o640, 0o640],
+        [0o640, 0o600],
       ] as const) {
         const { where, path } = place()
         const options: CreateOptions = mode === undefined ? {} : { mode }

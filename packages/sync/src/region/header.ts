@@ -16,10 +16,12 @@ import { MAX_PEERS } from '../peers/peer-id.js'
  *         | boot id (16 bytes)                        | root    | text    | text    | pairs   |
  *         |                                           | offset  | offset  | length  | count   |
  *         +-------------------------------------------+---------+---------+---------+---------+
- *        64          68          72          76                                              128
- *         +-----------+-----------+-----------+----------------------- … --------------------+
- *         | flushed   | checksum  | lock pid  | reserved, 0                                  |
- *         +-----------+-----------+-----------+----------------------- … --------------------+
+ *        64          68          72          76          80          84          88          92
+ *         +-----------+-----------+-----------+-----------+-----------+-----------+-----------+
+ *         | flushed   | checksum  | lock pid  | lock      | lock turn | flush     | attach-   |
+ *         |           |           |           | purpose   |           | number    | ments     |
+ *         +-----------+-----------+-----------+-----------+-----------+-----------+-----------+
+ *        92   reserved, 0
  *       128   peers table: 128 slots of 64 bytes (peers/layout.ts)
  *      8320   signature text, UTF-8
  *         …   backlog pairs, 4-aligned: byte offsets (32 + 32) from the start of the region, one pair after the other
@@ -34,11 +36,19 @@ import { MAX_PEERS } from '../peers/peer-id.js'
  * | boot id         | the creator; the first opener after a | every opener, | the next opener finds another boot id still and |
  * |                 | boot, under the lock: of a clean file | under the lock| recovers again; of a clean file, slots that are |
  * |                 | before its sweep, else when recovered |               | not swept yet are when they are taken           |
- * | flushed, check- | whoever flushes a file, under the     | the first     | the checksum does not fit: the file counts as   |
- * | sum             | lock                                  | opener after  | not flushed                                     |
- * |                 |                                       | a boot        |                                                 |
- * | lock pid        | whoever takes or leaves the header    | error messages| names a dead process; nothing depends on it     |
- * |                 | lock                                  |               |                                                 |
+ * | checksum, then  | the flusher of a file, under the lock:| the first     | the checksum fits, or the file counts as not    |
+ * | flushed         | its checksum and its flush number     | opener after  | flushed; an earlier flush that is still under   |
+ * |                 | (0: never flushed), unless flushed is | a boot;       | way stores its own, which is as good if nothing |
+ * |                 | of a later flush                      | flushers      | was changed meanwhile                           |
+ * | flush number    | a flusher, +1, before it reads what   | flushers      | a number is left out                            |
+ * |                 | it takes the checksum of              |               |                                                 |
+ * | lock pid, lock  | the holder of the header lock, when   | waiters for   | they name a dead process; a waiter only shows   |
+ * | purpose         | it takes and leaves the lock          | the lock      | them, and starts its time anew if they change   |
+ * | lock turn       | a holder that has the region mapped,  | waiters, who  | waiters sleep to the end of their slice (20 ms) |
+ * |                 | +1, after it has left the lock        | sleep on it   | and try the lock, which alone decides           |
+ * | attachments     | an attacher, +1, under the lock and   | closers and   | a checksum that was computed meanwhile is       |
+ * |                 | before it changes anything else       | openers of a  | computed once more                              |
+ * |                 |                                       | file          |                                                 |
  *
  * A region is valid if and only if
  * 1. it begins with the magic and a version that the reader knows,
@@ -62,6 +72,11 @@ const PAIR_COUNT_WORD = 15
 export const FLUSHED_WORD = 16
 export const CHECKSUM_WORD = 17
 export const LOCK_PID_WORD = 18
+/** What the holder of the lock does; the meaning of the numbers is in shm-posix/src/segment/header-lock.ts. */
+export const LOCK_PURPOSE_WORD = 19
+export const LOCK_TURN_WORD = 20
+export const FLUSH_NUMBER_WORD = 21
+export const ATTACHMENTS_WORD = 22
 
 export const PEERS_BYTE_OFFSET = 128
 const TEXT_BYTE_OFFSET = PEERS_BYTE_OFFSET + MAX_PEERS * PEER_SLOT_BYTES

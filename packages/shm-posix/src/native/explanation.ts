@@ -1,0 +1,20 @@
+import { SystemCallError } from './system-error.js'
+
+/** Whether it was the operating system that refused something, in a call of Node.js's or of ours. */
+export function isSystemError(error: unknown): error is NodeJS.ErrnoException {
+  const { errno, syscall } = (error ?? {}) as NodeJS.ErrnoException
+  return typeof errno === 'number' && errno !== 0 && typeof syscall === 'string'
+}
+
+/** An error of the operating system with a message that says what to do. Every other error stays as it is. */
+export function explained(error: unknown, message: string): unknown {
+  if (!isSystemError(error)) return error
+  const { errno = 0, syscall = '', path } = error
+  return new SystemCallError({ errno: Math.abs(errno), syscall, ...(path === undefined ? {} : { path }) }, message, {
+    cause: error,
+  })
+}
+
+/** What to do where a process has no descriptor left. */
+export const MORE_DESCRIPTORS =
+  'no descriptor is left. Close segments and files, or allow more descriptors (ulimit -n).'
