@@ -57,6 +57,7 @@ export class ThreadPresence {
         pruneSomeFifos(place)
         this.#lifeLine = LifeLine.begin(thread, place, access)
         this.#place = place
+        this.#refusal = undefined
         break
       } catch (error) {
         if (!isSystemError(error) || hasCode(error, ...SHORTAGES)) {
