@@ -7,10 +7,12 @@ import { callAt, nowMs, TIMER_MS_MAX } from './deadline.js'
 import { host, type Signal, setKeepsAlive } from './host.js'
 import { assertStackRoom } from './stack-room.js'
 import { lastLook, type WaitPoint } from './wait-point.js'
-import { tickAfter } from './waiter.js'
+import { safetyNet, tickAfter } from './waiter.js'
 
 /** So many calls in a row need not wait. */
 const PASSES_PER_TURN = 256
+/** A tick of thousands of waits must not become a burst: the others are looked at a tick later. */
+const LOOKS_PER_TICK = 64
 
 /** A condition, and the point at which those who bring it about look for sleepers. */
 export interface WaitFor {
@@ -221,10 +223,14 @@ class EventLoop {
     this.#tick = undefined
     this.#tickDueMs = Number.POSITIVE_INFINITY
     const now = nowMs()
-    this.#lookForDeadAt([...this.#armed].filter((wait) => wait.nextTickMs <= now))
+    const due: PendingWait[] = []
+    for (const wait of this.#armed) {
+      if (wait.nextTickMs <= now && due.push(wait) === LOOKS_PER_TICK) break
+    }
+    this.#lookForDeadAt(due)
     let nextMs = Number.POSITIVE_INFINITY
     for (const wait of this.#armed) nextMs = Math.min(nextMs, wait.nextTickMs)
-    this.#tickAt(nextMs)
+    this.#tickAt(Math.max(nextMs, now + safetyNet.tickMs / 2))
     this.#updateTimer()
   }
 
