@@ -30,6 +30,8 @@ import {
 import {
   BELL_WORD,
   generationOfSlotWord,
+  HINT_WORDS,
+  HINTS_WORD,
   HOLD_WORD,
   PEER_SLOT_BYTES,
   PID_WORD,
@@ -212,6 +214,7 @@ function peerNames(): WordName[] {
       word(THREAD_ID_WORD, 'threadId'),
       word(HOLD_WORD, 'hold'),
       word(BELL_WORD, 'bell'),
+      ...Array.from({ length: HINT_WORDS }, (_, group) => word(HINTS_WORD + group, `hints[${group}]`)),
     ]
   }).flat()
 }

@@ -145,6 +145,13 @@ export const mutants: readonly Mutant[] = [
     rung: interleaver('doorbell'),
   },
   {
+    name: 'the hint of a ring comes after it',
+    file: `${SYNC}/waiting/heap-waiter.ts`,
+    from: '      Atomics.or(this.#words, hints + (bit >> 5), 1 << (bit & 31))\n    }\n    Atomics.add(this.#words, bell, 1)\n    return Atomics.notify(this.#words, bell) > 0\n',
+    to: '      Atomics.add(this.#words, bell, 1)\n      Atomics.notify(this.#words, bell)\n      Atomics.or(this.#words, hints + (bit >> 5), 1 << (bit & 31))\n    }\n    return true\n',
+    rung: interleaver('doorbell'),
+  },
+  {
     name: 'a wait set sets its bit after the last look',
     file: `${SYNC}/waiting/wait-set.ts`,
     from: '    this.enterSync()\n    try {\n      if (lastLook(condition)) return true\n',
