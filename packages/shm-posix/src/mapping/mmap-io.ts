@@ -1,4 +1,4 @@
-import { createRequire } from 'node:module'
+import { cannotLoad, findInstalled } from '../native/installed-package.js'
 import { libc } from '../native/libc.js'
 import { unsupported } from '../native/support.js'
 import type { Mapping } from './mapping.js'
@@ -34,14 +34,18 @@ export function mapWithMmapIo(fd: number, byteLength: number): Mapping {
   }
 }
 
+const NAME = 'mmap-io'
+const ROLE = 'the optional package that was asked for as mapper'
+
 function load(): MmapIo {
+  const installed = findInstalled(
+    NAME,
+    ROLE,
+    'Install it with `npm install mmap-io@npm:@riaskov/mmap-io` (Node.js 20 or 22), or leave the mapper out',
+  )
   try {
-    return createRequire(import.meta.url)('mmap-io')
-  } catch (cause) {
-    throw unsupported(
-      'the optional package mmap-io, which was asked for as mapper, cannot be loaded. ' +
-        'Install it with `npm install mmap-io@npm:@riaskov/mmap-io` (Node.js 20 or 22), or leave the mapper out',
-      cause,
-    )
+    return installed.load() as MmapIo
+  } catch (error) {
+    throw cannotLoad(NAME, ROLE, error, installed.path)
   }
 }

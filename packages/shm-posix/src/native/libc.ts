@@ -1,7 +1,8 @@
 import { statSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import type koffiModule from 'koffi'
+import { cannotLoad, findInstalled } from './installed-package.js'
 import { assertSupported, unsupported } from './support.js'
+import { hasCode } from './system-error.js'
 
 /** The few functions of the C library that Node.js has no word for. They return what C returns; see errno. */
 export interface Libc {
@@ -14,6 +15,14 @@ export interface Libc {
     fd: number,
     offset: number,
   ): number | bigint
+  /** Returns the new address, or MAP_FAILED. */
+  mremap(
+    oldAddress: number,
+    oldByteLength: number,
+    newByteLength: number,
+    flags: number,
+    newAddress: number,
+  ): number | bigint
   munmap(address: number | bigint, byteLength: number): number
   msync(address: number | bigint, byteLength: number, flags: number): number
   memfd_create(name: string, flags: number): number
@@ -21,6 +30,19 @@ export interface Libc {
   open(path: string, flags: number): number
   close(fd: number): number
   write(fd: number, bytes: Uint8Array, byteLength: number): number
+  pwritev2(
+    number: number,
+    fd: number,
+    vectors: BigUint64Array,
+    vectorCount: number,
+    positionLow: number,
+    positionHigh: number,
+    flags: number,
+  ): number
+  /** Returns the error number itself. */
+  pthread_sigmask(how: number, signals: BigUint64Array, before: BigUint64Array | null): number
+  sigpending(signals: BigUint64Array): number
+  sigtimedwait(signals: BigUint64Array, info: null, timeout: BigInt64Array): number
   mkfifo(path: string, mode: number): number
   fcntlInt(fd: number, command: number, argument: number): number
   fcntlLock(fd: number, command: number, flock: Uint8Array): number
@@ -36,7 +58,10 @@ export interface Libc {
   errno(): number
   /** The address of the memory behind a view. */
   addressOf(view: ArrayBufferView): number
-  /** A plain ArrayBuffer over foreign memory. It owns nothing: the caller keeps the memory. */
+  /**
+   * A plain ArrayBuffer over foreign memory. It owns nothing: the caller keeps the memory. The only one of these calls that
+   * makes a JavaScript object: if its thread is terminated meanwhile, koffi aborts the process. See ARCHITECTURE.md.
+   */
   view(address: number, byteLength: number): ArrayBuffer
 }
 
@@ -50,17 +75,7 @@ export function libc(): Libc {
 
 function load(): Libc {
   assertSupported()
-  let koffi: typeof koffiModule
-  // The program may have looked at a FIFO; see statDescriptor.
-  statSync('/')
-  try {
-    koffi = createRequire(import.meta.url)('koffi')
-  } catch (cause) {
-    throw unsupported(
-      'koffi, the package through which system calls are made, cannot be loaded. Install it anew',
-      cause,
-    )
-  }
+  const koffi = loadKoffi()
   // The program itself has the C library's symbols, with glibc and with musl.
   const c = koffi.load(null)
   return {
@@ -70,9 +85,13 @@ function load(): Libc {
     memfd_create: c.func('int memfd_create(const char *name, unsigned int flags)'),
     close: c.func('int close(int fd)'),
     write: c.func('int64_t write(int fd, const void *bytes, size_t length)'),
+    pthread_sigmask: c.func('int pthread_sigmask(int how, const void *signals, void *before)'),
+    sigpending: c.func('int sigpending(void *signals)'),
+    sigtimedwait: c.func('int sigtimedwait(const void *signals, void *info, const void *timeout)'),
     mkfifo: c.func('int mkfifo(const char *path, unsigned int mode)'),
     // These are variadic in C. On Linux, fixed prototypes call them the same way, and faster.
     open: c.func('open', 'int', ['const char *', 'int']),
+    mremap: c.func('mremap', 'uint64_t', ['uintptr_t', 'size_t', 'size_t', 'int', 'uintptr_t']),
     fcntlInt: c.func('fcntl', 'int', ['int', 'int', 'int']),
     fcntlLock: c.func('fcntl', 'int', ['int', 'int', 'void *']),
     posix_fallocate: c.func('int posix_fallocate(int fd, int64_t offset, int64_t length)'),
@@ -80,10 +99,45 @@ function load(): Libc {
     fchmod: c.func('int fchmod(int fd, unsigned int mode)'),
     fsync: c.func('int fsync(int fd)'),
     linkat: c.func('int linkat(int old_fd, const char *old_path, int new_fd, const char *new_path, int flags)'),
+    pwritev2: c.func('syscall', 'long', ['long', 'int', 'void *', 'int', 'long', 'long', 'int']),
     futexWait: c.func('syscall', 'long', ['long', 'uintptr_t', 'int', 'uint32_t', 'void *']),
     futexWake: c.func('syscall', 'long', ['long', 'uintptr_t', 'int', 'uint32_t']),
     errno: koffi.errno,
     addressOf: (view) => Number(koffi.address(view)),
     view: (address, byteLength) => koffi.view(address, byteLength),
+  }
+}
+
+const KOFFI_ROLE = 'the package through which system calls are made'
+/** The oldest release with which the tests were run. */
+const KOFFI_FIRST = [3, 3]
+
+function loadKoffi(): typeof koffiModule {
+  forgetLastStat()
+  const installed = findInstalled(
+    'koffi',
+    KOFFI_ROLE,
+    'Install it (npm install koffi); of a bundle, keep koffi external, and put a node_modules folder with koffi and @koromix/koffi-… beside it',
+  )
+  let koffi: typeof koffiModule
+  try {
+    koffi = installed.load() as typeof koffiModule
+  } catch (error) {
+    throw cannotLoad('koffi', KOFFI_ROLE, error, installed.path)
+  }
+  const [major, minor] = String(koffi.version).split('.').map(Number)
+  if (major === KOFFI_FIRST[0] && minor >= KOFFI_FIRST[1]) return koffi
+  throw unsupported(
+    `koffi ${koffi.version} was found (${installed.path}); ${KOFFI_FIRST.join('.')} or a later 3 is needed. Install it (npm install koffi@3)`,
+  )
+}
+
+/** The program may have looked at a FIFO; see statDescriptor. */
+function forgetLastStat(): void {
+  try {
+    statSync('/')
+  } catch (error) {
+    // Node.js's permission model; koffi may be readable all the same.
+    if (!hasCode(error, 'ERR_ACCESS_DENIED')) throw error
   }
 }

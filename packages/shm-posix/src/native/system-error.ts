@@ -23,9 +23,13 @@ export class SystemCallError extends Error {
   }
 }
 
-/** Whether this is an error of the operating system with this name. */
+/**
+ * Whether this is an error with one of these codes, of whatever realm: in a vm context, where test runners run programs,
+ * Node.js's errors are no instances of the Error there.
+ */
 export function hasCode(error: unknown, ...codes: string[]): boolean {
-  return error instanceof Error && 'code' in error && codes.includes(String(error.code))
+  const { code } = (error ?? {}) as { code?: unknown }
+  return typeof code === 'string' && codes.includes(code)
 }
 
 /** Whether an error came from the operating system, and not from a mistake in this program. */

@@ -1,7 +1,7 @@
 import { closeSync, constants, openSync } from 'node:fs'
 import { nowMs } from '@isthmus/sync'
 import { statDescriptor } from '../native/descriptor-stat.js'
-import { libc } from '../native/libc.js'
+import { writeQuietly } from '../native/quiet-write.js'
 import { EAGAIN, hasCode, isSystemError } from '../native/system-error.js'
 import type { PeerEndpoint } from './peer-endpoint.js'
 
@@ -140,9 +140,8 @@ export class BellRopes {
 /** Returns false if nobody reads it any more. */
 function write(fd: number, word: number): boolean {
   hint[0] = word
-  const c = libc()
   // Not fs.writeSync: it makes an error of a full FIFO, which costs twenty times the ring.
-  if (Number(c.write(fd, ring, ring.byteLength)) === ring.byteLength) return true
-  // Full of rings that its thread has not heard yet; see EVERYWHERE.
-  return c.errno() === EAGAIN
+  const errno = writeQuietly(fd, ring)
+  // EAGAIN: full of rings that its thread has not heard yet; see EVERYWHERE.
+  return errno === 0 || errno === EAGAIN
 }
