@@ -165,9 +165,10 @@ export class Consumer<T = Uint8Array> implements Waitable {
     this.#reportedEpochIndex = (byteOffset + REPORTED_EPOCH_OFFSET) >>> 2
     this.maxRecordBytes = maxRecordBytes
     this.#assembly = new MessageAssembly(maxMessageBytes)
-    this.words = region.words
     this.bytes = region.bytes
     const { buffer, byteOffset: start, byteLength } = region.bytes
+    // Not region.words: these may be at another address, and using one cache line at two of them by turns costs time.
+    this.words = new Int32Array(buffer, start, byteLength >>> 2)
     this.floats = new Float64Array(buffer, start, byteLength >>> 3)
     this.view = new DataView(buffer, start, byteLength)
 

@@ -136,9 +136,10 @@ export class Producer<T = Uint8Array> implements Waitable {
     this.#readIndex = (byteOffset + READ_POSITION_OFFSET) >>> 2
     this.maxRecordBytes = maxRecordBytes
     this.maxMessageBytes = maxMessageBytes
-    this.words = region.words
     this.bytes = region.bytes
     const { buffer, byteOffset: start, byteLength } = region.bytes
+    // Not region.words: these may be at another address, and using one cache line at two of them by turns costs time.
+    this.words = new Int32Array(buffer, start, byteLength >>> 2)
     this.floats = new Float64Array(buffer, start, byteLength >>> 3)
     this.view = new DataView(buffer, start, byteLength)
 

@@ -1,16 +1,14 @@
 import { libc } from '../native/libc.js'
 import type { Mapping } from './mapping.js'
 import { mapFileOver, mapZerosOver } from './memory-map.js'
-
-/** The alias must not outlive the memory, which V8 unmaps with the SharedArrayBuffer. */
-const bufferOfAlias = new WeakMap<ArrayBuffer, SharedArrayBuffer>()
+import { type PlainAlias, tryPlainAlias } from './plain-alias.js'
 
 /**
  * The default: a true SharedArrayBuffer whose memory is the file's. For a growable buffer V8 reserves whole pages of its
  * own, and over those the file is mapped; V8 unmaps the range when the buffer is collected, whatever is mapped there.
  *
- * A plain ArrayBuffer over the same bytes serves bulk copies: into shared buffers V8 copies word by word with relaxed
- * stores, into this one with memmove, which is several times as fast. It is made when it is first asked for: V8 takes it
+ * A plain ArrayBuffer over the same file serves bulk copies: into shared buffers V8 copies word by word with relaxed
+ * stores, into a plain one with memmove, which is several times as fast. It is made when it is first asked for: V8 takes it
  * for memory that the program has taken, and where that is a lot it begins to collect garbage, a millisecond or two.
  */
 export function mapOverlay(fd: number, byteLength: number): Mapping {
@@ -20,21 +18,24 @@ export function mapOverlay(fd: number, byteLength: number): Mapping {
   const words = new Int32Array(buffer, 0, byteLength / 4)
   const address = libc().addressOf(words)
   mapFileOver(address, fd, byteLength)
+  let alias: PlainAlias | undefined
   let bytes: Uint8Array | undefined
+  let isUnmapped = false
   return {
     mapper: 'overlay',
     words,
     get bytes() {
-      bytes ??= bytesOver(buffer, address)
+      if (bytes !== undefined) return bytes
+      // After unmap the shared buffer's own zeros serve, which no file stands behind.
+      if (!isUnmapped) alias = tryPlainAlias(address, byteLength)
+      bytes = alias?.bytes ?? new Uint8Array(buffer, 0, byteLength)
       return bytes
     },
     address,
-    unmap: () => mapZerosOver(address, byteLength),
+    unmap() {
+      isUnmapped = true
+      mapZerosOver(address, byteLength)
+      if (alias !== undefined) mapZerosOver(alias.address, byteLength)
+    },
   }
-}
-
-function bytesOver(buffer: SharedArrayBuffer, address: number): Uint8Array {
-  const alias = libc().view(address, buffer.byteLength)
-  bufferOfAlias.set(alias, buffer)
-  return new Uint8Array(alias, 0, buffer.byteLength)
 }

@@ -4,10 +4,13 @@ import { hasCode } from '../native/system-error.js'
 import { mapOverlay } from './overlay.js'
 
 const SCRATCH_BYTES = 4096
+const WORD = 0x15741415
+const BYTE = 0x5a
 
 /**
- * The overlay rests on how V8 keeps growable buffers, which nobody promises. So it is tried once per thread, on memory
- * that matters to nobody: what is stored through the SharedArrayBuffer has to be in the file, and the other way round.
+ * The overlay rests on how V8 keeps growable buffers and memories of WebAssembly, which nobody promises. So it is tried
+ * once per thread, on memory that matters to nobody: what is stored through one buffer has to be in the file and in the
+ * other buffer, and after unmap neither has anything to do with the file.
  */
 export function doesOverlayWork(): boolean {
   // Bun's engine keeps the address range after a buffer is collected and gives it out again with the file still mapped.
@@ -22,16 +25,16 @@ function tryOverlay(): boolean {
   let fd: number | undefined
   try {
     fd = openAnonymousFile(SCRATCH_BYTES)
-    const mapping = mapOverlay(fd, SCRATCH_BYTES)
-    Atomics.store(mapping.words, 1, 0x15741415)
-    mapping.bytes[SCRATCH_BYTES - 1] = 0x5a
+    const { words, bytes, unmap } = mapOverlay(fd, SCRATCH_BYTES)
+    Atomics.store(words, 1, WORD)
+    bytes[SCRATCH_BYTES - 1] = BYTE
     const inFile = new Uint8Array(SCRATCH_BYTES)
     readSync(fd, inFile, 0, SCRATCH_BYTES, 0)
-    mapping.unmap()
-    const reachedFile = new Int32Array(inFile.buffer)[1] === 0x15741415 && inFile[SCRATCH_BYTES - 1] === 0x5a
-    const isShared = mapping.words.buffer instanceof SharedArrayBuffer
-    const wasLetGo = Atomics.load(mapping.words, 1) === 0
-    return reachedFile && isShared && wasLetGo
+    const reachedFile = new Int32Array(inFile.buffer)[1] === WORD && inFile[SCRATCH_BYTES - 1] === BYTE
+    const isOneMemory = bytes[4] === (WORD & 0xff) && words[SCRATCH_BYTES / 4 - 1] === BYTE << 24
+    unmap()
+    const wasLetGo = Atomics.load(words, 1) === 0 && bytes[SCRATCH_BYTES - 1] === 0
+    return reachedFile && isOneMemory && wasLetGo
   } catch (error) {
     // Says nothing about the overlay.
     if (hasCode(error, 'EMFILE', 'ENFILE', 'ENOMEM')) throw error

@@ -296,8 +296,10 @@ export class Segment<T> extends AttachedRegion<T> {
     return Segment.#mapped(fd, mapping, location, (foothold) => {
       const id = segmentId.toString('hex')
       const segment = new Segment(foothold, location, layout, plan.rootByteOffset, id, options)
-      writeHeader(segment.words, segment.bytes, plan, layout)
-      segment.bytes.set(segmentId, REGION_ID_WORD * 4)
+      // Not segment.bytes, which are made when the program first asks for them.
+      const header = new Uint8Array(segment.words.buffer, segment.words.byteOffset, plan.rootByteOffset)
+      writeHeader(segment.words, header, plan, layout)
+      header.set(segmentId, REGION_ID_WORD * 4)
       if (bootId !== undefined) segment.#writeBootId(bootId)
       segment.#claimSlot()
       layout.initialize(segment, plan.rootByteOffset)
