@@ -7,6 +7,7 @@ import {
   IsthmusError,
   IsthmusRangeError,
   IsthmusTypeError,
+  isUint8Array,
   nowMs,
   PeerDiedError,
   PollingProbe,
@@ -592,7 +593,7 @@ export class Producer<T = Uint8Array> implements Waitable {
 
   #toBytes(value: T): Uint8Array {
     const bytes: unknown = this.#encode === undefined ? value : this.#encode.encode(value)
-    if (bytes instanceof Uint8Array) return bytes
+    if (isUint8Array(bytes)) return bytes
     throw new IsthmusTypeError(
       'ERR_ISTHMUS_INVALID_ARGUMENT',
       `Sending to a ring: got ${typeof bytes} instead of a Uint8Array. Give bytes, or an encoder such as utf8 to ring.producer().`,
