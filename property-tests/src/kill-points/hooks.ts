@@ -12,6 +12,8 @@ type Native = (...parameters: unknown[]) => unknown
 /** Asks, and changes nothing. */
 const F_OFD_GETLK = 36
 const F_UNLCK = 2
+/** By the number of their arguments. */
+const SYSTEM_CALLS: { readonly [count: number]: string } = { 4: 'futex wake', 5: 'futex wait', 7: 'write to a bell' }
 
 export interface NativeHook {
   effects: Effects | undefined
@@ -44,7 +46,7 @@ function take(hook: NativeHook, name: string, given: unknown[], action: () => un
 }
 
 function textOfCall(name: string, given: unknown[]): string {
-  if (name === 'syscall') return given.length === 5 ? 'futex wait' : 'futex wake'
+  if (name === 'syscall') return SYSTEM_CALLS[given.length] ?? name
   if (name === 'fcntl' && given[2] instanceof Uint8Array) return given[2][0] === F_UNLCK ? 'fcntl unlock' : 'fcntl lock'
   return `${name}(${given.map(textOfValue).join(', ')})`
 }
