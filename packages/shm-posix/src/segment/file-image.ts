@@ -7,10 +7,9 @@ const MS_SYNC = 4
 /** A multiple of every page size. A signal that interrupts the write-back costs one of them. */
 const BLOCK_BYTES = 1 << 26
 
-/** What was read of a file's content, and since when. */
+/** The checksum of a file's content, and which flush took it. */
 export interface Reading {
   readonly flushNumber: number
-  readonly attachments: number
   readonly checksum: number
 }
 
@@ -53,16 +52,19 @@ export class FileImage {
   }
 
   /** For a flush: takes a number, which says in which order flushes began, and the checksum. */
-  read(): Reading {
-    const { attachments } = this
-    return { flushNumber: this.#nextFlushNumber(), attachments, checksum: this.checksum() }
+  read(onBlock?: () => void): Reading {
+    return { flushNumber: this.#nextFlushNumber(), checksum: this.checksum(onBlock) }
   }
 
-  /** Of everything but the header. */
-  checksum(): number {
+  /**
+   * Of everything but the header.
+   * @param onBlock is called before each of the blocks in which it is read
+   */
+  checksum(onBlock?: () => void): number {
     const content = this.#memory.bytes.subarray(this.#rootByteOffset)
     let checksum = 0
     for (let start = 0; start < content.byteLength; start += BLOCK_BYTES) {
+      onBlock?.()
       checksum = zlib.crc32(content.subarray(start, start + BLOCK_BYTES), checksum)
     }
     return checksum | 0

@@ -8,7 +8,7 @@ import {
   MAX_PEERS,
   nowMs,
 } from '@isthmus/sync'
-import { tryLock, unlock } from '../liveness/ofd-lock.js'
+import { isLockedByAnother, tryLock, unlock } from '../liveness/ofd-lock.js'
 import { isSystemError } from '../native/explanation.js'
 import type { FutexWaiter } from '../waiting/futex-waiter.js'
 
@@ -41,13 +41,14 @@ const noted = new Int32Array(3)
 
 /**
  * How long a call waits, through all its steps. A holder that is stopped cannot be told from a slow one, so each has
- * `timeoutMs`; the time begins anew as soon as the lock is seen in other hands.
+ * `timeoutMs` from the moment at which it is first seen, however long the call took to come to the lock.
  */
 export class Patience {
   readonly #timeoutMs: number
   readonly #endMs: number
   /** For what is no lock: a name that leads to another file each time. */
   readonly deadline: number
+  #holder: Holder | undefined
   #holderDeadline: number
 
   /** @throws IsthmusRangeError `ERR_ISTHMUS_INVALID_ARGUMENT` */
@@ -70,7 +71,10 @@ export class Patience {
     return this.#timeoutMs
   }
 
-  beginAnew(): void {
+  /** The time begins anew where the lock has changed hands. */
+  see(holder: Holder): void {
+    if (holder.pid === this.#holder?.pid && holder.turn === this.#holder.turn) return
+    this.#holder = holder
     this.#holderDeadline = Math.min(nowMs() + this.#timeoutMs, this.#endMs)
   }
 }
@@ -86,7 +90,7 @@ export interface LockedFile {
 /**
  * Runs `action` as the only one that attaches to, removes or repairs this segment. The kernel's lock alone decides, and
  * goes with a killed holder; the words in the header only tell who has it, and wake the next one.
- * @param action may say that it does something else from now on
+ * @param action is given what tells those who wait that this thread is getting on, and with what: their time begins anew
  * @throws IsthmusError `ERR_ISTHMUS_BUSY` where one holder keeps it for too long
  */
 export function withHeaderLock<R>(
@@ -98,12 +102,19 @@ export function withHeaderLock<R>(
   takeLock(file, patience)
   try {
     noteHolder(file, process.pid, purpose)
-    return action((next) => noteHolder(file, process.pid, next))
+    return action((next) => {
+      noteHolder(file, process.pid, next)
+      if (file.memory !== undefined) Atomics.add(file.memory.words, LOCK_TURN_WORD, 1)
+    })
   } finally {
     noteHolder(file, 0)
     unlock(file.fd, HEADER_LOCK_BYTE)
     wakeNext(file)
   }
+}
+
+export function isHeaderLocked({ fd }: LockedFile): boolean {
+  return isLockedByAnother(fd, HEADER_LOCK_BYTE)
 }
 
 /** Blocks this thread. */
@@ -114,14 +125,12 @@ export function pauseMs(durationMs: number): void {
 function takeLock(file: LockedFile, patience: Patience): void {
   const { fd, memory } = file
   let stepMs = PAUSE_MS_MIN
-  let previous: Holder | undefined
   for (;;) {
     // Before the attempt: a turn that ends between it and the sleep is not slept through.
     const turn = memory === undefined ? 0 : Atomics.load(memory.words, LOCK_TURN_WORD)
     if (tryLock(fd, HEADER_LOCK_BYTE)) return
     const holder = readHolder(file)
-    if (previous !== undefined && (holder.pid !== previous.pid || holder.turn !== previous.turn)) patience.beginAnew()
-    previous = holder
+    patience.see(holder)
     const { remainingMs } = patience
     if (remainingMs <= 0) throw patience.hasEnded ? overtakenError(file) : busyError(file, holder, patience)
     if (memory === undefined) {

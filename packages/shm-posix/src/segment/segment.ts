@@ -39,7 +39,7 @@ import { type PresenceReference, ThreadPresence } from '../waiting/thread-presen
 import { bootIdIfKnown, currentBootId } from './boot-id.js'
 import { assertLocksWork, assertNameIsFree, makeDurable, openUnnamed, setMode } from './creation.js'
 import { FileImage } from './file-image.js'
-import { type LockedFile, Patience, type Purpose, pauseMs, withHeaderLock } from './header-lock.js'
+import { isHeaderLocked, type LockedFile, Patience, pauseMs, withHeaderLock } from './header-lock.js'
 import { listSegments, type SegmentDescription } from './listing.js'
 import { type Location, locate, type SegmentFile } from './location.js'
 import {
@@ -528,8 +528,7 @@ export class Segment<T> extends AttachedRegion<T> {
         const isLast = this.#isLastPeer()
         const isFresh = reading !== undefined && image.attachments === attachments
         if (isLast && !isFresh && readings < READINGS_MAX) return 'changed'
-        if (isLast && !isFresh) note('flushing')
-        if (isLast) image.store(isFresh ? reading : image.read())
+        if (isLast) image.store(isFresh ? reading : image.read(() => note('flushing')))
         this.peerTable.release()
         if (!isLast) return 'left'
         return isFresh ? 'flushed' : 'flushed under the lock'
@@ -550,14 +549,21 @@ export class Segment<T> extends AttachedRegion<T> {
       for (let readings = 1; outcome !== 'attached'; readings++) {
         const { attachments } = image
         const checksum = this.#isOfAnotherBoot() ? image.checksum() : undefined
+        const isUnclean = checksum !== undefined && !image.isClean(checksum) && !options.recover
+        const isBeingRecovered = () => isHeaderLocked(this.#file) || image.attachments !== attachments
+        if (isUnclean && isStillThere() && !isBeingRecovered() && this.#isOfAnotherBoot()) {
+          // Without the lock, which would leave its traces: what is refused stays as it is.
+          throw uncleanError(this.#file.subject)
+        }
         outcome = withHeaderLock(this.#file, 'attaching', options.patience, (note) => {
           if (!isStillThere()) return 'gone'
           if (this.#isOfAnotherBoot()) {
-            note('checking')
             const isFresh = checksum !== undefined && image.attachments === attachments
             if (!isFresh && readings < READINGS_MAX) return 'changed'
-            const isClean = image.isClean(isFresh ? checksum : image.checksum())
-            this.#recoverAfterBoot(isClean, options.recover, note)
+            const isClean = image.isClean(isFresh ? checksum : image.checksum(() => note('checking')))
+            if (!isClean && !options.recover) throw uncleanError(this.#file.subject)
+            note('recovering')
+            this.#recoverAfterBoot(isClean)
           } else {
             image.noteAttachment()
           }
@@ -602,15 +608,7 @@ export class Segment<T> extends AttachedRegion<T> {
   }
 
   /** The first one after a start of the machine, under the lock: what is in the file is what reached the disk. */
-  #recoverAfterBoot(isClean: boolean, isForced: boolean, note: (purpose: Purpose) => void): void {
-    if (!isClean && !isForced) {
-      throw new IsthmusError(
-        'ERR_ISTHMUS_UNCLEAN',
-        `Opening ${this.#file.subject}: it was changed after its last flush, and then the machine went down. ` +
-          'Open it with { recover: true } to keep what is consistent, or remove it.',
-      )
-    }
-    note('recovering')
+  #recoverAfterBoot(isClean: boolean): void {
     this.#image.noteAttachment()
     // From here on a clean one is a segment whose peers have died, as any other. Killed while we sweep, we leave the rest
     // to those who take the slots; the checksum, which knows nothing of a sweep, is not asked again.
@@ -677,6 +675,14 @@ function owningDescriptor<T>(fd: number, action: () => Segment<T> | undefined): 
   } finally {
     if (segment === undefined) closeSync(fd)
   }
+}
+
+function uncleanError(subject: string): IsthmusError {
+  return new IsthmusError(
+    'ERR_ISTHMUS_UNCLEAN',
+    `Opening ${subject}: it was changed after its last flush, and then the machine went down. ` +
+      'Open it with { recover: true } to keep what is consistent, or remove it.',
+  )
 }
 
 function changingError(subject: string): IsthmusError {

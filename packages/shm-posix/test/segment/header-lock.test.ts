@@ -1,5 +1,5 @@
-import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { LOCK_PID_WORD, nowMs } from '@isthmus/sync'
+import { closeSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs'
+import { LOCK_PID_WORD, LOCK_PURPOSE_WORD, LOCK_TURN_WORD, nowMs } from '@isthmus/sync'
 import { afterEach, describe, expect, it } from 'vitest'
 import { expectCode } from '../../../sync/test/support/expect-code.js'
 import { Segment } from '../../src/index.js'
@@ -63,6 +63,93 @@ describe('withHeaderLock()', () => {
     expect(broken).toThrow('of the action')
     expect(holderOf(path)).toBe(0)
     expect(withHeaderLock({ fd: other, subject: 'it' }, 'attaching', new Patience(0), () => 'free')).toBe('free')
+  })
+
+  it.each([
+    ['attaching', /is being attached to by process/],
+    ['closing', /is being closed by process/],
+    ['flushing', /is being flushed by process/],
+    ['checking', /is being checked after a restart of the machine by process/],
+    ['recovering', /is being recovered after a restart of the machine by process/],
+    ['removing', /is being removed by process/],
+  ] as const)('says of a holder that it is %s', (purpose, message) => {
+    const name = uniqueName()
+    using segment = Segment.create(name, counter)
+    const fd = openSync(pathOf(name), 'r+')
+    descriptors.push(fd)
+    withHeaderLock({ fd, subject: name }, 'attaching', new Patience(0), (note) => {
+      note(purpose)
+      for (const attempt of [
+        () => Segment.open(name, counter, { lockTimeoutMs: 1 }),
+        () => Segment.attach(segment.handle, counter, { lockTimeoutMs: 0 }),
+        () => Segment.unlink(name, { lockTimeoutMs: 5 }),
+      ]) {
+        expect(expectCode('ERR_ISTHMUS_BUSY', attempt).message).toMatch(message)
+      }
+    })
+  })
+
+  it('takes no purpose from the header that there is none of', () => {
+    const { path, one, other } = openTwice()
+    withHeaderLock({ fd: one, subject: 'it' }, 'attaching', new Patience(0), () => {
+      writeSync(one, new Int32Array([0x7fffffff]), 0, 4, LOCK_PURPOSE_WORD * 4)
+      const attempt = () => withHeaderLock({ fd: other, subject: 'it' }, 'closing', new Patience(0), () => {})
+      expect(expectCode('ERR_ISTHMUS_BUSY', attempt).message).toContain('it is in use by process')
+    })
+    expect(holderOf(path)).toBe(0)
+  })
+
+  it('has one deadline for all steps of a call', () => {
+    const name = uniqueName()
+    Segment.create(name, counter).close()
+    const fd = openSync(pathOf(name), 'r+')
+    descriptors.push(fd)
+    withHeaderLock({ fd, subject: name }, 'attaching', new Patience(0), () => {
+      const startMs = nowMs()
+      expectCode('ERR_ISTHMUS_BUSY', () => Segment.openOrCreate(name, counter, { lockTimeoutMs: 300 }))
+      const tookMs = nowMs() - startMs
+      expect(tookMs).toBeGreaterThanOrEqual(300)
+      expect(tookMs).toBeLessThan(590)
+    })
+  })
+
+  it('counts the turns of those who have the memory mapped: a waiter sleeps on that word', () => {
+    using segment = Segment.create(uniqueName(), counter)
+    const before = segment.words[LOCK_TURN_WORD]
+    Segment.attach(segment.handle, counter).close()
+    expect(segment.words[LOCK_TURN_WORD] - before).toBe(1)
+  })
+
+  it('gives each holder its own time: those who attach one after the other all get there', async () => {
+    const name = uniqueName()
+    using segment = Segment.create(name, counter)
+    const children = 5
+    // Slots of dead peers: whoever takes one sweeps it, under the lock.
+    for (let slot = 1; slot <= children; slot++) segment.words[(128 + slot * 64) / 4] = (1 << 3) | 1
+    const attaching = Array.from({ length: children }, () =>
+      Child.start(async (kit, name) => {
+        const { Segment, struct, u32 } = await kit.load()
+        const layout = {
+          ...struct({ count: u32(), other: u32() }),
+          sweep: () => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 400),
+        }
+        kit.tell('loaded')
+        await kit.hear()
+        const startMs = performance.now()
+        const segment = Segment.open(name, layout, { lockTimeoutMs: 1200 })
+        kit.tell([segment.isClosed, performance.now() - startMs])
+        await kit.hear()
+        segment.close()
+      }, name),
+    )
+    await Promise.all(attaching.map((child) => child.next()))
+    for (const child of attaching) child.say('go')
+    const seen = (await Promise.all(attaching.map((child) => child.next()))) as [boolean, number][]
+    expect(seen.map(([isClosed]) => isClosed)).toEqual(Array(children).fill(false))
+    // The last one waited for longer than one holder may take.
+    expect(Math.max(...seen.map(([, ms]) => ms))).toBeGreaterThan(1600)
+    for (const child of attaching) child.say('end')
+    await Promise.all(attaching.map(({ result }) => result))
   })
 
   it('goes with a killed holder, whose name it may still bear', async () => {

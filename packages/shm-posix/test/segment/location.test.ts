@@ -37,6 +37,9 @@ describe('locate() with a name', () => {
     ['a way out', '/../etc/passwd', /second slash/],
     ['a NUL', '/orders\0', /NUL/],
     ['a name of unfinished segments', '/.isthmus-0123456789abcdef.unfinished', /unfinished segments/],
+    ['half of a surrogate pair', '/\ud800', /surrogate/],
+    ['the other half', '/orders\udfff', /surrogate/],
+    ['two halves in the wrong order', '/\udc00\ud800', /surrogate/],
     ['256 bytes', `/${'x'.repeat(256)}`, /256 bytes/],
     ['256 bytes in fewer letters', `/${'é'.repeat(128)}`, /256 bytes/],
     ['255 letters of four bytes', `/${'😀'.repeat(255)}`, /1020 bytes/],
@@ -49,6 +52,14 @@ describe('locate() with a name', () => {
 })
 
 describe('locate() with a file', () => {
+  it.each([
+    ['half of a surrogate pair', '/tmp/\ud800'],
+    ['half of a surrogate pair in a directory', '/\udfff/segment'],
+    ['a name of unfinished segments, which a creator would remove', '/tmp/.isthmus-0123456789abcdef.unfinished'],
+  ])('refuses %s', (_, file) => {
+    expectCode('ERR_ISTHMUS_INVALID_NAME', () => locate({ file }))
+  })
+
   it('resolves its path now', () => {
     const path = resolve('some/where.isthmus')
     expect(locate({ file: 'some/where.isthmus' })).toEqual({

@@ -45,7 +45,8 @@ import { MAX_PEERS } from '../peers/peer-id.js'
  * | lock pid, lock  | the holder of the header lock, when   | waiters for   | they name a dead process; a waiter only shows   |
  * | purpose         | it takes and leaves the lock          | the lock      | them, and starts its time anew if they change   |
  * | lock turn       | a holder that has the region mapped,  | waiters, who  | waiters sleep to the end of their slice (20 ms) |
- * |                 | +1, after it has left the lock        | sleep on it   | and try the lock, which alone decides           |
+ * |                 | +1: after it has left the lock, and   | sleep on it   | and try the lock, which alone decides           |
+ * |                 | when it gets on with what takes long  |               |                                                 |
  * | attachments     | an attacher, +1, under the lock and   | closers and   | a checksum that was computed meanwhile is       |
  * |                 | before it changes anything else       | openers of a  | computed once more                              |
  * |                 |                                       | file          |                                                 |
