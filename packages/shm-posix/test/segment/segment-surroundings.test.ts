@@ -1,5 +1,6 @@
-import { chownSync, closeSync, fstatSync, openSync, symlinkSync, writeFileSync, writeSync } from 'node:fs'
+import { chownSync, closeSync, existsSync, fstatSync, openSync, symlinkSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { BOOT_ID_WORD } from '@isthmus/sync'
 import { afterEach, describe, expect, it } from 'vitest'
 import { expectCode } from '../../../sync/test/support/expect-code.js'
@@ -37,6 +38,84 @@ describe('Segment in surroundings that lack something', () => {
       { wrapper: ['unshare', '--mount', '--propagation', 'private'] },
     )
     expect(failures.map((failure) => failure?.code)).toEqual(['ERR_ISTHMUS_UNSUPPORTED', 'ERR_ISTHMUS_UNSUPPORTED'])
+  })
+
+  it.runIf(isSuperuser)('needs no boot id for memory, and says what a file needs it for', async () => {
+    const file = join(temporaryDirectory(), 'segment')
+    Segment.create({ file }, counter).close()
+    const failures = await inChild(
+      async ({ load, failureOf, require }, file) => {
+        const { Segment, struct, u32 } = await load()
+        const layout = struct({ count: u32(), other: u32() })
+        require('node:child_process').execFileSync('mount', ['-t', 'proc', '-o', 'subset=pid', 'proc', '/proc'])
+        return [
+          failureOf(() => Segment.anonymous(layout).close()),
+          failureOf(() => Segment.create('/without-boot-id', layout).close()),
+          failureOf(() => Segment.open('/without-boot-id', layout).close()),
+          failureOf(() => Segment.open({ file }, layout)),
+          failureOf(() => Segment.openOrCreate({ file }, layout)),
+          failureOf(() => Segment.create({ file: `${file}-2` }, layout)),
+        ]
+      },
+      file,
+      { wrapper: withOwnSharedMemory('1m') },
+    )
+    const unsupported = { code: 'ERR_ISTHMUS_UNSUPPORTED', message: expect.stringMatching(/boot_id.*subset=pid/) }
+    expect(failures.slice(0, 3)).toEqual([null, null, null])
+    expect(failures.slice(3)).toMatchObject([unsupported, unsupported, unsupported])
+    expect(existsSync(`${file}-2`)).toBe(false)
+  })
+
+  it('says which flags are missing under the permission model of Node.js', async () => {
+    const flag = process.allowedNodeEnvironmentFlags.has('--permission') ? '--permission' : '--experimental-permission'
+    const failures = await inChild(
+      async ({ load, failureOf }) => {
+        const { Segment, struct, u32 } = await load()
+        const layout = struct({ count: u32() })
+        return [
+          () => Segment.create('/isthmus-not-permitted', layout),
+          () => Segment.openOrCreate('/isthmus-not-permitted', layout),
+          () => Segment.open('/isthmus-not-permitted', layout),
+          () => Segment.create({ file: '/tmp/isthmus-not-permitted' }, layout),
+          () => Segment.list(),
+          () => Segment.prune(),
+          () => Segment.unlink('/isthmus-not-permitted'),
+        ].map(failureOf)
+      },
+      null,
+      { execArgv: [flag, `--allow-fs-read=${fileURLToPath(new URL('../../../..', import.meta.url))}*`] },
+    )
+    for (const failure of failures) {
+      expect(failure).toMatchObject({
+        code: 'ERR_ISTHMUS_UNSUPPORTED',
+        message: expect.stringMatching(/permission model.*--allow-fs-read and --allow-fs-write for \/dev\/shm/),
+      })
+    }
+  })
+
+  it('says whose a segment is, and what its mode is, where it may not be opened', async () => {
+    const seen = await inChild(
+      async ({ fs, load, failureOf }) => {
+        const { Segment, struct, u32 } = await load()
+        const layout = struct({ count: u32() })
+        fs.chmodSync('/dev/shm', 0o1777)
+        // Everything is loaded before the rights are given up.
+        Segment.anonymous(layout).close()
+        if (process.getuid?.() === 0) process.setuid?.(65534)
+        Segment.create('/read-only', layout).close()
+        fs.chmodSync('/dev/shm/read-only', 0o440)
+        return {
+          uid: process.getuid?.(),
+          open: failureOf(() => Segment.open('/read-only', layout)),
+        }
+      },
+      null,
+      { wrapper: withOwnSharedMemory('1m') },
+    )
+    // In a user namespace there is nobody else to become.
+    if (seen.uid === 0) return
+    const message = expect.stringMatching(/belongs to user 65534, and its mode is 0440/)
+    expect(seen.open).toMatchObject({ code: 'EACCES', message })
   })
 
   it('does not take a lack of descriptors for a runtime on which the overlay does not work', async () => {
