@@ -1,10 +1,4 @@
-import { SystemCallError } from './system-error.js'
-
-/** Whether it was the operating system that refused something, in a call of Node.js's or of ours. */
-export function isSystemError(error: unknown): error is NodeJS.ErrnoException {
-  const { errno, syscall } = (error ?? {}) as NodeJS.ErrnoException
-  return typeof errno === 'number' && errno !== 0 && typeof syscall === 'string'
-}
+import { isSystemError, SystemCallError } from './system-error.js'
 
 /** An error of the operating system with a message that says what to do. Every other error stays as it is. */
 export function explained(error: unknown, message: string): unknown {

@@ -49,7 +49,9 @@ export interface Libc {
   /** Returns the error number itself. */
   posix_fallocate(fd: number, offset: number, byteLength: number): number
   ioctl(fd: number, request: number, argument: Int32Array): number
+  /** These three not through Node.js, whose permission model forbids them for every file. */
   fchmod(fd: number, mode: number): number
+  fchown(fd: number, uid: number, gid: number): number
   fsync(fd: number): number
   linkat(oldDirectory: number, oldPath: string, newDirectory: number, newPath: string, flags: number): number
   futexWait(number: number, address: number, operation: number, expected: number, timeout: BigInt64Array): number
@@ -97,6 +99,7 @@ function load(): Libc {
     posix_fallocate: c.func('int posix_fallocate(int fd, int64_t offset, int64_t length)'),
     ioctl: c.func('ioctl', 'int', ['int', 'unsigned long', 'void *']),
     fchmod: c.func('int fchmod(int fd, unsigned int mode)'),
+    fchown: c.func('int fchown(int fd, int uid, unsigned int gid)'),
     fsync: c.func('int fsync(int fd)'),
     linkat: c.func('int linkat(int old_fd, const char *old_path, int new_fd, const char *new_path, int flags)'),
     pwritev2: c.func('syscall', 'long', ['long', 'int', 'void *', 'int', 'long', 'long', 'int']),

@@ -1,7 +1,8 @@
 import { constants } from 'node:os'
 import { getSystemErrorName } from 'node:util'
 
-export const { EACCES, EAGAIN, EEXIST, EFBIG, EINTR, ELOOP, ENOENT, ENOSPC, ENXIO, EPERM, ETIMEDOUT } = constants.errno
+export const { EACCES, EAGAIN, EEXIST, EFBIG, EINTR, EINVAL, ELOOP, ENOENT, ENOSPC, ENXIO, EPERM, ETIMEDOUT } =
+  constants.errno
 
 /** A failed system call, in the shape of Node.js's own: `code`, `errno`, `syscall`, `path`. */
 export class SystemCallError extends Error {
@@ -33,7 +34,7 @@ export function hasCode(error: unknown, ...codes: string[]): boolean {
 }
 
 /** Whether an error came from the operating system, and not from a mistake in this program. */
-export function isSystemError(error: unknown): boolean {
-  const { errno, syscall } = (error ?? {}) as { errno?: unknown; syscall?: unknown }
+export function isSystemError(error: unknown): error is NodeJS.ErrnoException {
+  const { errno, syscall } = (error ?? {}) as NodeJS.ErrnoException
   return typeof errno === 'number' && typeof syscall === 'string'
 }

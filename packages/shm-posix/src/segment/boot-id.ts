@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs'
-import { isSystemError } from '../native/explanation.js'
 import { unsupported } from '../native/support.js'
-import { hasCode } from '../native/system-error.js'
+import { hasCode, isSystemError } from '../native/system-error.js'
 
 const PATH = '/proc/sys/kernel/random/boot_id'
 const BOOT_ID = /^[0-9a-f]{32}$/

@@ -9,7 +9,7 @@ import {
   nowMs,
 } from '@isthmus/sync'
 import { isLockedByAnother, tryLock, unlock } from '../liveness/ofd-lock.js'
-import { isSystemError } from '../native/explanation.js'
+import { isSystemError } from '../native/system-error.js'
 import type { FutexWaiter } from '../waiting/futex-waiter.js'
 
 /** Behind the bytes of the peer slots. */

@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs'
 import { IsthmusError } from '@isthmus/sync'
-import { explained, isSystemError, MORE_DESCRIPTORS } from '../native/explanation.js'
-import { hasCode } from '../native/system-error.js'
+import { explained, MORE_DESCRIPTORS } from '../native/explanation.js'
+import { hasCode, isSystemError } from '../native/system-error.js'
 
 /** What this process, or the machine, has run out of: says nothing about the file at hand. */
 const SHORTAGES = ['EMFILE', 'ENFILE', 'ENOMEM']

@@ -6,7 +6,10 @@ import { explained } from '../native/explanation.js'
 import { SHARED_MEMORY_DIRECTORY } from '../native/shared-memory-directory.js'
 import { FIFO_NAME, FOLDER_NAME } from '../waiting/fifo-place.js'
 
-/** A segment that is a file of the program's choice, and so survives a reboot. */
+/**
+ * A segment that is a file of the program's choice, and so survives a reboot. Its blocks are reserved when it is made. File
+ * systems that copy on write, snapshots and thin volumes need new ones later; see the README.
+ */
 export interface SegmentFile {
   /** Its path. */
   readonly file: string

@@ -14,7 +14,7 @@ export function explainingDenials<R>(attempt: string, action: () => R): R {
     const denied = permission ? `${permission} of ${resource || 'a file'}` : message
     throw new IsthmusError(
       'ERR_ISTHMUS_UNSUPPORTED',
-      `${attempt}: Node.js's permission model denies this (${denied}). Segments need --allow-addons, and --allow-fs-read and --allow-fs-write for /dev/shm/*, /proc/* and the directory of a segment file.`,
+      `${attempt}: Node.js's permission model denies this (${denied}). Segments need --allow-addons, and --allow-fs-read and --allow-fs-write for /dev/shm/*, /dev/null, /proc/* and the directory of a segment file.`,
       { cause: error },
     )
   }

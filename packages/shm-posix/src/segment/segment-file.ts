@@ -13,8 +13,8 @@ import {
 } from '@isthmus/sync'
 import { OfdLiveness } from '../liveness/ofd-liveness.js'
 import { statDescriptor } from '../native/descriptor-stat.js'
-import { explained, isSystemError, MORE_DESCRIPTORS } from '../native/explanation.js'
-import { hasCode } from '../native/system-error.js'
+import { explained, MORE_DESCRIPTORS } from '../native/explanation.js'
+import { hasCode, isSystemError } from '../native/system-error.js'
 import type { Location } from './location.js'
 
 const NOT_REGULAR = 'what stands there is not a regular file, so something else made it'

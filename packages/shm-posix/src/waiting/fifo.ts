@@ -1,10 +1,10 @@
-import { chmodSync, fchmodSync, fchownSync, type Stats, unlinkSync } from 'node:fs'
+import { chmodSync, type Stats, unlinkSync } from 'node:fs'
 import { Socket } from 'node:net'
 import type { LoopId } from '@isthmus/sync'
 import { isLockedByAnother, tryLock } from '../liveness/ofd-lock.js'
 import { statDescriptor } from '../native/descriptor-stat.js'
 import { libc } from '../native/libc.js'
-import { EEXIST, ENOENT, hasCode, isSystemError, SystemCallError } from '../native/system-error.js'
+import { EEXIST, EINVAL, ENOENT, EPERM, hasCode, isSystemError, SystemCallError } from '../native/system-error.js'
 import type { FifoKind, FifoPlace } from './fifo-place.js'
 
 /**
@@ -149,16 +149,16 @@ export function isOpenToOthers({ mode }: FifoAccess): boolean {
 }
 
 export function grantAccess(fd: number, kind: FifoKind, { mode, gid }: FifoAccess): void {
-  if ((mode & GROUP_BITS) !== 0) {
-    try {
-      fchownSync(fd, -1, gid)
-    } catch (error) {
-      // Not one of that group, or it has no number in this user namespace: we attached by what everybody may, so everybody
-      // may use the FIFO as well.
-      if (!hasCode(error, 'EPERM', 'EINVAL')) throw error
-    }
+  const c = libc()
+  const subject = 'opening a FIFO of this thread to those who may attach to its segments'
+  if ((mode & GROUP_BITS) !== 0 && c.fchown(fd, -1, gid) !== 0) {
+    const errno = c.errno()
+    // Not one of that group, or it has no number in this user namespace: we attached by what everybody may, so everybody
+    // may use the FIFO as well.
+    if (errno !== EPERM && errno !== EINVAL) throw new SystemCallError({ errno, syscall: 'fchown' }, subject)
   }
-  fchmodSync(fd, OWNER_BITS | (mode & (kind === 'life' ? READ_BITS : WRITE_BITS)))
+  if (c.fchmod(fd, OWNER_BITS | (mode & (kind === 'life' ? READ_BITS : WRITE_BITS))) === 0) return
+  throw new SystemCallError({ errno: c.errno(), syscall: 'fchmod' }, subject)
 }
 
 /**

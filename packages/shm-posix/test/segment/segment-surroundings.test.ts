@@ -66,8 +66,43 @@ describe('Segment in surroundings that lack something', () => {
     expect(existsSync(`${file}-2`)).toBe(false)
   })
 
+  const permissionModel = [
+    process.allowedNodeEnvironmentFlags.has('--permission') ? '--permission' : '--experimental-permission',
+    `--allow-fs-read=${fileURLToPath(new URL('../../../..', import.meta.url))}*`,
+  ]
+
+  it('works under the permission model of Node.js with the flags that it asks for', async () => {
+    const count = await inChild(
+      async ({ load }) => {
+        const { Segment, struct, u32 } = await load()
+        const layout = struct({ count: u32() })
+        const segment = Segment.create('/permitted', layout, { mode: 0o660 })
+        const opened = Segment.open('/permitted', layout)
+        Segment.attach(segment.handle, layout).root.count.value = 3
+        Segment.unlink('/permitted')
+        const file = { file: '/dev/shm/a-file' }
+        Segment.create(file, layout).close()
+        Segment.open(file, layout).flush()
+        Segment.anonymous(layout).close()
+        return [opened.root.count.value, Segment.list().length, Segment.prune()]
+      },
+      null,
+      {
+        execArgv: [
+          ...permissionModel,
+          '--allow-addons',
+          ...['/dev/shm/*', '/dev/null', '/proc/*'].flatMap((path) => [
+            `--allow-fs-read=${path}`,
+            `--allow-fs-write=${path}`,
+          ]),
+        ],
+        wrapper: withOwnSharedMemory('1m'),
+      },
+    )
+    expect(count).toEqual([3, 1, []])
+  })
+
   it('says which flags are missing under the permission model of Node.js', async () => {
-    const flag = process.allowedNodeEnvironmentFlags.has('--permission') ? '--permission' : '--experimental-permission'
     const failures = await inChild(
       async ({ load, failureOf }) => {
         const { Segment, struct, u32 } = await load()
@@ -83,7 +118,7 @@ describe('Segment in surroundings that lack something', () => {
         ].map(failureOf)
       },
       null,
-      { execArgv: [flag, `--allow-fs-read=${fileURLToPath(new URL('../../../..', import.meta.url))}*`] },
+      { execArgv: permissionModel },
     )
     for (const failure of failures) {
       expect(failure).toMatchObject({
