@@ -132,7 +132,8 @@ export class BellRopes {
     try {
       this.#reserve = openSync('/dev/null', constants.O_RDONLY)
     } catch (error) {
-      if (!isSystemError(error)) throw error
+      // Nor is one to be had under Node.js's permission model without a right to read it.
+      if (!isSystemError(error) && !hasCode(error, 'ERR_ACCESS_DENIED')) throw error
     }
   }
 }
