@@ -5,6 +5,7 @@ import { statDescriptor } from '../native/descriptor-stat.js'
 import { libc } from '../native/libc.js'
 import { O_CLOEXEC } from '../native/open-flags.js'
 import { isFifoHeld, listenTo } from '../waiting/fifo.js'
+import { SearchLimit } from '../waiting/fifo-search.js'
 import type { PeerEndpoint } from '../waiting/peer-endpoint.js'
 
 const FLAGS = constants.O_RDONLY | constants.O_NONBLOCK | O_CLOEXEC
@@ -15,59 +16,92 @@ const FLAGS = constants.O_RDONLY | constants.O_NONBLOCK | O_CLOEXEC
  */
 const LOOK_AGAIN_AFTER_MS = [1, 4, 16, 64, 256, 1024]
 
+/** For how long a FIFO that nobody holds is not opened again. */
+const UNHELD_MS = 1000
+
 /** Tells this thread's event loop of the deaths of other threads, through their life FIFOs. */
 export class DeathWatch {
+  /** By the keys of their endpoints. */
   readonly #sockets = new Map<string, Socket>()
-  readonly #onDeath: (thread: string) => void
+  /** Of threads that are gone while their slots still say that they live: when that was found. */
+  readonly #unheldMs = new Map<string, number>()
+  readonly #searches = new SearchLimit()
+  readonly #onDeath: (key: string) => void
+  #looksToCome: (() => void)[] = []
 
-  constructor(onDeath: (thread: string) => void) {
+  constructor(onDeath: (key: string) => void) {
     this.#onDeath = onDeath
   }
 
   watch(peer: PeerEndpoint): Watch {
-    const { thread } = peer
-    if (this.#sockets.has(thread)) return 'already'
-    const fd = openLife(peer)
+    const { key } = peer
+    if (this.#sockets.has(key)) return 'already'
+    const unheldMs = this.#unheldMs.get(key)
+    if (unheldMs !== undefined && nowMs() - unheldMs < UNHELD_MS) return 'from-now-on'
+    const fd = this.#openLife(peer)
     if (fd === undefined) return 'never'
     // A FIFO whose writer is already gone never tells of the end.
     if (!isFifoHeld(fd)) {
       libc().close(fd)
-      lookForDeadForAWhile()
+      this.#unheldMs.set(key, nowMs())
+      this.#lookForAWhile()
       return 'from-now-on'
     }
-    const socket = listenTo(fd, nothing, () => this.#end(thread))
-    this.#sockets.set(thread, socket)
+    this.#unheldMs.delete(key)
+    const socket = listenTo(fd, nothing, () => this.#end(key))
+    this.#sockets.set(key, socket)
     return 'from-now-on'
   }
 
   close(): void {
     for (const socket of this.#sockets.values()) socket.destroy()
     this.#sockets.clear()
+    for (const forget of this.#looksToCome.splice(0)) forget()
   }
 
-  #end(thread: string): void {
-    this.#sockets.get(thread)?.destroy()
-    this.#sockets.delete(thread)
-    this.#onDeath(thread)
+  #end(key: string): void {
+    this.#sockets.get(key)?.destroy()
+    this.#sockets.delete(key)
+    this.#onDeath(key)
     eventLoop.lookForDead()
-    lookForDeadForAWhile()
+    // It may live, and have made its FIFO anew: then it is watched anew.
+    eventLoop.lookAround()
+    this.#lookForAWhile()
   }
-}
 
-/**
- * Undefined if there is no way to it: it has no name that we see, no process that we may look into, or no descriptor is
- * left. A thread that ends takes the names away a moment before it is gone.
- */
-function openLife(peer: PeerEndpoint): number | undefined {
-  const path = peer.pathOf('life')
-  if (path === undefined) return undefined
-  const named = openFifo(path, FLAGS | constants.O_NOFOLLOW)
-  if (named !== undefined) return named
-  for (const detour of peer.detoursTo('life')) {
-    const fd = openFifo(detour, FLAGS)
-    if (fd !== undefined) return fd
+  /** A new series takes the place of one that is under way. */
+  #lookForAWhile(): void {
+    for (const forget of this.#looksToCome) forget()
+    const now = nowMs()
+    this.#looksToCome = LOOK_AGAIN_AFTER_MS.map((delayMs) => {
+      return callAt(now + delayMs, () => {
+        this.#forgetUnheld()
+        eventLoop.lookForDead()
+      })
+    })
   }
-  return undefined
+
+  #forgetUnheld(): void {
+    const now = nowMs()
+    for (const [key, unheldMs] of this.#unheldMs) if (now - unheldMs >= UNHELD_MS) this.#unheldMs.delete(key)
+  }
+
+  /**
+   * Undefined if there is no way to it: it has no name that we see, no process that we may look into, or no descriptor is
+   * left. A thread that ends takes the names away a moment before it is gone.
+   */
+  #openLife(peer: PeerEndpoint): number | undefined {
+    const path = peer.pathOf('life')
+    if (path === undefined) return undefined
+    const named = openFifo(path, FLAGS | constants.O_NOFOLLOW)
+    if (named !== undefined || !this.#searches.isDue(peer.key)) return named
+    for (const detour of peer.detoursTo('life')) {
+      const fd = openFifo(detour, FLAGS)
+      if (fd !== undefined) return fd
+    }
+    this.#searches.noteVain(peer.key)
+    return undefined
+  }
 }
 
 function openFifo(path: string, flags: number): number | undefined {
@@ -77,10 +111,6 @@ function openFifo(path: string, flags: number): number | undefined {
   if (statDescriptor(fd).isFIFO()) return fd
   c.close(fd)
   return undefined
-}
-
-function lookForDeadForAWhile(): void {
-  for (const delayMs of LOOK_AGAIN_AFTER_MS) callAt(nowMs() + delayMs, () => eventLoop.lookForDead())
 }
 
 function nothing(): void {}

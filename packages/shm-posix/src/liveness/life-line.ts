@@ -57,7 +57,10 @@ export class LifeLine {
 }
 
 function open(place: FifoPlace, path: string, access: FifoAccess): number {
-  const fd = makeHeldFifo(place, path, (path) => openSync(path, FLAGS), closeSync)
+  const { fd } = makeHeldFifo(place, path, (path) => {
+    const fd = openSync(path, FLAGS)
+    return { fd, close: () => closeSync(fd) }
+  })
   try {
     grantAccess(fd, 'life', access)
     return fd

@@ -1,13 +1,12 @@
 import { closeSync, constants, openSync } from 'node:fs'
-import { nowMs } from '@isthmus/sync'
 import { statDescriptor } from '../native/descriptor-stat.js'
 import { writeQuietly } from '../native/quiet-write.js'
 import { EAGAIN, hasCode, isSystemError } from '../native/system-error.js'
+import { SearchLimit } from './fifo-search.js'
 import type { PeerEndpoint } from './peer-endpoint.js'
 
 const FLAGS = constants.O_WRONLY | constants.O_NONBLOCK
 const ROPES_MAX = 32
-const SEARCH_AGAIN_MS = 1000
 const hint = new Int32Array(1)
 const ring = new Uint8Array(hint.buffer)
 
@@ -28,8 +27,7 @@ export class BellRopes {
   #last: string | undefined
   /** A descriptor in reserve: without it, a process out of descriptors could not open the bell of a peer. */
   #reserve: number | undefined
-  /** When a search through the descriptors of a process in vain was begun. */
-  readonly #searchedMs = new Map<string, number>()
+  readonly #searches = new SearchLimit()
 
   constructor() {
     this.#keepReserve()
@@ -37,32 +35,33 @@ export class BellRopes {
 
   /** Returns false if nobody hears it, or if the bell is of a user that may not be trusted with it. */
   ring(peer: PeerEndpoint, word: number, isTrusted: (uid: number) => boolean): boolean {
-    const { thread } = peer
-    const rope = this.#ropes.get(thread) ?? this.#take(peer)
+    const { key } = peer
+    const rope = this.#ropes.get(key) ?? this.#take(peer)
     if (rope === undefined || !isTrusted(rope.uid)) return false
-    if (thread !== this.#last) {
-      this.#ropes.delete(thread)
-      this.#ropes.set(thread, rope)
-      this.#last = thread
+    if (key !== this.#last) {
+      this.#ropes.delete(key)
+      this.#ropes.set(key, rope)
+      this.#last = key
     }
     if (write(rope.fd, word)) return true
-    this.letGo(thread)
+    this.letGo(key)
     // Its thread may have made it anew, because the name was deleted.
     const renewed = this.#take(peer)
     return renewed !== undefined && isTrusted(renewed.uid) && write(renewed.fd, word)
   }
 
-  letGo(thread: string): void {
-    const rope = this.#ropes.get(thread)
+  /** @param key of a PeerEndpoint */
+  letGo(key: string): void {
+    const rope = this.#ropes.get(key)
     if (rope === undefined) return
-    this.#ropes.delete(thread)
-    if (this.#last === thread) this.#last = undefined
+    this.#ropes.delete(key)
+    if (this.#last === key) this.#last = undefined
     closeSync(rope.fd)
     this.#keepReserve()
   }
 
   close(): void {
-    for (const thread of [...this.#ropes.keys()]) this.letGo(thread)
+    for (const key of [...this.#ropes.keys()]) this.letGo(key)
     if (this.#reserve !== undefined) closeSync(this.#reserve)
     this.#reserve = undefined
   }
@@ -74,7 +73,7 @@ export class BellRopes {
       const [oldest] = this.#ropes.keys()
       this.letGo(oldest)
     }
-    this.#ropes.set(peer.thread, rope)
+    this.#ropes.set(peer.key, rope)
     return rope
   }
 
@@ -83,14 +82,12 @@ export class BellRopes {
     if (path === undefined) return undefined
     const rope = this.#open(path, FLAGS | constants.O_NOFOLLOW)
     if (rope !== undefined) return rope
-    const now = nowMs()
-    if (now - (this.#searchedMs.get(peer.thread) ?? Number.NEGATIVE_INFINITY) < SEARCH_AGAIN_MS) return undefined
+    if (!this.#searches.isDue(peer.key)) return undefined
     for (const detour of peer.detoursTo('bell')) {
       const found = this.#open(detour, FLAGS)
       if (found !== undefined) return found
     }
-    if (this.#searchedMs.size === ROPES_MAX) this.#searchedMs.clear()
-    this.#searchedMs.set(peer.thread, now)
+    this.#searches.noteVain(peer.key)
     return undefined
   }
 
@@ -101,12 +98,14 @@ export class BellRopes {
       // Of Node.js, which closes it when this thread is terminated.
       fd = this.#openWithReserve(path, flags)
     } catch (error) {
+      this.#keepReserve()
       if (isSystemError(error)) return undefined
       throw error
     }
     const stat = statDescriptor(fd)
     if (stat.isFIFO()) return { fd, uid: Number(stat.uid) }
     closeSync(fd)
+    this.#keepReserve()
     return undefined
   }
 

@@ -1,5 +1,4 @@
 import { constants } from 'node:fs'
-import type { Socket } from 'node:net'
 import { eventLoop } from '@isthmus/sync'
 import { libc } from '../native/libc.js'
 import { O_CLOEXEC } from '../native/open-flags.js'
@@ -22,14 +21,12 @@ export const EVERYWHERE = 0
 export class Doorbell {
   readonly #place: FifoPlace
   readonly #path: string
-  #fd: number
-  #socket: Socket
+  #opened: OpenedBell
 
-  private constructor(place: FifoPlace, path: string, fd: number) {
+  private constructor(place: FifoPlace, path: string, opened: OpenedBell) {
     this.#place = place
     this.#path = path
-    this.#fd = fd
-    this.#socket = listen(fd)
+    this.#opened = opened
   }
 
   /** @throws SystemCallError if this thread may not make it */
@@ -39,7 +36,7 @@ export class Doorbell {
   }
 
   grant(access: FifoAccess): void {
-    grantAccess(this.#fd, 'bell', access)
+    grantAccess(this.#opened.fd, 'bell', access)
   }
 
   /**
@@ -47,11 +44,10 @@ export class Doorbell {
    * @returns whether it had to
    */
   restore(access: FifoAccess): boolean {
-    if (hasName(this.#fd)) return false
-    const old = this.#socket
-    this.#fd = open(this.#place, this.#path, access)
-    this.#socket = listen(this.#fd)
-    old.destroy()
+    if (hasName(this.#opened.fd)) return false
+    const old = this.#opened
+    this.#opened = open(this.#place, this.#path, access)
+    old.close()
     // What came through the old one and was not read yet.
     eventLoop.lookSoon()
     return true
@@ -66,13 +62,9 @@ export class Doorbell {
     try {
       this.unlink()
     } finally {
-      this.#socket.destroy()
+      this.#opened.close()
     }
   }
-}
-
-function listen(fd: number): Socket {
-  return listenTo(fd, look, () => eventLoop.lookAround())
 }
 
 function look(hints: Int32Array, byteLength: number): void {
@@ -89,25 +81,33 @@ function look(hints: Int32Array, byteLength: number): void {
   }
 }
 
-function open(place: FifoPlace, path: string, access: FifoAccess): number {
-  const c = libc()
-  const fd = makeHeldFifo(place, path, openForBoth, c.close)
+interface OpenedBell {
+  readonly fd: number
+  close(): void
+}
+
+function open(place: FifoPlace, path: string, access: FifoAccess): OpenedBell {
+  const opened = makeHeldFifo(place, path, openForBoth)
   try {
-    grantAccess(fd, 'bell', access)
-    return fd
+    grantAccess(opened.fd, 'bell', access)
+    return opened
   } catch (error) {
     unlinkFifo(path)
-    c.close(fd)
+    opened.close()
     throw error
   }
 }
 
-function openForBoth(path: string): number {
+/** The socket has it at once: of a thread that is terminated before, the descriptor would stay. */
+function openForBoth(path: string): OpenedBell {
   const c = libc()
   const fd = c.open(path, FLAGS)
-  if (fd !== -1) return fd
-  throw new SystemCallError(
-    { errno: c.errno(), syscall: 'open', path },
-    'opening the FIFO through which others wake the event loop of this thread. If the process is out of descriptors, allow more (ulimit -n).',
-  )
+  if (fd === -1) {
+    throw new SystemCallError(
+      { errno: c.errno(), syscall: 'open', path },
+      'opening the FIFO through which others wake the event loop of this thread. If the process is out of descriptors, allow more (ulimit -n).',
+    )
+  }
+  const socket = listenTo(fd, look, () => eventLoop.lookAround())
+  return { fd, close: () => socket.destroy() }
 }

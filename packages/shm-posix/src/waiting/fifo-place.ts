@@ -2,7 +2,7 @@ import { chmodSync, lstatSync, mkdirSync, rmdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { LoopAddress } from '@isthmus/sync'
 import { SHARED_MEMORY_DIRECTORY } from '../native/shared-memory-directory.js'
-import { hasCode, isSystemError } from '../native/system-error.js'
+import { EPERM, hasCode, isSystemError, SystemCallError } from '../native/system-error.js'
 
 export type FifoKind = 'life' | 'bell'
 
@@ -82,9 +82,16 @@ export class FifoPlace {
     this.restore()
   }
 
-  /** Makes the folder once more, if it is gone. */
+  /**
+   * Makes the folder once more, if it is gone.
+   * @throws SystemCallError if another user has taken its name meanwhile
+   */
   restore(): void {
-    if (this.folder !== undefined) ensureFolder(this.folder, this.#isPassable)
+    if (this.folder === undefined || ensureFolder(this.folder, this.#isPassable)) return
+    throw new SystemCallError(
+      { errno: EPERM, syscall: 'mkdir', path: this.folder },
+      `making ${this.folder} anew, which was removed: another user has put something under its name. Remove that.`,
+    )
   }
 
   /** Removes the folder, unless there are FIFOs of other threads in it. */

@@ -1,4 +1,5 @@
-import { readdirSync, readlinkSync } from 'node:fs'
+import { readdirSync, readlinkSync, statSync } from 'node:fs'
+import { nowMs } from '@isthmus/sync'
 import { isSystemError } from '../native/system-error.js'
 import type { FifoKind } from './fifo-place.js'
 
@@ -11,7 +12,31 @@ export function* descriptorsOf(pid: number, thread: string, kind: FifoKind): Gen
   const folder = `/proc/${pid}/fd`
   for (const descriptor of entriesOf(folder)) {
     const path = `${folder}/${descriptor}`
-    if (isNamed(path, `${thread}.${kind}`)) yield path
+    // Looked at before it is opened: what a hostile process gives such a name may be a device.
+    if (isNamed(path, `${thread}.${kind}`) && isFifo(path)) yield path
+  }
+}
+
+const SEARCH_AGAIN_MS = 1000
+const SEARCHES_MAX = 256
+
+/** Searches take a system call for each descriptor of a process. One in vain is not repeated for a second. */
+export class SearchLimit {
+  /** The oldest stands first. */
+  readonly #vainMs = new Map<string, number>()
+
+  isDue(key: string): boolean {
+    const vainMs = this.#vainMs.get(key)
+    return vainMs === undefined || nowMs() - vainMs >= SEARCH_AGAIN_MS
+  }
+
+  noteVain(key: string): void {
+    this.#vainMs.delete(key)
+    if (this.#vainMs.size === SEARCHES_MAX) {
+      const [oldest] = this.#vainMs.keys()
+      this.#vainMs.delete(oldest)
+    }
+    this.#vainMs.set(key, nowMs())
   }
 }
 
@@ -34,4 +59,8 @@ function isNamed(path: string, fileName: string): boolean {
     if (isSystemError(error)) return false
     throw error
   }
+}
+
+function isFifo(path: string): boolean {
+  return statSync(path, { bigint: true, throwIfNoEntry: false })?.isFIFO() === true
 }

@@ -25,6 +25,7 @@ import type { FifoKind, FifoPlace } from './fifo-place.js'
 const MODE_AT_FIRST = 0o600
 const HOLD_BYTE = 0
 const ATTEMPTS_MAX = 100
+const CLEANED_AWAY = 'making a FIFO of this thread: it was removed again and again. Stop what cleans its directory.'
 /** Rings that come in one go are heard in one go. No FIFO holds less than a page. */
 export const FIFO_BUFFER_BYTES = 4096
 
@@ -37,28 +38,29 @@ function hexadecimal(word: number): string {
   return (word >>> 0).toString(16).padStart(8, '0')
 }
 
+/** What the maker of a FIFO has of it. */
+interface Opened {
+  readonly fd: number
+  close(): void
+}
+
 /**
  * For this user alone, until it is opened to others.
- * @returns the descriptor, of what `open` makes of the path, with the lock that says that its thread lives
+ * @returns what `open` makes of the path, with the lock that says that its thread lives
  * @throws SystemCallError, or what `open` throws
  */
-export function makeHeldFifo(
-  place: FifoPlace,
-  path: string,
-  open: (path: string) => number,
-  close: (fd: number) => void,
-): number {
+export function makeHeldFifo<O extends Opened>(place: FifoPlace, path: string, open: (path: string) => O): O {
   for (let attempt = 1; ; attempt++) {
     makeFifo(place, path)
-    let fd: number | undefined
+    let opened: O | undefined
     try {
-      chmodSync(path, MODE_AT_FIRST)
-      fd = open(path)
+      opened = open(path)
       // A cleaner may have taken it for a leftover: between its making and the lock nothing tells the difference.
-      if (holdFifo(fd)) return fd
-      close(fd)
+      if (holdFifo(opened.fd)) return opened
+      opened.close()
+      if (attempt === ATTEMPTS_MAX) throw new SystemCallError({ errno: ENOENT, syscall: 'fcntl', path }, CLEANED_AWAY)
     } catch (error) {
-      if (fd !== undefined) close(fd)
+      opened?.close()
       const isCleanedAway = hasCode(error, 'ENOENT') && attempt < ATTEMPTS_MAX
       if (isCleanedAway) continue
       unlinkFifo(path)
@@ -67,11 +69,14 @@ export function makeHeldFifo(
   }
 }
 
-/** The mask of the process may take rights away from it. */
 function makeFifo(place: FifoPlace, path: string): void {
   const c = libc()
   for (let attempt = 1; ; attempt++) {
-    if (c.mkfifo(path, MODE_AT_FIRST) === 0) return
+    if (c.mkfifo(path, MODE_AT_FIRST) === 0) {
+      const isMasked = (process.umask() & MODE_AT_FIRST) !== 0
+      if (isMasked) chmodSync(path, MODE_AT_FIRST)
+      return
+    }
     const errno = c.errno()
     // The last other thread of this user has left, and removed the folder; or its names were deleted, and ours are made anew.
     if (errno === ENOENT && attempt < ATTEMPTS_MAX) place.restore()
@@ -151,19 +156,20 @@ export function isOpenToOthers({ mode }: FifoAccess): boolean {
 export function grantAccess(fd: number, kind: FifoKind, { mode, gid }: FifoAccess): void {
   const c = libc()
   const subject = 'opening a FIFO of this thread to those who may attach to its segments'
+  let granted = mode
   if ((mode & GROUP_BITS) !== 0 && c.fchown(fd, -1, gid) !== 0) {
     const errno = c.errno()
-    // Not one of that group, or it has no number in this user namespace: we attached by what everybody may, so everybody
-    // may use the FIFO as well.
     if (errno !== EPERM && errno !== EINVAL) throw new SystemCallError({ errno, syscall: 'fchown' }, subject)
+    // This user is not one of that group, or the group has no number in this user namespace: then everybody may, and not
+    // the group that the FIFO has.
+    granted = (mode & ~GROUP_BITS) | ((mode & GROUP_BITS) >> 3)
   }
-  if (c.fchmod(fd, OWNER_BITS | (mode & (kind === 'life' ? READ_BITS : WRITE_BITS))) === 0) return
+  if (c.fchmod(fd, OWNER_BITS | (granted & (kind === 'life' ? READ_BITS : WRITE_BITS))) === 0) return
   throw new SystemCallError({ errno: c.errno(), syscall: 'fchmod' }, subject)
 }
 
 /**
- * Reads a FIFO on the event loop, and keeps no process running. The socket
- * owns the descriptor, which must come from libc's `open`: one from `fs.openSync` would in a worker be closed a second
+ * Reads a FIFO on the event loop, and keeps no process running. The socket owns the descriptor, which must come from libc's `open`: one from `fs.openSync` would in a worker be closed a second
  * time at its end, when its number may be that of another thread's locks.
  */
 export function listenTo(

@@ -6,6 +6,8 @@ import { descriptorsOf } from './fifo-search.js'
 /** What a peer slot says about the FIFOs of its holder's thread. */
 export class PeerEndpoint {
   readonly thread: string
+  /** Says which FIFOs they are. The thread alone does not: another user's slot may say the same number. */
+  readonly key: string
   readonly pid: number
   readonly #address: LoopAddress
   readonly #segment: SegmentPlace
@@ -15,6 +17,7 @@ export class PeerEndpoint {
     this.pid = pid
     this.#address = address
     this.#segment = segment
+    this.key = this.pathOf('life') ?? thread
   }
 
   /** Undefined if its thread has no FIFOs. */

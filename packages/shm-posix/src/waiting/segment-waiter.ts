@@ -1,5 +1,5 @@
 import type { Stats } from 'node:fs'
-import { eventLoop, type PeerId, type PeerTable, slotOf, type Waiter, type Watch } from '@isthmus/sync'
+import { eventLoop, nowMs, type PeerId, type PeerTable, slotOf, type Waiter, type Watch } from '@isthmus/sync'
 import { EVERYWHERE } from './doorbell.js'
 import type { SegmentPlace } from './fifo-place.js'
 import type { FutexWaiter } from './futex-waiter.js'
@@ -8,8 +8,14 @@ import type { ThreadPresence } from './thread-presence.js'
 
 const OTHERS_BITS = 0o077
 const SUPERUSER = 0
-/** A waker may come a moment too early, or too late. From the next one on it is believed. */
-const MARKS_FORGIVEN = 2
+/**
+ * A waker may come a moment too early or too late, or be out of descriptors for a while. So a mark is taken back after this
+ * time, each time twice as long; if it still holds, the next waker sets it again.
+ */
+const FORGIVE_AFTER_MS = 1000
+const FORGIVE_AFTER_MS_MAX = 60_000
+/** A mark that comes for the third time says that something is wrong. */
+const MARKS_WITHOUT_WARNING = 2
 
 /** What a SegmentWaiter has to know of its segment. */
 export interface WaitedSegment extends SegmentPlace {
@@ -28,7 +34,9 @@ export class SegmentWaiter implements Waiter {
   readonly #segment: WaitedSegment
   readonly #endpoints: PeerEndpoints
   readonly #isTrusted: (uid: number) => boolean
-  #marksForgiven = 0
+  #marks = 0
+  #forgiveAfterMs = FORGIVE_AFTER_MS
+  #forgiveAtMs = Number.NEGATIVE_INFINITY
 
   constructor(futex: FutexWaiter, peers: PeerTable, presence: ThreadPresence, segment: WaitedSegment) {
     this.#futex = futex
@@ -93,15 +101,16 @@ export class SegmentWaiter implements Waiter {
   }
 
   #forgiveOrBelieve(): void {
-    if (this.#marksForgiven < MARKS_FORGIVEN) {
-      this.#marksForgiven++
-      this.#peers.forgetUnheard()
-    } else {
-      warnOnce(
-        'a peer could not reach its FIFOs. It may run in a container of its own, lack the permission, or be out of descriptors',
-        this.#segment.subject,
-      )
-    }
+    const now = nowMs()
+    if (now < this.#forgiveAtMs) return
+    this.#peers.forgetUnheard()
+    if (this.#marks++ < MARKS_WITHOUT_WARNING) return
+    this.#forgiveAtMs = now + this.#forgiveAfterMs
+    this.#forgiveAfterMs = Math.min(this.#forgiveAfterMs * 2, FORGIVE_AFTER_MS_MAX)
+    warnOnce(
+      'a peer could not reach its FIFOs. It may run in a container of its own, lack the permission, or be out of descriptors',
+      this.#segment.subject,
+    )
   }
 }
 

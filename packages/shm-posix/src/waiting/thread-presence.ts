@@ -16,7 +16,10 @@ const SHORTAGES = ['EMFILE', 'ENFILE', 'ENOMEM']
 /** How often a thread looks whether its FIFOs still have their names, and tries again to make those that it could not. */
 const MEND_EVERY_MS = 100
 
-/** Those of this thread: one for its segments in memory, and one for each directory of segment files. */
+/**
+ * Those of this thread: one for its segments in memory, and one for each directory of segment files. A process that changes
+ * its user gets others, since it may do nothing more with the FIFOs of the user before.
+ */
 const present = new Map<string, ThreadPresence>()
 
 /**
@@ -52,14 +55,16 @@ export class ThreadPresence {
     this.loopId = loopId
     this.thread = thread
     for (const kind of placesFor(segment)) {
+      let place: FifoPlace | undefined
       try {
-        const place = FifoPlace.open(kind, segment, isOpenToOthers(access))
+        place = FifoPlace.open(kind, segment, isOpenToOthers(access))
         pruneSomeFifos(place)
         this.#lifeLine = LifeLine.begin(thread, place, access)
         this.#place = place
         this.#refusal = undefined
         break
       } catch (error) {
+        place?.leave()
         if (!isSystemError(error) || hasCode(error, ...SHORTAGES)) {
           this.ropes.close()
           throw error
@@ -71,7 +76,7 @@ export class ThreadPresence {
 
   /** For an attachment to the segment in this file: whoever may attach to it may watch and ring this thread. */
   static acquire(segment: SegmentPlace, file: Stats): PresenceReference {
-    const key = segment.isFile ? segment.directory : ''
+    const key = `${process.geteuid?.()}:${segment.isFile ? segment.directory : ''}`
     let presence = present.get(key)
     if (presence === undefined) {
       presence = new ThreadPresence(key, segment, widenAccess({ mode: 0, gid: file.gid }, file))
@@ -117,7 +122,9 @@ export class ThreadPresence {
       this.#doorbell = Doorbell.hang(this.thread, place, this.#access)
       this.#refusal = undefined
     } catch (error) {
-      if (!isSystemError(error) || hasCode(error, ...SHORTAGES)) throw error
+      // A wait that goes on already does not fail because none is left for a while.
+      const isShortOfIt = hasCode(error, ...SHORTAGES) && this.#refusal === undefined
+      if (!isSystemError(error) || isShortOfIt) throw error
       this.#refusal = error
     }
   }

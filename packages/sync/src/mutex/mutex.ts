@@ -54,9 +54,10 @@ export function mutex(): Layout<Mutex> {
     initialize() {},
     attach: (region, byteOffset) => new Mutex(region, byteOffset),
     sweep(region, byteOffset, deadPeer) {
-      const waiters = new WaitSet(region, byteOffset + WAIT_SET_OFFSET)
+      const ownerWord = new OwnerWord(region, byteOffset + OWNER_WORD_OFFSET)
+      const waiters = new WaitSet(region, byteOffset + WAIT_SET_OFFSET, () => ownerOf(ownerWord.word) === 0)
       waiters.sweep(deadPeer)
-      if (new OwnerWord(region, byteOffset + OWNER_WORD_OFFSET).sweep(deadPeer)) waiters.notifyOne()
+      if (ownerWord.sweep(deadPeer)) waiters.notifyOne()
     },
   }
 }

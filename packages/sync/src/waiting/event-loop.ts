@@ -11,7 +11,7 @@ import { safetyNet, tickAfter } from './waiter.js'
 
 /** So many calls in a row need not wait. */
 const PASSES_PER_TURN = 256
-/** A tick of thousands of waits must not become a burst: the others are looked at a tick later. */
+/** A tick of thousands of waits must not become a burst: the others are looked at with the next ticks. */
 const LOOKS_PER_TICK = 64
 
 /** A condition, and the point at which those who bring it about look for sleepers. */
@@ -181,10 +181,13 @@ class EventLoop {
 
   #turn(): void {
     this.#isTurnDue = false
-    if (this.#isLookDue) this.lookAround()
-    else for (const hint of this.#dueHints) this.lookAround(hint)
+    // Taken before the looks: one of them may bring about what another one waits for.
+    const isLookDue = this.#isLookDue
+    const hints = [...this.#dueHints]
     this.#isLookDue = false
     this.#dueHints.clear()
+    if (isLookDue) this.lookAround()
+    else for (const hint of hints) this.lookAround(hint)
     const now = nowMs()
     for (const wait of this.#restless) {
       if (wait.look() || now < wait.restlessUntilMs) continue
@@ -226,6 +229,11 @@ class EventLoop {
     const due: PendingWait[] = []
     for (const wait of this.#armed) {
       if (wait.nextTickMs <= now && due.push(wait) === LOOKS_PER_TICK) break
+    }
+    // To the end of the queue, so that each gets its turn.
+    for (const wait of due) {
+      this.#armed.delete(wait)
+      this.#armed.add(wait)
     }
     this.#lookForDeadAt(due)
     let nextMs = Number.POSITIVE_INFINITY
@@ -335,6 +343,11 @@ class PendingWait {
         if (hasDead(point.region)) condition.prove()
       }
     })
+    // Perhaps the system can tell by now, or the peer has made anew what was gone.
+    if (this.#mustLookOften) {
+      this.#mustLookOften = false
+      this.#watch(this.#waits)
+    }
     if (!this.#settleIf(({ condition }) => lastLook(condition))) this.#planTick()
   }
 
