@@ -1,4 +1,4 @@
-import { IsthmusTypeError } from '@isthmus/sync'
+import { IsthmusTypeError, inWords } from '@isthmus/sync'
 
 /**
  * Turns a value into the bytes of a message. `TextEncoder` is one. The bytes stay as they are until the message is sent: an
@@ -49,7 +49,7 @@ export function json<T>(): Encoder<T> & Decoder<T> {
       if (text !== undefined) return textEncoder.encode(text)
       throw new IsthmusTypeError(
         'ERR_ISTHMUS_INVALID_ARGUMENT',
-        `Encoding a message as JSON: JSON has no form for ${typeof value}. Send null, or an object.`,
+        `Encoding a message as JSON: JSON has no form for ${inWords(value)}. Send null, or an object.`,
       )
     },
     decode: (bytes) => JSON.parse(textDecoder.decode(bytes)),

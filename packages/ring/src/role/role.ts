@@ -27,6 +27,8 @@ export class Role {
   readonly #region: Region
   readonly #index: number
   readonly #name: string
+  /** A word whose holder is known to be of another thread; 0 for none. Those who block ask before every wait. */
+  #judgedWord = 0
 
   /** @param name what error messages call it, such as `producer` */
   constructor(region: Region, byteOffset: number, name: string) {
@@ -83,10 +85,17 @@ export class Role {
     }
   }
 
-  /** Whether this attachment, and so this thread, has the role: it would wait for itself. */
+  /** Whether this very thread has the role, through whichever attachment: blocking for it, it would wait for itself. */
   isHeldBySelf(): boolean {
     const word = this.word
-    return stateOfRole(word) === HELD && slotOfRole(word) === slotOf(this.#region.peers.self)
+    if (word === this.#judgedWord) return false
+    if (stateOfRole(word) === HELD) {
+      const holder = this.#region.peers.at(slotOfRole(word))
+      if (holder !== undefined && this.#region.peers.isOwnThread(holder)) return true
+      // Who acquired it with this word is another thread, and no word ever comes back.
+      if (holder !== undefined) this.#judgedWord = word
+    }
+    return false
   }
 
   /** The peer that has the role, dead or alive: none, or one. */

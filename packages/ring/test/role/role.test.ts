@@ -1,6 +1,7 @@
 import { HeapRegion, type PeerId, slotOf, struct, words } from '@isthmus/sync'
 import { describe, expect, test } from 'vitest'
 import { expectCode } from '../../../sync/test/support/expect-code.js'
+import { asOfAnotherThread } from '../../../sync/test/support/other-thread.js'
 import {
   CLOSED,
   DIED,
@@ -19,7 +20,7 @@ import { endHold } from '../support/ring-memory.js'
 const layout = struct({ words: words(2) })
 
 function setUp() {
-  const first = HeapRegion.create(layout)
+  const first = asOfAnotherThread(HeapRegion.create(layout))
   const roleOf = (region: HeapRegion<{ readonly words: Int32Array }>) => {
     return new Role(region, region.root.words.byteOffset + 4, 'producer')
   }
@@ -27,7 +28,7 @@ function setUp() {
     first,
     role: roleOf(first),
     attach: () => {
-      const region = HeapRegion.attach(first.handle, layout)
+      const region = asOfAnotherThread(HeapRegion.attach(first.handle, layout))
       return { region, role: roleOf(region), self: region.peers.self }
     },
     setWord: (word: number) => {

@@ -1,6 +1,7 @@
 import { HeapRegion, PEERS_BYTE_OFFSET, type PeerId, planHeader, type Region, slotOf } from '@isthmus/sync'
 import { expect } from 'vitest'
 import { HOLD_WORD, PEER_SLOT_BYTES } from '../../../sync/src/peers/layout.js'
+import { asOfAnotherThread } from '../../../sync/test/support/other-thread.js'
 import { type SpscRing, type SpscRingOptions, spscRing } from '../../src/index.js'
 import {
   CONSUMER_ROLE_OFFSET,
@@ -125,11 +126,16 @@ export interface RingSetup {
 /** A ring of which both positions begin at `startPosition`. */
 export function createRing(options: SpscRingOptions, startPosition = 0): RingSetup {
   const layout = spscRing(options)
-  const region = HeapRegion.create(layout)
+  const region = asOfAnotherThread(HeapRegion.create(layout))
   const memory = new RingMemory(region, planHeader(layout).rootByteOffset, options.capacityBytes)
   memory.writePosition = startPosition
   memory.readPosition = startPosition
-  return { region, ring: region.root, memory, attach: () => HeapRegion.attach(region.handle, layout) }
+  return {
+    region,
+    ring: region.root,
+    memory,
+    attach: () => asOfAnotherThread(HeapRegion.attach(region.handle, layout)),
+  }
 }
 
 /** What a kill does to an attachment before anybody has noticed: its hold goes, and nothing else happens. */

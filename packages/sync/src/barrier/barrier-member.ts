@@ -1,10 +1,13 @@
 import { IsthmusError } from '../errors.js'
 import type { Condition } from '../waiting/condition.js'
-import { deadlineAfter, type TimeoutOptions, type WaitOptions } from '../waiting/deadline.js'
+import type { TimeoutOptions, WaitOptions } from '../waiting/deadline.js'
 import { eventLoop } from '../waiting/event-loop.js'
+import { deadlineOf, signalOf } from '../waiting/wait-options.js'
 import type { WaitSet } from '../waiting/wait-set.js'
 import { type Barrier, brokenError } from './barrier.js'
 import { followingPhase } from './layout.js'
+
+const ATTEMPT = 'Waiting at a barrier'
 
 /** That a member has come to the end of a phase; what came of it, once somebody knows. Waits for the same phase share it. */
 interface Arrival {
@@ -42,19 +45,26 @@ export class BarrierMember {
   /**
    * Arrives, and blocks the thread until all are there.
    * @returns whether the phase is over; false after `timeoutMs`
-   * @throws as tryWait
+   * @throws IsthmusError `EDEADLK` where a member of this very thread has not arrived; it stays arrived; and as tryWait
    */
-  waitSync({ timeoutMs }: TimeoutOptions = {}): boolean {
-    const deadline = deadlineAfter(timeoutMs)
-    return this.#waiters.waitSync(this.#conditionOf(this.#arrive()), deadline)
+  waitSync(options?: TimeoutOptions): boolean {
+    const deadline = deadlineOf(options, ATTEMPT)
+    const arrival = this.#arrive()
+    const condition = this.#conditionOf(arrival)
+    const prove = () => {
+      condition.prove()
+      this.#barrier.assertNotWaitingForOwnThread(arrival.phase)
+    }
+    return this.#waiters.waitSync({ ...condition, prove }, deadline)
   }
 
   /**
    * Arrives, and waits for the others without blocking the event loop. Several calls at once wait for the same phase.
    * @throws AbortError when the signal aborts; it stays arrived; and as tryWait
    */
-  async wait({ timeoutMs, signal }: WaitOptions = {}): Promise<boolean> {
-    const deadline = deadlineAfter(timeoutMs)
+  async wait(options?: WaitOptions): Promise<boolean> {
+    const deadline = deadlineOf(options, ATTEMPT)
+    const signal = signalOf(options, ATTEMPT)
     return this.#waiters.wait(this.#conditionOf(this.#arrive()), deadline, signal)
   }
 
@@ -127,5 +137,5 @@ export class BarrierMember {
 }
 
 function leftError(): IsthmusError {
-  return new IsthmusError('ERR_ISTHMUS_NOT_HELD', 'Waiting at a barrier: this member has left it. Join again.')
+  return new IsthmusError('ERR_ISTHMUS_NOT_HELD', `${ATTEMPT}: this member has left it. Join again.`)
 }

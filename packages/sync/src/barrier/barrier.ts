@@ -1,8 +1,9 @@
-import { IsthmusError, IsthmusRangeError, IsthmusTypeError, PeerDiedError } from '../errors.js'
+import { IsthmusError, IsthmusRangeError, IsthmusTypeError, inWords, PeerDiedError } from '../errors.js'
 import type { Layout } from '../layout/layout.js'
 import { MAX_PEERS, type PeerId, slotOf } from '../peers/peer-id.js'
 import type { PeerDescription } from '../peers/peers.js'
 import { assertOpen, type Region } from '../region/region.js'
+import { assertOptions } from '../waiting/wait-options.js'
 import { WaitSet } from '../waiting/wait-set.js'
 import { BarrierMember } from './barrier-member.js'
 import {
@@ -60,17 +61,19 @@ export interface BarrierMemberDescription extends PeerDescription {
  *
  * @throws IsthmusRangeError, IsthmusTypeError `ERR_ISTHMUS_INVALID_ARGUMENT`
  */
-export function barrier({ parties = 1, onDeath = 'break' }: BarrierOptions = {}): Layout<Barrier> {
+export function barrier(options: BarrierOptions = {}): Layout<Barrier> {
+  assertOptions(options, 'Making a barrier')
+  const { parties = 1, onDeath = 'break' } = options
   if (!Number.isInteger(parties) || parties < 1 || parties > MAX_PEERS) {
     throw new IsthmusRangeError(
       'ERR_ISTHMUS_INVALID_ARGUMENT',
-      `Making a barrier: parties is ${parties}. Give a whole number from 1 to ${MAX_PEERS}.`,
+      `Making a barrier: parties is ${inWords(parties)}. Give a whole number from 1 to ${MAX_PEERS}.`,
     )
   }
   if (onDeath !== 'break' && onDeath !== 'drop') {
     throw new IsthmusTypeError(
       'ERR_ISTHMUS_INVALID_ARGUMENT',
-      `Making a barrier: onDeath is ${String(onDeath)}. Give 'break' or 'drop'.`,
+      `Making a barrier: onDeath is ${inWords(onDeath)}. Give 'break' or 'drop'.`,
     )
   }
   return {
@@ -227,6 +230,22 @@ export class Barrier {
     }
     // Whoever was about to end the phase may have been killed on the way.
     this.endPhaseIfComplete()
+  }
+
+  /**
+   * @internal For a thread that is about to block for the end of this phase: its other members cannot arrive while it does.
+   * @throws IsthmusError `EDEADLK`
+   */
+  assertNotWaitingForOwnThread(phase: number): void {
+    const { peers } = this.#region
+    const isOwnAndMissing = (word: number) => !hasArrivedAt(word, phase) && peers.isOwnThread(peerOfMember(word))
+    const isMissing = this.#members().some(isOwnAndMissing)
+    const { state } = this
+    if (!isMissing || state.isBroken || state.phase !== phase) return
+    throw new IsthmusError(
+      'EDEADLK',
+      'Waiting at a barrier: another member of this very thread has not arrived, and cannot while the thread blocks. Let it arrive first (tryWait), or await wait().',
+    )
   }
 
   /** @internal */

@@ -1,4 +1,4 @@
-import { IsthmusRangeError } from '../errors.js'
+import { IsthmusRangeError, IsthmusTypeError, inWords } from '../errors.js'
 import { assertOpen, type Region } from '../region/region.js'
 import type { Layout } from './layout.js'
 
@@ -17,21 +17,26 @@ export class Int32Field {
   }
 
   set value(value: number) {
+    if (typeof value !== 'number') throw noNumberError(value)
     Atomics.store(assertOpen(this.#region).words, this.#index, value)
   }
 
   /** Adds, and returns the value before. Wraps at 32 bits. */
   add(amount: number): number {
+    if (typeof amount !== 'number') throw noNumberError(amount)
     return Atomics.add(assertOpen(this.#region).words, this.#index, amount)
   }
 
   /** Stores, and returns the value before. */
   exchange(value: number): number {
+    if (typeof value !== 'number') throw noNumberError(value)
     return Atomics.exchange(assertOpen(this.#region).words, this.#index, value)
   }
 
   /** Stores `replacement` if the value is `expected`; returns the value before. */
   compareExchange(expected: number, replacement: number): number {
+    if (typeof expected !== 'number') throw noNumberError(expected)
+    if (typeof replacement !== 'number') throw noNumberError(replacement)
     return Atomics.compareExchange(assertOpen(this.#region).words, this.#index, expected, replacement)
   }
 }
@@ -84,24 +89,29 @@ export class Int64Field {
   }
 
   set value(value: bigint) {
+    if (typeof value !== 'bigint') throw noBigIntError(value)
     assertOpen(this.#region)
     Atomics.store(this.#cell, 0, value)
   }
 
   /** Adds, and returns the value before. Wraps at 64 bits. */
   add(amount: bigint): bigint {
+    if (typeof amount !== 'bigint') throw noBigIntError(amount)
     assertOpen(this.#region)
     return Atomics.add(this.#cell, 0, amount)
   }
 
   /** Stores, and returns the value before. */
   exchange(value: bigint): bigint {
+    if (typeof value !== 'bigint') throw noBigIntError(value)
     assertOpen(this.#region)
     return Atomics.exchange(this.#cell, 0, value)
   }
 
   /** Stores `replacement` if the value is `expected`; returns the value before. */
   compareExchange(expected: bigint, replacement: bigint): bigint {
+    if (typeof expected !== 'bigint') throw noBigIntError(expected)
+    if (typeof replacement !== 'bigint') throw noBigIntError(replacement)
     assertOpen(this.#region)
     return Atomics.compareExchange(this.#cell, 0, expected, replacement)
   }
@@ -126,6 +136,7 @@ export class Float64Field {
   }
 
   set value(value: number) {
+    if (typeof value !== 'number') throw noNumberError(value)
     assertOpen(this.#region)
     this.#cell[0] = value
   }
@@ -201,6 +212,17 @@ function assertCount(what: string, count: number): void {
   if (Number.isSafeInteger(count) && count > 0) return
   throw new IsthmusRangeError(
     'ERR_ISTHMUS_INVALID_ARGUMENT',
-    `Making ${what}(n): n is ${count}. Give a positive integer.`,
+    `Making ${what}(n): n is ${inWords(count)}. Give a positive integer.`,
+  )
+}
+
+function noNumberError(value: unknown): IsthmusTypeError {
+  return new IsthmusTypeError('ERR_ISTHMUS_INVALID_ARGUMENT', `Changing a field: got ${inWords(value)}. Give a number.`)
+}
+
+function noBigIntError(value: unknown): IsthmusTypeError {
+  return new IsthmusTypeError(
+    'ERR_ISTHMUS_INVALID_ARGUMENT',
+    `Changing a 64-bit field: got ${inWords(value)}. Give a BigInt, such as 5n.`,
   )
 }

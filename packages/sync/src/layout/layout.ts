@@ -1,4 +1,4 @@
-import { IsthmusTypeError } from '../errors.js'
+import { IsthmusTypeError, inWords } from '../errors.js'
 import type { PeerId } from '../peers/peer-id.js'
 import type { Region } from '../region/region.js'
 
@@ -40,7 +40,7 @@ export interface Layout<T> {
  */
 export function assertLayout(value: unknown, where: string): void {
   if (typeof (value as Layout<unknown> | undefined)?.initialize === 'function') return
-  const found = typeof value === 'function' ? `the function ${value.name}` : String(value)
+  const found = typeof value === 'function' ? `the function ${value.name}` : inWords(value)
   throw new IsthmusTypeError(
     'ERR_ISTHMUS_INVALID_ARGUMENT',
     `${where}: got ${found}, not a layout. Write f64(), mutex(), struct({ … }) or another one, with its parentheses.`,

@@ -1,4 +1,4 @@
-import { IsthmusTypeError } from '../errors.js'
+import { IsthmusTypeError, inWords } from '../errors.js'
 import { type Attached, alignUp, assertLayout, type Layout, type WordPair } from './layout.js'
 
 /** Keys that JavaScript would move in front of the others, so that two programs could disagree about the offsets. */
@@ -21,6 +21,12 @@ type WithoutIntegerKeys<F> = { readonly [K in keyof F]: K extends IntegerLike ? 
 export function struct<const F extends Fields>(
   fields: F & WithoutIntegerKeys<F>,
 ): Layout<{ readonly [K in keyof F]: Attached<F[K]> }> {
+  if (typeof fields !== 'object' || fields === null) {
+    throw new IsthmusTypeError(
+      'ERR_ISTHMUS_INVALID_ARGUMENT',
+      `Making a struct: got ${inWords(fields)}. Give an object with a layout for each field.`,
+    )
+  }
   const members = place(Object.entries<Layout<unknown>>(fields))
   const last = members.at(-1)
   if (last === undefined) {

@@ -41,7 +41,7 @@ if (WAIT_SET_OFFSET + WAIT_SET_BYTES > MUTEX_BYTES) throw new Error('A wait set 
 export const CONTENDED = 1 << 29
 export const INCONSISTENT = 1 << 30
 export const ABANDONED = 1 << 31
-const OWNER_MASK = CONTENDED - 1
+export const OWNER_MASK = CONTENDED - 1
 
 export function ownerOf(word: number): number {
   return word & OWNER_MASK

@@ -1,13 +1,16 @@
 import { IsthmusError } from '../errors.js'
 import type { Layout } from '../layout/layout.js'
+import type { PeerId } from '../peers/peer-id.js'
 import type { PeerDescription } from '../peers/peers.js'
 import { assertOpen, type Region } from '../region/region.js'
 import type { Condition } from '../waiting/condition.js'
-import { deadlineAfter, type TimeoutOptions, type WaitOptions } from '../waiting/deadline.js'
+import type { TimeoutOptions, WaitOptions } from '../waiting/deadline.js'
 import { eventLoop, type WaitFor } from '../waiting/event-loop.js'
 import { LOOK_RARELY } from '../waiting/spin.js'
+import { assertStackRoom } from '../waiting/stack-room.js'
 import { TaskQueue } from '../waiting/task-queue.js'
 import { WAITABLE, type Waitable } from '../waiting/wait-any.js'
+import { deadlineOf, signalOf } from '../waiting/wait-options.js'
 import { WaitSet } from '../waiting/wait-set.js'
 import {
   ABANDONED,
@@ -19,7 +22,9 @@ import {
   WAIT_SET_OFFSET,
 } from './layout.js'
 import { MutexGuard } from './mutex-guard.js'
-import { abandonedError, NOT_TAKEN, OwnerWord, TAKEN_INCONSISTENT, type Taking } from './owner-word.js'
+import { abandonedError, OwnerWord } from './owner-word.js'
+
+const ATTEMPT = 'Locking a mutex'
 
 export interface MutexDescription {
   readonly state: 'free' | 'held' | 'abandoned'
@@ -83,8 +88,8 @@ export class Mutex implements Waitable {
   readonly #locks = new TaskQueue()
   /** The guard of every lock that did not have to wait in between: the fast path makes no garbage. */
   readonly #syncGuard: MutexGuard
-  /** Who has it in this attachment. */
-  #current: MutexGuard | undefined
+  /** @internal Who has it in this attachment. */
+  current: MutexGuard | undefined
 
   /** @internal Use the `mutex` layout. */
   constructor(region: Region, byteOffset: number) {
@@ -103,24 +108,23 @@ export class Mutex implements Waitable {
    * @throws IsthmusError `ERR_ISTHMUS_ABANDONED`
    */
   tryLock(): MutexGuard | undefined {
-    if (this.#tryFast()) return this.#begin(this.#syncGuard, false)
-    if (this.#current !== undefined) return undefined
-    let taking = this.#ownerWord.take(0)
-    if (taking === NOT_TAKEN && this.prove()) taking = this.#ownerWord.take(CONTENDED)
-    return taking === NOT_TAKEN ? undefined : this.#begin(this.#syncGuard, taking === TAKEN_INCONSISTENT)
+    const guard = this.#syncGuard
+    if (this.#tryFast(guard)) return guard
+    if (this.current !== undefined) return undefined
+    return this.#take(guard, 0) || (this.prove() && this.#take(guard, CONTENDED)) ? guard : undefined
   }
 
   /**
    * Locks, and blocks the thread until that is possible.
    * @returns the guard, the same object each time; undefined after `timeoutMs`
-   * @throws IsthmusError `EDEADLK` where this very attachment has the lock; `ERR_ISTHMUS_ABANDONED`
+   * @throws IsthmusError `EDEADLK` where this very thread has the lock, through whichever attachment; `ERR_ISTHMUS_ABANDONED`
    */
   lockSync(): MutexGuard
   lockSync(options: TimeoutOptions): MutexGuard | undefined
   lockSync(options?: TimeoutOptions): MutexGuard | undefined {
-    const deadline = deadlineAfter(options?.timeoutMs)
-    if (this.#tryFast()) return this.#begin(this.#syncGuard, false)
-    return this.#lockSlowly(this.#syncGuard, deadline)
+    const deadline = deadlineOf(options, ATTEMPT)
+    const guard = this.#syncGuard
+    return this.#tryFast(guard) ? guard : this.#lockSlowly(guard, deadline)
   }
 
   /**
@@ -130,8 +134,9 @@ export class Mutex implements Waitable {
    */
   lock(): Promise<MutexGuard>
   lock(options: WaitOptions): Promise<MutexGuard | undefined>
-  async lock({ timeoutMs, signal }: WaitOptions = {}): Promise<MutexGuard | undefined> {
-    return this.#lockInTurn(new MutexGuard(this), deadlineAfter(timeoutMs), signal)
+  async lock(options?: WaitOptions): Promise<MutexGuard | undefined> {
+    const deadline = deadlineOf(options, ATTEMPT)
+    return this.#lockInTurn(new MutexGuard(this), deadline, signalOf(options, ATTEMPT))
   }
 
   /** Pending locks keep the process running; this is the default. */
@@ -168,7 +173,7 @@ export class Mutex implements Waitable {
         lastLook: () => this.#isFreeOrMarked(),
         prove: () => this.prove(),
         dependsOn: () => this.#region.peers.others(),
-        passOn: () => this.#passOn(),
+        passOn: () => this.passOn(),
       },
     }
   }
@@ -187,7 +192,7 @@ export class Mutex implements Waitable {
 
   /** @internal Whether this attachment has it. */
   get isHeldHere(): boolean {
-    return this.#current !== undefined
+    return this.current !== undefined
   }
 
   /** @internal Frees it from a dead owner; returns whether it did. */
@@ -197,24 +202,25 @@ export class Mutex implements Waitable {
     return true
   }
 
-  /** @internal */
-  isInconsistent(): boolean {
-    return (this.#ownerWord.word & INCONSISTENT) !== 0
+  /** @internal Who has it, dead or alive; 0 for nobody. */
+  get owner(): PeerId | 0 {
+    return ownerOf(this.#ownerWord.word) as PeerId | 0
   }
 
   /** @internal */
   isHeldBy(guard: MutexGuard): boolean {
-    return this.#current === guard
+    return this.current === guard
   }
 
   /** @internal Use guard.unlock. */
   unlock(guard: MutexGuard): void {
     this.#assertHeldBy(guard, 'Unlocking')
-    this.#current = undefined
-    if (Atomics.compareExchange(this.#words, this.#index, this.#self, 0) !== this.#self) {
-      if (this.#ownerWord.release()) this.#waiters.notifyOne()
+    if (!this.#locks.isBusy) {
+      this.current = undefined
+      if (Atomics.compareExchange(this.#words, this.#index, this.#self, 0) === this.#self) return
+      this.current = guard
     }
-    if (this.#locks.isBusy) eventLoop.lookSoon(this.#waiters.hint)
+    this.#unlockSlowly()
   }
 
   /** @internal Use guard.markConsistent. */
@@ -226,8 +232,9 @@ export class Mutex implements Waitable {
   /** @internal Use guard.abandon. */
   abandon(guard: MutexGuard): void {
     this.#assertHeldBy(guard, 'Abandoning a mutex')
-    this.#current = undefined
+    assertStackRoom()
     this.#ownerWord.abandon()
+    this.current = undefined
     this.#waiters.notifyAll()
     eventLoop.lookSoon(this.#waiters.hint)
   }
@@ -242,21 +249,63 @@ export class Mutex implements Waitable {
     await this.#lockInTurn(guard, Number.POSITIVE_INFINITY, undefined)
   }
 
-  #tryFast(): boolean {
+  /**
+   * Takes it if it is free and its word says nothing else. Here, as in `#take`, no call stands between the CAS and the
+   * note of it: where the stack is full, a call throws, and nobody would know that the lock is ours.
+   */
+  #tryFast(guard: MutexGuard): boolean {
     assertOpen(this.#region)
-    return this.#current === undefined && Atomics.compareExchange(this.#words, this.#index, 0, this.#self) === 0
+    if (this.current !== undefined) return false
+    if (Atomics.compareExchange(this.#words, this.#index, 0, this.#self) !== 0) return false
+    this.current = guard
+    guard.ownerDied = false
+    return true
+  }
+
+  /** Takes it if it is free. `flag` is CONTENDED for one that has slept: others may sleep on. */
+  #take(guard: MutexGuard, flag: 0 | typeof CONTENDED): boolean {
+    for (;;) {
+      const { word } = this.#ownerWord
+      if (word === ABANDONED) throw abandonedError()
+      if (ownerOf(word) !== 0) return false
+      const taken = this.#self | (word & INCONSISTENT) | flag
+      if (Atomics.compareExchange(this.#words, this.#index, word, taken) !== word) continue
+      this.current = guard
+      guard.ownerDied = (word & INCONSISTENT) !== 0
+      return true
+    }
+  }
+
+  /** Takes it if it is free; otherwise its owner will see, when it unlocks, that somebody sleeps. */
+  #takeOrMark(guard: MutexGuard): boolean {
+    for (;;) {
+      if (this.#take(guard, CONTENDED)) return true
+      if (this.#ownerWord.mark()) return false
+    }
+  }
+
+  #unlockSlowly(): void {
+    assertStackRoom()
+    const isAwaited = this.#ownerWord.release()
+    this.current = undefined
+    if (isAwaited) this.#waiters.notifyOne()
+    if (this.#locks.isBusy) eventLoop.lookSoon(this.#waiters.hint)
   }
 
   #lockSlowly(guard: MutexGuard, deadline: number): MutexGuard | undefined {
-    if (this.#current !== undefined) {
-      throw new IsthmusError(
-        'EDEADLK',
-        'Locking a mutex: this very attachment has it locked, and nobody else could unlock it. Unlock it first, or await lock().',
-      )
+    if (this.current !== undefined) throw deadlockError('this very attachment has it locked')
+    const wish: Wish = { guard, hasSlept: false, isGranted: false }
+    try {
+      return this.#waiters.waitSync(this.#syncConditionOf(wish), deadline) ? guard : undefined
+    } catch (error) {
+      // Granted, and then something threw. Given back without a call: where the stack is full, that would throw, too.
+      if (wish.isGranted) {
+        this.current = undefined
+        const word = Atomics.and(this.#words, this.#index, INCONSISTENT)
+        if ((word & CONTENDED) !== 0) this.#waiters.notifyOne()
+      }
+      throw error
     }
-    const wish = new Wish(this.#ownerWord, () => this.#current === undefined)
-    if (!this.#waiters.waitSync(this.#conditionOf(wish), deadline)) return undefined
-    return this.#begin(guard, wish.taking === TAKEN_INCONSISTENT)
   }
 
   async #lockInTurn(
@@ -264,39 +313,50 @@ export class Mutex implements Waitable {
     deadline: number,
     signal: WaitOptions['signal'],
   ): Promise<MutexGuard | undefined> {
-    if (signal?.aborted !== true && this.#locks.mayPass() && this.#tryFast()) return this.#begin(guard, false)
+    if (signal?.aborted !== true && this.#locks.mayPass() && this.#tryFast(guard)) return guard
+    const wish: Wish = { guard, hasSlept: false, isGranted: false }
     const entered = this.#locks.enter(deadline, signal)
     if (entered !== true && !(await entered)) return undefined
-    // Noted at once when it is taken: before the promise settles, other code of this thread runs.
-    const wish = new Wish(
-      this.#ownerWord,
-      () => this.#current === undefined,
-      (taking) => this.#begin(guard, taking === TAKEN_INCONSISTENT),
-    )
     try {
       return (await this.#waiters.wait(this.#conditionOf(wish), deadline, signal)) ? guard : undefined
+    } catch (error) {
+      if (wish.isGranted && !this.#region.isClosed) this.#unlockSlowly()
+      throw error
     } finally {
       this.#locks.leave()
     }
   }
 
+  /** Where this attachment has it, its unlock looks for its own tasks. The mark is for the others' sake. */
   #conditionOf(wish: Wish): Condition {
     return {
-      isReady: () => wish.isGranted(),
-      lastLook: () => wish.isGrantedOrMarked(),
+      isReady: () => {
+        if (this.current === undefined) wish.isGranted = this.#take(wish.guard, wish.hasSlept ? CONTENDED : 0)
+        return wish.isGranted
+      },
+      lastLook: () => {
+        wish.hasSlept = true
+        if (this.current === undefined) wish.isGranted = this.#takeOrMark(wish.guard)
+        return wish.isGranted
+      },
       prove: () => this.prove(),
       // Whoever is attached may have the lock next.
       dependsOn: () => this.#region.peers.others(),
       passOn: (isReady) => {
-        if (!isReady) this.#passOn()
+        if (!isReady) this.passOn()
       },
     }
   }
 
-  #begin(guard: MutexGuard, ownerDied: boolean): MutexGuard {
-    this.#current = guard
-    guard.ownerDied = ownerDied
-    return guard
+  #syncConditionOf(wish: Wish): Condition {
+    const prove = () => {
+      this.prove()
+      const { owner } = this
+      if (owner !== 0 && this.#region.peers.isOwnThread(owner)) {
+        throw deadlockError('this very thread has it locked through another attachment')
+      }
+    }
+    return { ...this.#conditionOf(wish), prove }
   }
 
   #isFree(): boolean {
@@ -311,8 +371,11 @@ export class Mutex implements Waitable {
     }
   }
 
-  /** A wake-up may have come to us that was meant for whoever is next; or the mark may be gone that we would have renewed. */
-  #passOn(): void {
+  /**
+   * @internal A wake-up may have come to us that was meant for whoever is next; or the mark may be gone that we would have
+   * renewed.
+   */
+  passOn(): void {
     const { word } = this.#ownerWord
     if (word === ABANDONED) return
     if (this.#isFreeOrMarked()) this.#waiters.notifyOne()
@@ -320,7 +383,7 @@ export class Mutex implements Waitable {
 
   #assertHeldBy(guard: MutexGuard, attempt: string): void {
     assertOpen(this.#region)
-    if (this.#current === guard) return
+    if (this.current === guard) return
     throw new IsthmusError(
       'ERR_ISTHMUS_NOT_HELD',
       `${attempt}: this guard does not hold the mutex. It was unlocked before, or another one has been given out since.`,
@@ -329,33 +392,15 @@ export class Mutex implements Waitable {
 }
 
 /** One call's wish to have the lock. */
-class Wish {
-  readonly #ownerWord: OwnerWord
-  readonly #isFreeHere: () => boolean
-  readonly #onGranted: ((taking: Taking) => void) | undefined
-  #hasSlept = false
-  taking: Taking = NOT_TAKEN
+interface Wish {
+  readonly guard: MutexGuard
+  hasSlept: boolean
+  isGranted: boolean
+}
 
-  constructor(ownerWord: OwnerWord, isFreeHere: () => boolean, onGranted?: (taking: Taking) => void) {
-    this.#ownerWord = ownerWord
-    this.#isFreeHere = isFreeHere
-    this.#onGranted = onGranted
-  }
-
-  isGranted(): boolean {
-    return this.#isFreeHere() && this.#note(this.#ownerWord.take(this.#hasSlept ? CONTENDED : 0))
-  }
-
-  isGrantedOrMarked(): boolean {
-    this.#hasSlept = true
-    // Where this attachment has it, its unlock looks for its own tasks. The mark is for the others' sake.
-    return this.#isFreeHere() && this.#note(this.#ownerWord.takeOrMark())
-  }
-
-  #note(taking: Taking): boolean {
-    this.taking = taking
-    if (taking === NOT_TAKEN) return false
-    this.#onGranted?.(taking)
-    return true
-  }
+function deadlockError(state: string): IsthmusError {
+  return new IsthmusError(
+    'EDEADLK',
+    `${ATTEMPT}: ${state}, and cannot unlock it while it blocks. Unlock it first, or await lock().`,
+  )
 }

@@ -3,14 +3,7 @@ import type { PeerId } from '../peers/peer-id.js'
 import { assertOpen, type Region } from '../region/region.js'
 import { ABANDONED, CONTENDED, INCONSISTENT, ownerOf } from './layout.js'
 
-/** What came of an attempt to take the word. */
-export const NOT_TAKEN = 0
-export const TAKEN = 1
-/** Taken, after an owner that died, or did not leave things consistent. */
-export const TAKEN_INCONSISTENT = 2
-export type Taking = typeof NOT_TAKEN | typeof TAKEN | typeof TAKEN_INCONSISTENT
-
-/** The word that says who has a mutex. Its values, and who may write which, are in layout.ts. */
+/** The word that says who has a mutex. Its values, and who may write which, are in layout.ts. It is taken in mutex.ts. */
 export class OwnerWord {
   readonly #region: Region
   readonly #words: Int32Array
@@ -24,26 +17,6 @@ export class OwnerWord {
 
   get word(): number {
     return Atomics.load(assertOpen(this.#region).words, this.#index)
-  }
-
-  /** Takes it if it is free. `flag` is CONTENDED for one that has slept: others may sleep on. */
-  take(flag: 0 | typeof CONTENDED): Taking {
-    for (;;) {
-      const { word } = this
-      if (word === ABANDONED) throw abandonedError()
-      if (ownerOf(word) !== 0) return NOT_TAKEN
-      if (!this.#replace(word, this.#region.peers.self | (word & INCONSISTENT) | flag)) continue
-      return (word & INCONSISTENT) === 0 ? TAKEN : TAKEN_INCONSISTENT
-    }
-  }
-
-  /** Takes it if it is free; otherwise its owner will see, when it unlocks, that somebody sleeps. */
-  takeOrMark(): Taking {
-    for (;;) {
-      const taking = this.take(CONTENDED)
-      if (taking !== NOT_TAKEN) return taking
-      if (this.mark()) return NOT_TAKEN
-    }
   }
 
   /** Its owner will see, when it unlocks, that somebody sleeps. False where it is free, or has just changed. */

@@ -1,3 +1,5 @@
+import { IsthmusTypeError, inWords } from '../errors.js'
+
 /**
  * One attachment of one thread to one region: its slot in the peers table and the generation of that slot.
  *
@@ -36,4 +38,16 @@ export function generationOf(peer: PeerId): number {
 /** The generation after this one; 0 is skipped. */
 export function nextGeneration(generation: number): number {
   return (generation + 1) & GENERATION_MASK || 1
+}
+
+/**
+ * For callers without types.
+ * @throws IsthmusTypeError `ERR_ISTHMUS_INVALID_ARGUMENT`
+ */
+export function assertPeer(peer: unknown, attempt: string): void {
+  if (typeof peer === 'number') return
+  throw new IsthmusTypeError(
+    'ERR_ISTHMUS_INVALID_ARGUMENT',
+    `${attempt}: the peer is ${inWords(peer)}. Give a peer id, such as region.peers.self of the other attachment.`,
+  )
 }

@@ -17,11 +17,13 @@ import {
   UID_WORD,
   UNHEARD_WORD,
 } from './layout.js'
-import { generationOf, MAX_PEERS, nextGeneration, type PeerId, peerId, slotOf } from './peer-id.js'
+import { assertPeer, generationOf, MAX_PEERS, nextGeneration, type PeerId, peerId, slotOf } from './peer-id.js'
 import type { Liveness, LoopAddress, LoopId, PeerDescription, PeerIdentity, Peers } from './peers.js'
 
 /** Gives back what a proven-dead peer held in the structures of the region. Idempotent. */
 export type Sweep = (deadPeer: PeerId) => void
+
+const NO_LOOP_ID: LoopId = [0, 0]
 
 /** The peers table of one region, as one attachment of it sees and uses it. See layout.ts for the words. */
 export class PeerTable implements Peers {
@@ -29,6 +31,8 @@ export class PeerTable implements Peers {
   readonly #firstWord: number
   readonly #liveness: Liveness
   #self: PeerId | undefined
+  /** As this attachment has written it: what stands in the memory may be anybody's. */
+  #loopId: LoopId = NO_LOOP_ID
   #isReleased = false
 
   constructor(words: Int32Array, byteOffset: number, liveness: Liveness) {
@@ -57,7 +61,7 @@ export class PeerTable implements Peers {
       const base = this.#wordOf(slot)
       this.#words[base + PID_WORD] = agent.pid
       this.#words[base + THREAD_ID_WORD] = agent.threadId
-      const [low, high] = agent.loopId ?? [0, 0]
+      const [low, high] = agent.loopId ?? NO_LOOP_ID
       this.#words[base + LOOP_ID_WORD] = low
       this.#words[base + LOOP_ID_WORD + 1] = high
       this.#words[base + PLACE_WORD] = agent.address?.place ?? 0
@@ -66,6 +70,7 @@ export class PeerTable implements Peers {
       const next = nextGeneration(generation)
       // SYNC peer attached: publishes pid, thread id, loop id and address
       Atomics.store(this.#words, base + STATE_WORD, slotWord(next, LIVE))
+      this.#loopId = [low, high]
       this.#self = peerId(slot, next)
       return this.#self
     }
@@ -98,17 +103,28 @@ export class PeerTable implements Peers {
   }
 
   at(slot: number): PeerId | undefined {
+    if (slot >>> 0 !== slot || slot >= MAX_PEERS) return undefined
     const word = Atomics.load(this.#words, this.#wordOf(slot) + STATE_WORD)
     return stateOfSlotWord(word) === LIVE ? peerId(slot, generationOfSlotWord(word)) : undefined
   }
 
   isDead(peer: PeerId): boolean {
     if (peer === this.#self) return false
+    assertPeer(peer, 'Asking for a proof of death')
     // What the proof rests on is gone with the attachment: a closed descriptor may be somebody else's by now.
     if (this.#isReleased) throw closedError('Asking for a proof of death')
     // Once more behind the hold: if it is the next holder's, the slot had moved on before that one was LIVE. Without that
     // look, one who is stopped between the first two would take a dead peer, proven and buried, for alive again.
     return this.#hasMovedOn(peer) || !this.#liveness.isHeldByAnother(slotOf(peer)) || this.#hasMovedOn(peer)
+  }
+
+  isOwnThread(peer: PeerId): boolean {
+    if (peer === this.#self) return true
+    assertPeer(peer, 'Asking for the thread of a peer')
+    const [low, high] = this.#loopId
+    const [otherLow, otherHigh] = this.loopIdAt(slotOf(peer))
+    // After the loop id: if the slot has moved on since, this may be its next holder's.
+    return (low !== 0 || high !== 0) && low === otherLow && high === otherHigh && !this.#hasMovedOn(peer)
   }
 
   others(): PeerId[] {
@@ -130,7 +146,7 @@ export class PeerTable implements Peers {
     return false
   }
 
-  /** By which the event loop of the holder of a slot, or of its last holder, can be rung. */
+  /** Names the thread of the holder of a slot, or of its last holder. */
   loopIdAt(slot: number): LoopId {
     const index = this.#wordOf(slot) + LOOP_ID_WORD
     return [this.#words[index], this.#words[index + 1]]
@@ -163,6 +179,7 @@ export class PeerTable implements Peers {
   }
 
   describe(peer: PeerId): PeerDescription {
+    assertPeer(peer, 'Describing a peer')
     const base = this.#wordOf(slotOf(peer))
     return {
       peer,

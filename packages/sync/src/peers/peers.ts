@@ -11,6 +11,11 @@ export interface Peers {
    * says that its holder no longer runs. Never true for a peer that is merely slow, stopped or being debugged.
    */
   isDead(peer: PeerId): boolean
+  /**
+   * Whether this peer is an attachment of this very thread, which can do nothing for us while we block. False where nothing
+   * says so.
+   */
+  isOwnThread(peer: PeerId): boolean
   /** Everyone but this attachment whom the table lists as attached: whose death may matter. */
   others(): PeerId[]
   /** Whether anybody is proven dead who has not been swept to the end. It costs a system call for each peer. */
@@ -43,7 +48,7 @@ export interface PeerDescription {
 export interface PeerIdentity {
   readonly pid: number
   readonly threadId: number
-  /** By which its event loop can be rung, where its kind of region has such a thing. */
+  /** Names its thread. On a segment its event loop can be rung by it. */
   readonly loopId?: LoopId
   /** Where it can be rung; see peers/layout.ts. */
   readonly address?: LoopAddress
@@ -55,7 +60,7 @@ export interface LoopAddress {
   readonly uid: number
 }
 
-/** 64 bits; 0 and 0 for none. */
+/** 64 random bits for each thread, the same for all its attachments; 0 and 0 where it has none. */
 export type LoopId = readonly [low: number, high: number]
 
 /**

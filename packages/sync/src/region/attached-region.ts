@@ -1,7 +1,9 @@
+import { CloseError, IsthmusTypeError, inWords } from '../errors.js'
 import type { Layout } from '../layout/layout.js'
 import type { PeerTable, Sweep } from '../peers/peer-table.js'
 import type { Peers } from '../peers/peers.js'
 import { eventLoop } from '../waiting/event-loop.js'
+import { assertStackRoom } from '../waiting/stack-room.js'
 import type { Waiter } from '../waiting/waiter.js'
 import { closedError, type Region } from './region.js'
 
@@ -72,6 +74,12 @@ export abstract class AttachedRegion<T> implements Region {
   }
 
   onClose(listener: () => void): () => void {
+    if (typeof listener !== 'function') {
+      throw new IsthmusTypeError(
+        'ERR_ISTHMUS_INVALID_ARGUMENT',
+        `Registering what a region does when it closes: the listener is ${inWords(listener)}. Give a function.`,
+      )
+    }
     this.#closeListeners.add(listener)
     return () => this.#closeListeners.delete(listener)
   }
@@ -82,6 +90,7 @@ export abstract class AttachedRegion<T> implements Region {
    */
   close(): void {
     if (this.#isClosed) return
+    assertStackRoom()
     const errors: unknown[] = []
     const attempt = (action: () => void) => {
       try {
@@ -99,8 +108,7 @@ export abstract class AttachedRegion<T> implements Region {
     this.#closeListeners.clear()
     attempt(() => this.detach())
     if (errors.length === 1) throw errors[0]
-    if (errors.length > 1)
-      throw new AggregateError(errors, 'Closing a region failed in several places; it is closed now.')
+    if (errors.length > 1) throw new CloseError(errors)
   }
 
   [Symbol.dispose](): void {

@@ -1,10 +1,13 @@
-import { IsthmusError, IsthmusRangeError, IsthmusTypeError } from '../errors.js'
+import { isSharedArrayBuffer } from '../brands.js'
+import { IsthmusError, IsthmusRangeError, IsthmusTypeError, inWords } from '../errors.js'
 import type { Layout } from '../layout/layout.js'
 import { DeclaredLiveness } from '../peers/declared-liveness.js'
-import type { PeerId } from '../peers/peer-id.js'
+import { assertPeer, type PeerId } from '../peers/peer-id.js'
 import { PeerTable } from '../peers/peer-table.js'
+import { threadLoopId } from '../peers/thread-loop-id.js'
 import { eventLoop } from '../waiting/event-loop.js'
 import { HeapWaiter } from '../waiting/heap-waiter.js'
+import { assertOptions } from '../waiting/wait-options.js'
 import { AttachedRegion } from './attached-region.js'
 import {
   assertHolds,
@@ -61,10 +64,11 @@ export class HeapRegion<T> extends AttachedRegion<T> {
    */
   static create<T>(layout: Layout<T>, options: HeapRegionOptions = {}): HeapRegion<T> {
     assertSharedMemory()
+    const threadId = threadIdOf(options)
     const plan = planHeader(layout)
     const region = new HeapRegion(new SharedArrayBuffer(plan.byteLength), layout, plan.rootByteOffset)
     writeHeader(region.words, region.bytes, plan, layout)
-    region.#claimSlot(options)
+    region.#claimSlot(threadId)
     layout.initialize(region, plan.rootByteOffset)
     markReady(region.words)
     return region
@@ -79,18 +83,20 @@ export class HeapRegion<T> extends AttachedRegion<T> {
    */
   static attach<T>(handle: HeapRegionHandle, layout: Layout<T>, options: HeapRegionOptions = {}): HeapRegion<T> {
     assertSharedMemory()
-    if (!(handle?.buffer instanceof SharedArrayBuffer)) {
+    const threadId = threadIdOf(options)
+    const buffer: unknown = handle?.buffer
+    if (!isSharedArrayBuffer(buffer)) {
       throw new IsthmusTypeError(
         'ERR_ISTHMUS_INVALID_ARGUMENT',
-        `Attaching to a heap region: its handle has ${kindOf(handle?.buffer)} where the SharedArrayBuffer should be. Give the handle of the region that HeapRegion.create made, through postMessage or workerData.`,
+        `Attaching to a heap region: its handle has ${kindOf(buffer)} where the SharedArrayBuffer should be. Give the handle of the region that HeapRegion.create made, through postMessage or workerData.`,
       )
     }
-    const bytes = new Uint8Array(handle.buffer)
+    const bytes = new Uint8Array(buffer)
     const facts = readHeader(bytes.slice(0, FIXED_HEADER_BYTES), { subject: SUBJECT, byteLength: bytes.byteLength })
     assertReady(SUBJECT, facts)
     assertHolds(layout, SUBJECT, bytes.slice(0, facts.rootByteOffset), facts)
-    const region = new HeapRegion(handle.buffer, layout, facts.rootByteOffset)
-    region.#claimSlot(options)
+    const region = new HeapRegion(buffer, layout, facts.rootByteOffset)
+    region.#claimSlot(threadId)
     return region
   }
 
@@ -112,6 +118,7 @@ export class HeapRegion<T> extends AttachedRegion<T> {
    * @throws IsthmusRangeError `ERR_ISTHMUS_INVALID_ARGUMENT` for this attachment itself
    */
   declareDead(peer: PeerId): void {
+    assertPeer(peer, 'Declaring a peer dead')
     if (peer === this.peers.self) {
       throw new IsthmusRangeError(
         'ERR_ISTHMUS_INVALID_ARGUMENT',
@@ -129,10 +136,20 @@ export class HeapRegion<T> extends AttachedRegion<T> {
     this.peerTable.release()
   }
 
-  #claimSlot(options: HeapRegionOptions): void {
+  #claimSlot(threadId: number): void {
     const pid = (typeof process === 'undefined' ? undefined : process.pid) ?? 0
-    this.#waiter.attach(this.peerTable.claim({ pid, threadId: options.threadId ?? 0 }, this.sweep))
+    this.#waiter.attach(this.peerTable.claim({ pid, threadId, loopId: threadLoopId }, this.sweep))
   }
+}
+
+function threadIdOf(options: HeapRegionOptions): number {
+  assertOptions(options, 'Using a heap region')
+  const { threadId = 0 } = options
+  if (Number.isSafeInteger(threadId)) return threadId
+  throw new IsthmusTypeError(
+    'ERR_ISTHMUS_INVALID_ARGUMENT',
+    `Using a heap region: threadId is ${inWords(threadId)}. Give worker_threads' threadId, or leave it out.`,
+  )
 }
 
 /** Browsers hide it from pages that are not isolated from others. */

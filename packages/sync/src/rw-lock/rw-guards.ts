@@ -5,7 +5,8 @@ import type { RwLock } from './rw-lock.js'
 /** What a reader has, until it unlocks, explicitly or with `using`. */
 export class ReadGuard {
   readonly #lock: RwLock
-  #count = 0
+  /** @internal How often it was given and not unlocked yet. */
+  count = 0
   /** Whether a writer died, and none has marked what the lock protects consistent since. */
   ownerDied = false
 
@@ -15,33 +16,26 @@ export class ReadGuard {
   }
 
   get isHeld(): boolean {
-    return this.#count > 0
+    return this.count > 0
   }
 
   /** @throws IsthmusError `ERR_ISTHMUS_NOT_HELD` where it was unlocked before; `ERR_ISTHMUS_CLOSED` */
   unlock(): void {
-    if (this.#count === 0) throw notHeldError('Unlocking after reading')
-    this.#lock.endReading()
-    this.#count--
+    if (this.count === 0) throw notHeldError('Unlocking after reading')
+    this.#lock.endReading(this)
   }
 
   /** Unlocks, if it is not unlocked yet. */
   [Symbol.dispose](): void {
     if (this.isHeld && !this.#lock.region.isClosed) this.unlock()
   }
-
-  /** @internal */
-  begin(ownerDied: boolean): this {
-    this.#count++
-    this.ownerDied = ownerDied
-    return this
-  }
 }
 
 /** What a writer has, until it unlocks, explicitly or with `using`. */
 export class WriteGuard {
   readonly #lock: RwLock
-  #turn: MutexGuard | undefined
+  /** @internal The writers' mutex, while this guard holds it. */
+  turn: MutexGuard | undefined
 
   /** @internal */
   constructor(lock: RwLock) {
@@ -49,18 +43,18 @@ export class WriteGuard {
   }
 
   get isHeld(): boolean {
-    return this.#turn?.isHeld === true
+    return this.turn?.isHeld === true
   }
 
   /** Whether the writer before this one died, or was told of a death and did not call markConsistent. */
   get ownerDied(): boolean {
-    return this.#turn?.ownerDied === true
+    return this.turn?.ownerDied === true
   }
 
   /** @throws IsthmusError `ERR_ISTHMUS_NOT_HELD` where it was unlocked before; `ERR_ISTHMUS_CLOSED` */
   unlock(): void {
     this.#lock.endWriting(this.#heldTurn('Unlocking after writing'), false)
-    this.#turn = undefined
+    this.turn = undefined
   }
 
   /** After `ownerDied`: what the lock protects has been repaired. */
@@ -71,7 +65,7 @@ export class WriteGuard {
   /** After `ownerDied`: it cannot be repaired. Unlocks; nobody can ever read or write again (`ERR_ISTHMUS_ABANDONED`). */
   abandon(): void {
     this.#lock.endWriting(this.#heldTurn('Abandoning a lock'), true)
-    this.#turn = undefined
+    this.turn = undefined
   }
 
   /** Unlocks, if it is not unlocked yet. */
@@ -79,14 +73,8 @@ export class WriteGuard {
     if (this.isHeld && !this.#lock.region.isClosed) this.unlock()
   }
 
-  /** @internal */
-  begin(turn: MutexGuard): this {
-    this.#turn = turn
-    return this
-  }
-
   #heldTurn(attempt: string): MutexGuard {
-    if (this.#turn?.isHeld) return this.#turn
+    if (this.turn?.isHeld) return this.turn
     throw notHeldError(attempt)
   }
 }

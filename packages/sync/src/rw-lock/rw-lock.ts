@@ -1,15 +1,17 @@
 import { IsthmusError } from '../errors.js'
 import type { Layout } from '../layout/layout.js'
+import { ABANDONED, INCONSISTENT, OWNER_MASK, OWNER_WORD_OFFSET } from '../mutex/layout.js'
 import { Mutex, type MutexDescription, mutex } from '../mutex/mutex.js'
 import type { MutexGuard } from '../mutex/mutex-guard.js'
 import { MAX_PEERS, type PeerId, slotOf } from '../peers/peer-id.js'
 import type { PeerDescription } from '../peers/peers.js'
 import { assertOpen, type Region } from '../region/region.js'
 import type { Condition } from '../waiting/condition.js'
-import { deadlineAfter, nowMs, type TimeoutOptions, type WaitOptions } from '../waiting/deadline.js'
+import { nowMs, type TimeoutOptions, type WaitOptions } from '../waiting/deadline.js'
 import { EventCount } from '../waiting/event-count.js'
 import { eventLoop } from '../waiting/event-loop.js'
 import { TaskQueue } from '../waiting/task-queue.js'
+import { deadlineOf, signalOf } from '../waiting/wait-options.js'
 import { WaitSet } from '../waiting/wait-set.js'
 import {
   DRAINED_OFFSET,
@@ -20,6 +22,9 @@ import {
   RW_LOCK_BYTES,
 } from './layout.js'
 import { ReadGuard, WriteGuard } from './rw-guards.js'
+
+const READING = 'Locking for reading'
+const WRITING = 'Locking for writing'
 
 export interface RwLockDescription {
   /** The writer and those who want to be the next. */
@@ -86,12 +91,13 @@ export class RwLock {
   #isKnown = false
   readonly #self: PeerId
   readonly #writers: Mutex
+  readonly #writerIndex: number
   readonly #drained: EventCount
   readonly #readers: WaitSet
   readonly #writes = new TaskQueue()
-  readonly #readCondition: Condition
-  readonly #readInTurnCondition: Condition
+  readonly #readCondition: Omit<Condition, 'isReady'>
   readonly #drainCondition: Condition
+  readonly #drainSyncCondition: Condition
   /** How many of this attachment read. */
   #readCount = 0
   readonly #syncReadGuard: ReadGuard
@@ -106,21 +112,25 @@ export class RwLock {
     this.#firstReader = (byteOffset + READER_WORDS_OFFSET) >>> 2
     this.#ownReader = this.#firstReader + slotOf(this.#self)
     this.#writers = new Mutex(region, byteOffset + MUTEX_OFFSET)
+    this.#writerIndex = (byteOffset + MUTEX_OFFSET + OWNER_WORD_OFFSET) >>> 2
     this.#drained = new EventCount(region, byteOffset + DRAINED_OFFSET)
     this.#readers = new WaitSet(region, byteOffset + READERS_WAIT_SET_OFFSET)
     this.#syncReadGuard = new ReadGuard(this)
     this.#syncWriteGuard = new WriteGuard(this)
     this.#readCondition = {
-      isReady: () => this.#tryEnter(),
       prove: () => this.#proveWriter(),
       dependsOn: () => region.peers.others(),
     }
-    this.#readInTurnCondition = { ...this.#readCondition, isReady: () => this.#tryEnterInTurn() }
     this.#drainCondition = {
       isReady: () => this.#isDrained(),
       prove: () => this.#proveReaders(),
       dependsOn: () => region.peers.others(),
     }
+    const prove = () => {
+      this.#proveReaders()
+      this.#assertNoOwnReader()
+    }
+    this.#drainSyncCondition = { ...this.#drainCondition, prove }
   }
 
   /**
@@ -129,26 +139,24 @@ export class RwLock {
    * @throws IsthmusError `ERR_ISTHMUS_ABANDONED`
    */
   tryReadLock(): ReadGuard | undefined {
-    if (this.#tryEnter()) return this.#syncReadGuard.begin(this.#writers.isInconsistent())
+    const guard = this.#syncReadGuard
+    if (this.#tryEnter(guard)) return guard
     if (!this.#writers.prove()) return undefined
     this.#readers.notifyAll()
-    return this.#tryEnter() ? this.#syncReadGuard.begin(this.#writers.isInconsistent()) : undefined
+    return this.#tryEnter(guard) ? guard : undefined
   }
 
   /**
    * Locks for reading, and blocks the thread until that is possible.
    * @returns as tryReadLock; undefined after `timeoutMs`
-   * @throws IsthmusError `EDEADLK` where this very attachment writes; `ERR_ISTHMUS_ABANDONED`
+   * @throws IsthmusError `EDEADLK` where this very thread writes, through whichever attachment; `ERR_ISTHMUS_ABANDONED`
    */
   readLockSync(): ReadGuard
   readLockSync(options: TimeoutOptions): ReadGuard | undefined
   readLockSync(options?: TimeoutOptions): ReadGuard | undefined {
-    const deadline = deadlineAfter(options?.timeoutMs)
-    if (!this.#tryEnter()) {
-      if (this.#writers.isHeldHere) throw deadlockError('reading', 'writes')
-      if (!this.#readers.waitSync(this.#readCondition, deadline)) return undefined
-    }
-    return this.#syncReadGuard.begin(this.#writers.isInconsistent())
+    const deadline = deadlineOf(options, READING)
+    const guard = this.#syncReadGuard
+    return this.#tryEnter(guard) ? guard : this.#readLockSlowly(guard, deadline)
   }
 
   /**
@@ -159,10 +167,17 @@ export class RwLock {
    */
   readLock(): Promise<ReadGuard>
   readLock(options: WaitOptions): Promise<ReadGuard | undefined>
-  async readLock({ timeoutMs, signal }: WaitOptions = {}): Promise<ReadGuard | undefined> {
-    const deadline = deadlineAfter(timeoutMs)
-    if (!(await this.#readers.wait(this.#readInTurnCondition, deadline, signal))) return undefined
-    return new ReadGuard(this).begin(this.#writers.isInconsistent())
+  async readLock(options?: WaitOptions): Promise<ReadGuard | undefined> {
+    const deadline = deadlineOf(options, READING)
+    const signal = signalOf(options, READING)
+    const guard = new ReadGuard(this)
+    const isReady = () => guard.isHeld || this.#tryEnterInTurn(guard)
+    try {
+      return (await this.#readers.wait({ ...this.#readCondition, isReady }, deadline, signal)) ? guard : undefined
+    } catch (error) {
+      if (guard.isHeld && !this.#region.isClosed) guard.unlock()
+      throw error
+    }
   }
 
   /**
@@ -170,35 +185,21 @@ export class RwLock {
    * @returns the guard, the same object each time; undefined where somebody reads or writes
    */
   tryWriteLock(): WriteGuard | undefined {
-    const turn = this.#writers.tryLock()
-    if (turn === undefined) return undefined
-    if (!this.#isDrained()) this.#proveReaders()
-    if (this.#isDrained()) return this.#syncWriteGuard.begin(turn)
-    this.#giveUpWriting(turn)
-    return undefined
+    return this.#write(undefined)
   }
 
   /**
    * Locks for writing, and blocks the thread until that is possible.
    * @returns the guard, the same object each time; undefined after `timeoutMs`
-   * @throws IsthmusError `EDEADLK` where this very attachment reads or writes; `ERR_ISTHMUS_ABANDONED`
+   * @throws IsthmusError `EDEADLK` where this very thread reads or writes, through whichever attachment; `ERR_ISTHMUS_ABANDONED`
    */
   writeLockSync(): WriteGuard
   writeLockSync(options: TimeoutOptions): WriteGuard | undefined
-  writeLockSync(options: TimeoutOptions = {}): WriteGuard | undefined {
-    const deadline = deadlineAfter(options.timeoutMs)
+  writeLockSync(options?: TimeoutOptions): WriteGuard | undefined {
+    const deadline = deadlineOf(options, WRITING)
     assertOpen(this.#region)
-    if (this.#readCount > 0) throw deadlockError('writing', 'reads')
-    const turn = this.#writers.lockSync(remaining(deadline))
-    if (turn === undefined) return undefined
-    try {
-      if (this.#drained.waitSync(this.#drainCondition, deadline)) return this.#syncWriteGuard.begin(turn)
-    } catch (error) {
-      this.#giveUpWriting(turn)
-      throw error
-    }
-    this.#giveUpWriting(turn)
-    return undefined
+    if (this.#readCount > 0) throw deadlockError(WRITING, 'attachment reads')
+    return this.#write(deadline)
   }
 
   /**
@@ -208,8 +209,9 @@ export class RwLock {
    */
   writeLock(): Promise<WriteGuard>
   writeLock(options: WaitOptions): Promise<WriteGuard | undefined>
-  async writeLock({ timeoutMs, signal }: WaitOptions = {}): Promise<WriteGuard | undefined> {
-    const deadline = deadlineAfter(timeoutMs)
+  async writeLock(options?: WaitOptions): Promise<WriteGuard | undefined> {
+    const deadline = deadlineOf(options, WRITING)
+    const signal = signalOf(options, WRITING)
     const entered = this.#writes.enter(deadline, signal)
     if (entered !== true && !(await entered)) return undefined
     let turn: MutexGuard | undefined
@@ -218,7 +220,10 @@ export class RwLock {
       turn = await this.#writers.lock({ ...remaining(deadline), ...(signal && { signal }) })
       if (turn === undefined) return undefined
       isDrained = await this.#drained.wait(this.#drainCondition, deadline, signal)
-      return isDrained ? new WriteGuard(this).begin(turn) : undefined
+      if (!isDrained) return undefined
+      const guard = new WriteGuard(this)
+      guard.turn = turn
+      return guard
     } finally {
       if (turn !== undefined && !isDrained && !this.#region.isClosed) this.#giveUpWriting(turn)
       this.#writes.leave()
@@ -255,10 +260,13 @@ export class RwLock {
     return this.#region
   }
 
-  /** @internal Use guard.unlock. */
-  endReading(): void {
+  /** @internal Use guard.unlock. No call between the store and its notes, as in `#tryEnter`. */
+  endReading(guard: ReadGuard): void {
     assertOpen(this.#region)
-    if (--this.#readCount === 0) this.#leave()
+    if (this.#readCount === 1) Atomics.store(this.#words, this.#ownReader, 0)
+    this.#readCount--
+    guard.count--
+    if (this.#readCount === 0) this.#drained.notify()
   }
 
   /** @internal Use guard.unlock. */
@@ -269,42 +277,102 @@ export class RwLock {
     eventLoop.lookSoon(this.#readers.hint)
   }
 
-  /** Tasks that read by turns would never all have left: a writer would wait for ever, and everybody else for the writer. */
-  #tryEnterInTurn(): boolean {
-    const isOvertaking = this.#readCount > 0 && this.#writers.isTaken()
-    return !isOvertaking && this.#tryEnter()
+  /** Takes the writers' turn and waits for the readers to leave; without a deadline, it only looks. */
+  #write(deadline: number | undefined): WriteGuard | undefined {
+    const guard = this.#syncWriteGuard
+    const turn = deadline === undefined ? this.#writers.tryLock() : this.#writers.lockSync(remaining(deadline))
+    if (turn === undefined) return undefined
+    try {
+      const isDrained =
+        deadline === undefined ? this.#isDrainedNow() : this.#drained.waitSync(this.#drainSyncCondition, deadline)
+      if (isDrained) {
+        guard.turn = turn
+        return guard
+      }
+      this.#giveUpWriting(turn)
+      return undefined
+    } catch (error) {
+      // Given back without a call: where the stack is full, that would throw, too.
+      if (this.#writers.current === turn) {
+        this.#writers.current = undefined
+        Atomics.and(this.#words, this.#writerIndex, INCONSISTENT)
+        this.#writers.passOn()
+        this.#readers.notifyAll()
+      }
+      throw error
+    }
   }
 
-  /** For the thread's own tasks it is one reader; they count among themselves. */
-  #tryEnter(): boolean {
+  #readLockSlowly(guard: ReadGuard, deadline: number): ReadGuard | undefined {
+    if (this.#writers.isHeldHere) throw deadlockError(READING, 'attachment writes')
+    let isEntered = false
+    const condition: Condition = {
+      ...this.#readCondition,
+      isReady: () => {
+        isEntered = isEntered || this.#tryEnter(guard)
+        return isEntered
+      },
+      prove: () => {
+        this.#proveWriter()
+        this.#assertNoOwnWriter()
+      },
+    }
+    try {
+      return this.#readers.waitSync(condition, deadline) ? guard : undefined
+    } catch (error) {
+      // Entered, and then something threw.
+      if (isEntered) {
+        Atomics.store(this.#words, this.#ownReader, 0)
+        this.#readCount--
+        guard.count--
+        this.#drained.notify()
+      }
+      throw error
+    }
+  }
+
+  /** Tasks that read by turns would never all have left: a writer would wait for ever, and everybody else for the writer. */
+  #tryEnterInTurn(guard: ReadGuard): boolean {
+    const isOvertaking = this.#readCount > 0 && this.#writers.isTaken()
+    return !isOvertaking && this.#tryEnter(guard)
+  }
+
+  /**
+   * For the thread's own tasks it is one reader; they count among themselves. No call stands between the store and the
+   * notes of it: where the stack is full, a call throws, and a word without a reader would keep writers out for ever.
+   */
+  #tryEnter(guard: ReadGuard): boolean {
     const { words } = assertOpen(this.#region)
-    if (this.#readCount > 0) {
+    if (this.#readCount === 0) {
+      // Not a step forth and one back for every look of those who wait: each would wake the writer.
+      if (this.#writers.isTaken()) return false
+      if (!this.#isKnown) this.#becomeKnown()
+      // SYNC reader or writer: our word first, then the look at the mutex; a writer does it the other way round
+      Atomics.store(words, this.#ownReader, this.#self)
+    }
+    const writer = Atomics.load(words, this.#writerIndex)
+    if (this.#readCount > 0 || (writer !== ABANDONED && (writer & OWNER_MASK) === 0)) {
       this.#readCount++
+      guard.count++
+      guard.ownerDied = writer !== ABANDONED && (writer & INCONSISTENT) !== 0
       return true
     }
-    // Not a step forth and one back for every look of those who wait: each would wake the writer.
-    if (this.#writers.isTaken()) return false
-    if (!this.#isKnown) this.#becomeKnown()
-    // SYNC reader or writer: our word first, then the look at the mutex; a writer does it the other way round
-    Atomics.store(words, this.#ownReader, this.#self)
-    try {
-      if (!this.#writers.isTaken()) this.#readCount = 1
-      return this.#readCount === 1
-    } finally {
-      if (this.#readCount === 0) this.#leave()
-    }
-  }
-
-  #leave(): void {
-    Atomics.store(this.#words, this.#ownReader, 0)
+    Atomics.store(words, this.#ownReader, 0)
     // SYNC a writer that drains: it sees the store, or we see that it sleeps
     this.#drained.notify()
+    return false
   }
 
   #becomeKnown(): void {
     const slot = slotOf(this.#self)
     Atomics.or(this.#words, this.#firstKnown + (slot >> 5), 1 << (slot & 31))
     this.#isKnown = true
+  }
+
+  #isDrainedNow(): boolean {
+    if (this.#isDrained()) return true
+    this.#proveReaders()
+    return this.#isDrained()
   }
 
   #isDrained(): boolean {
@@ -331,6 +399,21 @@ export class RwLock {
     if (this.#writers.prove()) this.#readers.notifyAll()
   }
 
+  #assertNoOwnWriter(): void {
+    const writer = this.#writers.owner
+    if (writer === 0 || !this.#region.peers.isOwnThread(writer)) return
+    throw deadlockError(READING, 'thread writes through another attachment')
+  }
+
+  #assertNoOwnReader(): void {
+    const { peers } = this.#region
+    for (let reader = this.#firstReader; reader < this.#firstReader + MAX_PEERS; reader++) {
+      const peer = Atomics.load(this.#words, reader)
+      if (peer === 0 || !peers.isOwnThread(peer as PeerId)) continue
+      throw deadlockError(WRITING, 'thread reads through another attachment')
+    }
+  }
+
   /** Readers have stepped back for us. */
   #giveUpWriting(turn: MutexGuard): void {
     this.endWriting(turn, false)
@@ -341,9 +424,9 @@ function remaining(deadline: number): TimeoutOptions {
   return deadline === Number.POSITIVE_INFINITY ? {} : { timeoutMs: Math.max(0, deadline - nowMs()) }
 }
 
-function deadlockError(wish: string, state: string): IsthmusError {
+function deadlockError(attempt: string, state: string): IsthmusError {
   return new IsthmusError(
     'EDEADLK',
-    `Locking for ${wish}: this very attachment ${state}, and nobody else could unlock it. Unlock first.`,
+    `${attempt}: this very ${state}, and cannot unlock while it blocks. Unlock first, or await the lock.`,
   )
 }

@@ -1,14 +1,15 @@
-import { IsthmusError, IsthmusRangeError } from '../errors.js'
+import { IsthmusError, IsthmusRangeError, inWords } from '../errors.js'
 import type { Layout } from '../layout/layout.js'
 import { type PeerId, slotOf } from '../peers/peer-id.js'
 import type { PeerDescription } from '../peers/peers.js'
 import { assertOpen, type Region } from '../region/region.js'
 import type { Condition } from '../waiting/condition.js'
-import { deadlineAfter, type TimeoutOptions, type WaitOptions } from '../waiting/deadline.js'
+import type { TimeoutOptions, WaitOptions } from '../waiting/deadline.js'
 import { eventLoop, type WaitFor } from '../waiting/event-loop.js'
 import { PollingProbe } from '../waiting/polling-probe.js'
 import { TaskQueue } from '../waiting/task-queue.js'
 import { WAITABLE, type Waitable } from '../waiting/wait-any.js'
+import { assertOptions, deadlineOf, signalOf } from '../waiting/wait-options.js'
 import { WaitSet } from '../waiting/wait-set.js'
 import { CELLS_OFFSET, PERMITS_MAX, WAIT_SET_OFFSET } from './layout.js'
 
@@ -30,6 +31,7 @@ export interface PermitHolder extends PeerDescription {
 }
 
 const NO_CELL = -1
+const ATTEMPT = 'Acquiring a permit'
 
 /**
  * A counting semaphore in shared memory, for threads and processes: so many may do something at a time. The permits of a
@@ -48,11 +50,13 @@ const NO_CELL = -1
  *
  * @throws IsthmusRangeError `ERR_ISTHMUS_INVALID_ARGUMENT` for a number of permits outside its range
  */
-export function semaphore({ permits }: SemaphoreOptions): Layout<Semaphore> {
+export function semaphore(options: SemaphoreOptions): Layout<Semaphore> {
+  assertOptions(options, 'Making a semaphore')
+  const { permits } = options
   if (!Number.isInteger(permits) || permits < 1 || permits > PERMITS_MAX) {
     throw new IsthmusRangeError(
       'ERR_ISTHMUS_INVALID_ARGUMENT',
-      `Making a semaphore: permits is ${permits}. Give a whole number from 1 to ${PERMITS_MAX}.`,
+      `Making a semaphore: permits is ${inWords(permits)}. Give a whole number from 1 to ${PERMITS_MAX}.`,
     )
   }
   return {
@@ -94,7 +98,6 @@ export class Semaphore implements Waitable {
   readonly #syncPermits: (Permit | undefined)[] = []
   /** Where the search for a free cell begins: where one was found last, and at first not where everybody begins. */
   #hint: number
-  #takenCell = NO_CELL
 
   /** @internal Use the `semaphore` layout. */
   constructor(region: Region, byteOffset: number, permits: number) {
@@ -106,7 +109,7 @@ export class Semaphore implements Waitable {
     this.#hint = slotOf(this.#self) % permits
     this.#waiters = new WaitSet(region, byteOffset + WAIT_SET_OFFSET, () => this.#isAnyFree())
     this.#condition = {
-      isReady: () => this.#tryTakeFree(),
+      isReady: () => this.#isAnyFree(),
       prove: () => this.#prove(),
       dependsOn: () => region.peers.others(),
       passOn: () => this.#passOn(),
@@ -118,29 +121,22 @@ export class Semaphore implements Waitable {
    * @returns the permit, which is the same object each time for the same cell; undefined where all are held
    */
   tryAcquire(): Permit | undefined {
-    if (this.#tryTake()) return this.#syncPermit()
-    if (!this.#probe.isDue()) return undefined
+    const permit = this.#takeSyncPermit()
+    if (permit !== undefined || !this.#probe.isDue()) return permit
     this.#prove()
-    return this.#tryTake() ? this.#syncPermit() : undefined
+    return this.#takeSyncPermit()
   }
 
   /**
    * Takes a permit, and blocks the thread until one is free.
    * @returns the permit, as from tryAcquire; undefined after `timeoutMs`
-   * @throws IsthmusError `EDEADLK` where this very attachment holds all permits
+   * @throws IsthmusError `EDEADLK` where this very thread holds all permits, through whichever attachments
    */
   acquireSync(): Permit
   acquireSync(options: TimeoutOptions): Permit | undefined
   acquireSync(options?: TimeoutOptions): Permit | undefined {
-    const deadline = deadlineAfter(options?.timeoutMs)
-    if (this.#tryTake()) return this.#syncPermit()
-    if (this.#areAllOurs()) {
-      throw new IsthmusError(
-        'EDEADLK',
-        'Acquiring a permit: this very attachment holds all of them, and nobody else could release one. Release one first, or await acquire().',
-      )
-    }
-    return this.#waiters.waitSync(this.#condition, deadline) ? this.#syncPermit() : undefined
+    const deadline = deadlineOf(options, ATTEMPT)
+    return this.#takeSyncPermit() ?? this.#acquireSlowly(deadline)
   }
 
   /**
@@ -150,22 +146,20 @@ export class Semaphore implements Waitable {
    */
   acquire(): Promise<Permit>
   acquire(options: WaitOptions): Promise<Permit | undefined>
-  async acquire({ timeoutMs, signal }: WaitOptions = {}): Promise<Permit | undefined> {
-    const deadline = deadlineAfter(timeoutMs)
-    if (signal?.aborted !== true && this.#acquires.mayPass() && this.#tryTake())
-      return new Permit(this, this.#takenCell)
+  async acquire(options?: WaitOptions): Promise<Permit | undefined> {
+    const deadline = deadlineOf(options, ATTEMPT)
+    const signal = signalOf(options, ATTEMPT)
+    const permit = new Permit(this)
+    if (signal?.aborted !== true && this.#acquires.mayPass() && this.#take(permit)) return permit
     const entered = this.#acquires.enter(deadline, signal)
     if (entered !== true && !(await entered)) return undefined
-    // Between the taking and the settling of the promise others of this thread may take, too.
-    let cell = NO_CELL
-    const isReady = () => {
-      if (!this.#tryTakeFree()) return false
-      cell = this.#takenCell
-      return true
-    }
     try {
-      const isTaken = await this.#waiters.wait({ ...this.#condition, isReady }, deadline, signal)
-      return isTaken ? new Permit(this, cell) : undefined
+      // Between the taking and the settling of the promise others of this thread may take, too.
+      const isReady = () => permit.isHeld || (this.#isAnyFree() && this.#take(permit))
+      return (await this.#waiters.wait({ ...this.#condition, isReady }, deadline, signal)) ? permit : undefined
+    } catch (error) {
+      if (permit.isHeld && !this.#region.isClosed) permit.release()
+      throw error
     } finally {
       this.#acquires.leave()
     }
@@ -200,11 +194,11 @@ export class Semaphore implements Waitable {
 
   /** For waitAny: ready when a permit is free. */
   [WAITABLE](): WaitFor {
-    return { point: this.#waiters, condition: { ...this.#condition, isReady: () => this.#isAnyFree() } }
+    return { point: this.#waiters, condition: this.#condition }
   }
 
-  /** @internal Use permit.release. */
-  release(cell: number): void {
+  /** @internal Use permit.release. The cell is free after it, and nobody knows yet. */
+  freeCell(cell: number): void {
     assertOpen(this.#region)
     if (Atomics.compareExchange(this.#words, this.#firstCell + cell, this.#self, 0) !== this.#self) {
       throw new IsthmusError(
@@ -213,6 +207,10 @@ export class Semaphore implements Waitable {
       )
     }
     this.#hint = cell
+  }
+
+  /** @internal Use permit.release. */
+  tellOfFreeCell(): void {
     this.#waiters.notifyOne()
     if (this.#acquires.isBusy) eventLoop.lookSoon(this.#waiters.hint)
   }
@@ -222,30 +220,65 @@ export class Semaphore implements Waitable {
     return this.#region
   }
 
-  /** Takes any free cell, and notes it in #takenCell. */
-  #tryTake(): boolean {
+  /** Takes any free cell. Its caller notes that before it makes another call: where the stack is full, that would throw. */
+  #takeCell(): number {
     const { words } = assertOpen(this.#region)
     for (let step = 0, cell = this.#hint; step < this.permits; step++) {
       if (Atomics.compareExchange(words, this.#firstCell + cell, 0, this.#self) === 0) {
-        this.#takenCell = cell
         this.#hint = cell + 1 === this.permits ? 0 : cell + 1
-        return true
+        return cell
       }
       cell = cell + 1 === this.permits ? 0 : cell + 1
     }
-    return false
+    return NO_CELL
   }
 
-  /** For those who look again and again: they leave the cells' cache lines to those who hold them. */
-  #tryTakeFree(): boolean {
-    return this.#isAnyFree() && this.#tryTake()
+  #take(permit: Permit): boolean {
+    permit.cell = this.#takeCell()
+    return permit.cell !== NO_CELL
   }
 
-  #syncPermit(): Permit {
-    const cell = this.#takenCell
-    const permit = this.#syncPermits[cell] ?? new Permit(this, cell)
+  #takeSyncPermit(): Permit | undefined {
+    const cell = this.#takeCell()
+    if (cell === NO_CELL) return undefined
+    try {
+      return this.#syncPermitOf(cell)
+    } catch (error) {
+      Atomics.store(this.#words, this.#firstCell + cell, 0)
+      this.#waiters.notifyOne()
+      throw error
+    }
+  }
+
+  #acquireSlowly(deadline: number): Permit | undefined {
+    let cell = NO_CELL
+    const condition = {
+      ...this.#condition,
+      isReady: () => {
+        // Those who look again and again leave the cells' cache lines to those who hold them.
+        if (cell === NO_CELL && this.#isAnyFree()) cell = this.#takeCell()
+        return cell !== NO_CELL
+      },
+      prove: () => {
+        this.#prove()
+        this.#assertOthersHoldSome()
+      },
+    }
+    try {
+      return this.#waiters.waitSync(condition, deadline) ? this.#syncPermitOf(cell) : undefined
+    } catch (error) {
+      if (cell !== NO_CELL) {
+        Atomics.store(this.#words, this.#firstCell + cell, 0)
+        this.#waiters.notifyOne()
+      }
+      throw error
+    }
+  }
+
+  #syncPermitOf(cell: number): Permit {
+    const permit = this.#syncPermits[cell] ?? new Permit(this)
     this.#syncPermits[cell] = permit
-    permit.renew()
+    permit.cell = cell
     return permit
   }
 
@@ -257,11 +290,20 @@ export class Semaphore implements Waitable {
     return false
   }
 
-  #areAllOurs(): boolean {
+  /** Of a thread that holds all of them itself, nobody could release one while it blocks. */
+  #assertOthersHoldSome(): void {
+    let owned = 0
     for (let cell = 0; cell < this.permits; cell++) {
-      if (Atomics.load(this.#words, this.#firstCell + cell) !== this.#self) return false
+      const holder = Atomics.load(this.#words, this.#firstCell + cell)
+      if (holder === owned) continue
+      if (holder === 0 || !this.#region.peers.isOwnThread(holder as PeerId)) return
+      owned = holder
     }
-    return true
+    if (owned === 0) return
+    throw new IsthmusError(
+      'EDEADLK',
+      `${ATTEMPT}: this very thread holds all ${this.permits}, and cannot release one while it blocks. Release one first, or await acquire().`,
+    )
   }
 
   /** Frees the cells of those who are proven dead. */
@@ -286,38 +328,33 @@ export class Semaphore implements Waitable {
 /** Leave to do what the semaphore limits, until it is released, explicitly or with `using`. */
 export class Permit {
   readonly #semaphore: Semaphore
-  readonly #cell: number
-  #isHeld = true
+  /** @internal Where it stands while it is held. */
+  cell = NO_CELL
 
   /** @internal */
-  constructor(semaphore: Semaphore, cell: number) {
+  constructor(semaphore: Semaphore) {
     this.#semaphore = semaphore
-    this.#cell = cell
   }
 
   get isHeld(): boolean {
-    return this.#isHeld
+    return this.cell !== NO_CELL
   }
 
   /** @throws IsthmusError `ERR_ISTHMUS_NOT_HELD` where it was released before; `ERR_ISTHMUS_CLOSED` */
   release(): void {
-    if (!this.#isHeld) {
+    if (!this.isHeld) {
       throw new IsthmusError(
         'ERR_ISTHMUS_NOT_HELD',
         'Releasing a permit: it was released before. Release as often as acquired.',
       )
     }
-    this.#semaphore.release(this.#cell)
-    this.#isHeld = false
+    this.#semaphore.freeCell(this.cell)
+    this.cell = NO_CELL
+    this.#semaphore.tellOfFreeCell()
   }
 
   /** Releases it, if it is not released yet. */
   [Symbol.dispose](): void {
-    if (this.#isHeld && !this.#semaphore.region.isClosed) this.release()
-  }
-
-  /** @internal It has been acquired once more. */
-  renew(): void {
-    this.#isHeld = true
+    if (this.isHeld && !this.#semaphore.region.isClosed) this.release()
   }
 }

@@ -1,9 +1,10 @@
 import { HeapRegion, type Layout, planHeader } from '../../src/index.js'
+import { asOfAnotherThread } from './other-thread.js'
 
-/** Several attachments of this thread to one region, as several threads have them. */
+/** Several attachments to one region, as several threads have them. */
 export function attach<T>(layout: Layout<T>, count = 3): HeapRegion<T>[] {
-  const first = HeapRegion.create(layout)
-  return [first, ...Array.from({ length: count - 1 }, () => HeapRegion.attach(first.handle, layout))]
+  const first = asOfAnotherThread(HeapRegion.create(layout))
+  return [first, ...Array.from({ length: count - 1 }, () => asOfAnotherThread(HeapRegion.attach(first.handle, layout)))]
 }
 
 /** The words of the root that are not 0, by index; without those whose value means nothing, such as sequences. */
