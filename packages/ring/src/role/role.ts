@@ -1,4 +1,4 @@
-import { IsthmusError, type PeerDescription, type PeerId, type Region, slotOf } from '@isthmus/sync'
+import { assertStackRoom, IsthmusError, type PeerDescription, type PeerId, type Region, slotOf } from '@isthmus/sync'
 import {
   CLOSED,
   DIED,
@@ -48,6 +48,8 @@ export class Role {
    * @throws IsthmusError `ERR_ISTHMUS_ROLE_TAKEN` where a live agent has it
    */
   acquire(): { previous: number; word: number } {
+    // For what its caller does next, too: a role without a handle could not be given back.
+    assertStackRoom()
     for (;;) {
       const previous = this.word
       if (stateOfRole(previous) === HELD && !this.#isHolderDead(previous)) {

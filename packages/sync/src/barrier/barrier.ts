@@ -3,6 +3,7 @@ import type { Layout } from '../layout/layout.js'
 import { MAX_PEERS, type PeerId, slotOf } from '../peers/peer-id.js'
 import type { PeerDescription } from '../peers/peers.js'
 import { assertOpen, type Region } from '../region/region.js'
+import { assertStackRoom } from '../waiting/stack-room.js'
 import { assertOptions } from '../waiting/wait-options.js'
 import { WaitSet } from '../waiting/wait-set.js'
 import { BarrierMember } from './barrier-member.js'
@@ -129,6 +130,7 @@ export class Barrier {
         'Joining a barrier: this attachment is a member of it. Leave first, or attach once more.',
       )
     }
+    assertStackRoom()
     let phase: number
     do {
       phase = this.state.phase
@@ -250,6 +252,7 @@ export class Barrier {
 
   /** @internal */
   leave(): void {
+    assertStackRoom()
     this.#member = undefined
     Atomics.store(this.#words, this.#ownIndex(), NO_MEMBER)
     this.endPhaseIfComplete()

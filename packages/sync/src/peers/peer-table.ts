@@ -1,5 +1,6 @@
 import { IsthmusError } from '../errors.js'
 import { closedError } from '../region/region.js'
+import { assertStackRoom } from '../waiting/stack-room.js'
 import {
   DEAD,
   FREE,
@@ -55,6 +56,7 @@ export class PeerTable implements Peers {
    * as a slot is LIVE, every word in the region that names the slot belongs to its present holder.
    */
   claim(agent: PeerIdentity, sweep: Sweep): PeerId {
+    assertStackRoom()
     for (let slot = 0; slot < MAX_PEERS; slot++) {
       if (this.#stateOf(slot) === LIVE || !this.#liveness.tryHold(slot)) continue
       const generation = this.#sweepHeldSlot(slot, sweep)
