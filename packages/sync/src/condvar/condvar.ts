@@ -190,7 +190,8 @@ export class Condvar {
 
 function argumentsOf<O extends TimeoutOptions>(first: Predicate | O | undefined, second: O | undefined) {
   if (typeof first === 'function') return { predicate: first, options: second }
-  if (first === undefined || second === undefined) return { predicate: undefined, options: first ?? second }
+  if (first === undefined) return { predicate: undefined, options: second }
+  if (second === undefined) return { predicate: undefined, options: first }
   throw new IsthmusTypeError(
     'ERR_ISTHMUS_INVALID_ARGUMENT',
     `${ATTEMPT}: the predicate is ${inWords(first)}. Give a function, or only the options.`,

@@ -1,0 +1,116 @@
+import { expect, test } from 'vitest'
+import { barrier, HeapRegion, mutex, rwLock, semaphore, struct, type TimeoutOptions } from '../../src/index.js'
+import { expectCode } from '../support/expect-code.js'
+import { startAgent } from '../support/workers.js'
+
+const layout = struct({ lock: mutex(), permits: semaphore({ permits: 2 }), shared: rwLock(), gate: barrier() })
+const layoutText =
+  '({ struct, mutex, semaphore, rwLock, barrier }) => struct({ lock: mutex(), permits: semaphore({ permits: 2 }), shared: rwLock(), gate: barrier() })'
+
+/** Two attachments of this thread. */
+function setUp() {
+  const region = HeapRegion.create(layout)
+  return { region, own: region.root, second: HeapRegion.attach(region.handle, layout).root }
+}
+
+type Root = ReturnType<typeof setUp>['own']
+
+const deadlocks: [string, hold: (root: Root) => () => void, wait: (root: Root, options?: TimeoutOptions) => unknown][] =
+  [
+    [
+      'Mutex.lockSync behind an owner',
+      ({ lock }) => {
+        const guard = lock.lockSync()
+        return () => guard.unlock()
+      },
+      ({ lock }, options = {}) => lock.lockSync(options),
+    ],
+    [
+      'RwLock.readLockSync behind a writer',
+      ({ shared }) => {
+        const guard = shared.writeLockSync()
+        return () => guard.unlock()
+      },
+      ({ shared }, options = {}) => shared.readLockSync(options),
+    ],
+    [
+      'RwLock.writeLockSync behind a writer',
+      ({ shared }) => {
+        const guard = shared.writeLockSync()
+        return () => guard.unlock()
+      },
+      ({ shared }, options = {}) => shared.writeLockSync(options),
+    ],
+    [
+      'RwLock.writeLockSync behind a reader',
+      ({ shared }) => {
+        const guard = shared.readLockSync()
+        return () => guard.unlock()
+      },
+      ({ shared }, options = {}) => shared.writeLockSync(options),
+    ],
+    [
+      'Semaphore.acquireSync behind a holder of all permits',
+      ({ permits }) => {
+        const held = [permits.acquireSync(), permits.acquireSync()]
+        return () => held.forEach((permit) => void permit.release())
+      },
+      ({ permits }, options = {}) => permits.acquireSync(options),
+    ],
+  ]
+
+test.each(deadlocks)(
+  '%s of the same thread, another attachment, throws EDEADLK, and not once that has let go',
+  (_name, hold, wait) => {
+    const { own, second } = setUp()
+    const letGo = hold(own)
+    expectCode('EDEADLK', () => wait(second))
+    expectCode('EDEADLK', () => wait(second, { timeoutMs: 60_000 }))
+    letGo()
+    expect(wait(second, { timeoutMs: 60_000 })).toMatchObject({ isHeld: true })
+  },
+)
+
+test('Semaphore.acquireSync throws EDEADLK where attachments of one thread hold all permits together', () => {
+  const { own, second } = setUp()
+  const permits = [own.permits.acquireSync(), second.permits.acquireSync()]
+  for (const { permits: semaphore } of [own, second]) expectCode('EDEADLK', () => semaphore.acquireSync())
+  permits[0].release()
+  expect(second.permits.acquireSync().isHeld).toBe(true)
+})
+
+test('BarrierMember.waitSync throws EDEADLK where another member of the thread has not arrived, and stays arrived', () => {
+  const { own, second } = setUp()
+  const [one, two] = [own.gate.join(), second.gate.join()]
+  expectCode('EDEADLK', () => one.waitSync())
+  expect(two.tryWait()).toBe(true)
+  expect(one.waitSync()).toBe(true)
+})
+
+test('A blocking call waits for another thread, though this one has an attachment, too', async () => {
+  const { region, own, second } = setUp()
+  const agent = await startAgent(region, layoutText, async (root) => {
+    const held = [root.lock.lockSync(), root.shared.readLockSync()]
+    const permits = [root.permits.acquireSync(), root.permits.acquireSync()]
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    for (const guard of held) guard.unlock()
+    for (const permit of permits) permit.release()
+  })
+  while (own.lock.describe().state === 'free' || own.permits.describe().available > 0) await new Promise(setImmediate)
+  expect(second.lock.lockSync({ timeoutMs: 5_000 })?.isHeld).toBe(true)
+  expect(second.shared.writeLockSync({ timeoutMs: 5_000 })?.isHeld).toBe(true)
+  expect(second.permits.acquireSync({ timeoutMs: 5_000 })?.isHeld).toBe(true)
+  await agent.result
+})
+
+test('Peers.isOwnThread tells attachments of this thread from those of another', async () => {
+  const { region } = setUp()
+  const [, second] = region.peers.list()
+  const agent = await startAgent(region, layoutText, () => new Promise((resolve) => setTimeout(resolve, 50)))
+  expect([region.peers.self, second.peer, agent.peer].map((peer) => region.peers.isOwnThread(peer))).toEqual([
+    true,
+    true,
+    false,
+  ])
+  await agent.result
+})
