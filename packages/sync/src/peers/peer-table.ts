@@ -105,7 +105,7 @@ export class PeerTable implements Peers {
   }
 
   at(slot: number): PeerId | undefined {
-    if (slot >>> 0 !== slot || slot >= MAX_PEERS) return undefined
+    if (!Number.isInteger(slot) || slot < 0 || slot >= MAX_PEERS) return undefined
     const word = Atomics.load(this.#words, this.#wordOf(slot) + STATE_WORD)
     return stateOfSlotWord(word) === LIVE ? peerId(slot, generationOfSlotWord(word)) : undefined
   }

@@ -67,7 +67,7 @@ function waitForOf(waitable: Waitable | undefined): WaitFor {
   }
   throw new IsthmusTypeError(
     'ERR_ISTHMUS_INVALID_ARGUMENT',
-    `${ATTEMPT}: ${inWords(waitable)} is not a consumer, a producer, a lock or a futex that can be waited for.`,
+    `${ATTEMPT}: ${inWords(waitable)} is nothing that can be waited for. Give consumers, producers, mutexes, semaphores or futex.otherThan().`,
   )
 }
 
