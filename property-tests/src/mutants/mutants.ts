@@ -168,16 +168,16 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'an unlock wakes nobody',
     file: `${SYNC}/mutex/mutex.ts`,
-    from: '      if (this.#ownerWord.release()) this.#waiters.notifyOne()\n',
-    to: '      this.#ownerWord.release()\n',
+    from: '    if (isAwaited) this.#waiters.notifyOne()\n',
+    to: '',
     rung: interleaver('mutex'),
     isBrief: true,
   },
   {
     name: 'whoever slept takes a mutex without CONTENDED',
     file: `${SYNC}/mutex/mutex.ts`,
-    from: 'this.#ownerWord.take(this.#hasSlept ? CONTENDED : 0)',
-    to: 'this.#ownerWord.take(0)',
+    from: 'this.#take(wish.guard, wish.hasSlept ? CONTENDED : 0)',
+    to: 'this.#take(wish.guard, 0)',
     rung: interleaver('mutex-three'),
   },
   {
@@ -190,7 +190,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a wake-up that a lock did not use is not passed on',
     file: `${SYNC}/mutex/mutex.ts`,
-    from: '        if (!isReady) this.#passOn()\n',
+    from: '        if (!isReady) this.passOn()\n',
     to: '',
     rung: interleaver('mutex-try-timeout'),
   },
@@ -253,16 +253,16 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a reader looks at the mutex before it says that it reads',
     file: `${SYNC}/rw-lock/rw-lock.ts`,
-    from: '    Atomics.store(words, this.#ownReader, this.#self)\n    try {\n      if (!this.#writers.isTaken()) this.#readCount = 1\n',
-    to: '    try {\n      if (!this.#writers.isTaken()) this.#readCount = 1\n      Atomics.store(words, this.#ownReader, this.#self)\n',
+    from: '      Atomics.store(words, this.#ownReader, this.#self)\n    }\n    const writer = Atomics.load(words, this.#writerIndex)\n',
+    to: '    }\n    const writer = Atomics.load(words, this.#writerIndex)\n    if (this.#readCount === 0) Atomics.store(words, this.#ownReader, this.#self)\n',
     rung: interleaver('rw-lock'),
     isBrief: true,
   },
   {
     name: 'a reader that leaves does not tell the writer',
     file: `${SYNC}/rw-lock/rw-lock.ts`,
-    from: '    this.#drained.notify()\n  }\n\n  #becomeKnown',
-    to: '  }\n\n  #becomeKnown',
+    from: '    if (this.#readCount === 0) this.#drained.notify()\n',
+    to: '',
     rung: interleaver('rw-lock'),
   },
   {

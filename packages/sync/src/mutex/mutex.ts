@@ -73,7 +73,8 @@ export function mutex(): Layout<Mutex> {
  *
  * If the owner is killed, the next one to lock gets a guard that says `ownerDied`: what the mutex protects may be half
  * changed. It repairs that and calls `markConsistent`; if it does not, the next owner is told as well. An owner that is
- * merely stopped is never robbed, however long it takes.
+ * merely stopped is never robbed, however long it takes. But a program that forgets a segment without closing it gives up
+ * what it holds there: once the segment is garbage-collected, the lock passes on as if the owner had died.
  *
  * The algorithm is Drepper's futex mutex ("Futexes Are Tricky", mutex2), with the owner in the word, as in the kernel's
  * robust futexes; the death is proven by the region's peers instead of the kernel's list.
