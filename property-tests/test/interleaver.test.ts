@@ -171,8 +171,8 @@ describe('The interleaver', { timeout: 120_000 }, () => {
     ],
     [
       'a reader that looks for a writer before it says that it reads',
-      'Atomics.store(words, this.#ownReader, this.#self);\n    }\n    const writer = Atomics.load(words, this.#writerIndex);',
-      '}\n    const writer = Atomics.load(words, this.#writerIndex);\n    if (this.#readCount === 0) Atomics.store(words, this.#ownReader, this.#self);',
+      'Atomics.store(words2, this.#ownReader, this.#self);\n    }\n    const writer = Atomics.load(words2, this.#writerIndex);',
+      '}\n    const writer = Atomics.load(words2, this.#writerIndex);\n    if (this.#readCount === 0) Atomics.store(words2, this.#ownReader, this.#self);',
       'rw-lock',
       'data race',
     ],
