@@ -41,6 +41,7 @@ export {
   type SemaphoreOptions,
   semaphore,
 } from './semaphore/semaphore.js'
+export { onAbort } from './waiting/abort.js'
 export { beforeSleep, type Debtor } from './waiting/before-sleep.js'
 export type { Condition } from './waiting/condition.js'
 export { callAt, deadlineAfter, nowMs, type TimeoutOptions, type WaitOptions } from './waiting/deadline.js'

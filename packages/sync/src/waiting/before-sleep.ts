@@ -4,7 +4,7 @@ import { host } from './host.js'
 export interface Debtor {
   /**
    * Gives it to them. Returns whether nothing is left: a debtor that still needs some of it stays in the list, and is
-   * asked again before the next sleep.
+   * asked again before the next sleep, and in the next turn of the event loop.
    */
   settle(): boolean
 }
@@ -37,6 +37,7 @@ class BeforeSleep {
   settle(): void {
     for (const debtor of this.#debtors) {
       if (debtor.deref()?.settle() !== false) this.#debtors.delete(debtor)
+      else this.#settleInNextTurn()
     }
   }
 

@@ -198,7 +198,6 @@ class EventLoop {
   }
 
   #arm(wait: PendingWait): void {
-    beforeSleep.settle()
     this.#armed.add(wait)
     for (const hint of wait.hints()) {
       const waits = this.#armedAt.get(hint)
@@ -359,6 +358,7 @@ class PendingWait {
 
   arm(): void {
     this.#attempt(() => {
+      beforeSleep.settle()
       for (const { point } of this.#waits) {
         point.arm()
         this.#armedPoints.push(point)
