@@ -96,9 +96,9 @@ describe('The interleaver', { timeout: 120_000 }, () => {
     const folder = copyWith({
       package: 'ring',
       right:
-        'this.bytes.set(bytes, this.#writeHeader(this.#claimStart, byteLength, DATA));\n    this.#claimEnd = this.#claimStart + recordBytes | 0;\n    this.commit();',
+        'this.bytes.set(bytes, this.#writeHeader(this.#claimStart, byteLength, DATA));\n    const end = this.#claimStart + recordBytes | 0;',
       wrong:
-        'const at = this.#writeHeader(this.#claimStart, byteLength, DATA);\n    this.#claimEnd = this.#claimStart + recordBytes | 0;\n    this.commit();\n    this.bytes.set(bytes, at);',
+        'const at = this.#writeHeader(this.#claimStart, byteLength, DATA);\n    const end = this.#claimStart + recordBytes | 0;\n    Atomics.store(this.words, this.#writeIndex, end);\n    this.bytes.set(bytes, at);',
     })
     expect(verdictOf(folder, 'spsc-send-receive').failure?.what).toContain('data race')
   })
@@ -106,8 +106,9 @@ describe('The interleaver', { timeout: 120_000 }, () => {
   it('finds a consumer that returns space before it has copied the message', () => {
     const folder = copyWith({
       package: 'ring',
-      right: 'return this.bytes.slice(start, start + byteLength);',
-      wrong: 'this.#returnSpace(); return this.bytes.slice(start, start + byteLength);',
+      right: 'const copy = this.bytes.slice(start, start + byteLength);',
+      wrong:
+        'Atomics.store(this.words, this.#readIndex, this.#position + recordBytes | 0);\n      this.#producerEvents.notify();\n      const copy = this.bytes.slice(start, start + byteLength);',
     })
     expect(verdictOf(folder, 'spsc-wrap').failure?.what).toContain('data race')
   })

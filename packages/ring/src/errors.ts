@@ -16,12 +16,18 @@ export class IncompleteMessageError extends IsthmusError {
   /** How many it should have had; undefined where its beginning was not seen. */
   readonly messageByteLength: number | undefined
 
-  constructor(reason: IncompleteReason, receivedBytes: number, messageByteLength: number | undefined) {
+  /** @param subject what the message calls the ring */
+  constructor(
+    reason: IncompleteReason,
+    receivedBytes: number,
+    messageByteLength: number | undefined,
+    subject = 'a ring',
+  ) {
     const cause = reason === 'abandoned' ? 'its sender gave up or died' : 'an earlier consumer has taken its beginning'
     const size = messageByteLength === undefined ? '' : `, ${receivedBytes} of ${messageByteLength} bytes had arrived`
     super(
       'ERR_ISTHMUS_MESSAGE_INCOMPLETE',
-      `Receiving a large message: ${cause}${size}. The messages after it are whole; go on receiving.`,
+      `Receiving a large message from ${subject}: ${cause}${size}. The messages after it are whole; go on receiving.`,
     )
     this.reason = reason
     this.receivedBytes = receivedBytes
@@ -29,9 +35,10 @@ export class IncompleteMessageError extends IsthmusError {
   }
 }
 
-export function corruptError(what: string): IsthmusError {
+/** @param subject what the message calls the ring */
+export function corruptError(subject: string, what: string): IsthmusError {
   return new IsthmusError(
     'ERR_ISTHMUS_CORRUPT',
-    `Using a ring: ${what}. No correct peer writes this. Stop its peers and make it anew.`,
+    `Using ${subject}: ${what}. No correct peer writes this. Stop its peers and make it anew.`,
   )
 }

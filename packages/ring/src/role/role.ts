@@ -29,12 +29,17 @@ export class Role {
   readonly #name: string
   /** A word whose holder is known to be of another thread; 0 for none. Those who block ask before every wait. */
   #judgedWord = 0
+  readonly #subject: string
 
-  /** @param name what error messages call it, such as `producer` */
-  constructor(region: Region, byteOffset: number, name: string) {
+  /**
+   * @param name what error messages call it, such as `producer`
+   * @param subject of what it is a role
+   */
+  constructor(region: Region, byteOffset: number, name: string, subject = 'a ring') {
     this.#region = region
     this.#index = byteOffset >>> 2
     this.#name = name
+    this.#subject = subject
   }
 
   /** The word as it stands; see stateOfRole, epochOfRole. */
@@ -140,7 +145,7 @@ export class Role {
       slotOfRole(word) === slotOf(this.#region.peers.self) ? 'this attachment' : `process ${pid}, thread ${threadId}`
     return new IsthmusError(
       'ERR_ISTHMUS_ROLE_TAKEN',
-      `Becoming the ${this.#name} of a ring: ${who} has this role and is alive. Close that handle first, or use a ring for each.`,
+      `Becoming the ${this.#name} of ${this.#subject}: ${who} has this role and is alive. Close that handle first, or use a ring for each.`,
     )
   }
 }

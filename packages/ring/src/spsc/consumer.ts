@@ -1,14 +1,22 @@
 import {
+  assertOptions,
+  assertStackRoom,
+  beforeSleep,
   type Condition,
   closedError,
-  deadlineAfter,
+  type Debtor,
+  deadlineOf,
   EventCount,
   eventLoop,
   IsthmusError,
   IsthmusRangeError,
+  IsthmusTypeError,
+  inWords,
+  isUint8Array,
   nowMs,
   PeerDiedError,
   PollingProbe,
+  signalOf,
   TaskQueue,
   type TimeoutOptions,
   throwIfAborted,
@@ -18,9 +26,10 @@ import {
   type WaitOptions,
 } from '@isthmus/sync'
 import type { Decoder } from '../codec.js'
-import { corruptError, IncompleteMessageError } from '../errors.js'
+import { corruptError, type IncompleteMessageError } from '../errors.js'
 import { CLOSED, DIED, epochOfRole, HELD, type RoleState, stateOfRole, VACANT } from '../role/layout.js'
 import { Role } from '../role/role.js'
+import { Counterpart, nameOf } from './counterpart.js'
 import {
   arePositionsValid,
   CONSUMER_EVENTS_OFFSET,
@@ -41,6 +50,7 @@ import {
   WRITE_POSITION_OFFSET,
 } from './layout.js'
 import { MessageAssembly, type Piece } from './message-assembly.js'
+import { MessageIterator, type MessageSource, type MessagesOptions } from './message-iterator.js'
 import type { SpscRingPlace } from './spsc-ring.js'
 
 export interface ConsumerOptions<T> {
@@ -109,6 +119,9 @@ export class Consumer<T = Uint8Array> implements Waitable {
   /** The largest message that comes in one record, and the largest chunk, in bytes. */
   readonly maxRecordBytes: number
 
+  readonly #subject: string
+  /** How most messages begin. */
+  readonly #attempt: string
   readonly #decode: Decoder<T> | undefined
   readonly #capacityBytes: number
   readonly #indexMask: number
@@ -126,8 +139,16 @@ export class Consumer<T = Uint8Array> implements Waitable {
   /** The write position as last seen. It may be old; the true one is never behind it. */
   #writePosition: number
   #isClosed = false
+  /** Whether nothing of closing is left to do: it may have thrown half-way. */
+  #isCloseOver = false
   /** Nested calls from a drain callback would return space that is still being read. */
   #isDraining = false
+
+  /** How the space of what was received comes back before this thread sleeps. */
+  readonly #debtor: Debtor = { settle: () => this.#settle() }
+  readonly #debtorReference = new WeakRef(this.#debtor)
+  /** Whether the thread's list has us. */
+  #isListed = false
 
   readonly #assembly: MessageAssembly
   /** The large message under way, when it is received whole. */
@@ -138,6 +159,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
   readonly #role: Role
   readonly #roleWord: number
   readonly #producerRole: Role
+  readonly #producer: Counterpart
   readonly #producerEvents: EventCount
   readonly #dataEvents: EventCount
   readonly #producerProbe = new PollingProbe()
@@ -153,7 +175,9 @@ export class Consumer<T = Uint8Array> implements Waitable {
 
   /** @internal Use `ring.consumer()`. */
   constructor(place: SpscRingPlace, options: Partial<ConsumerOptions<T>>) {
-    const { region, byteOffset, capacityBytes, maxRecordBytes, maxMessageBytes } = place
+    const { region, byteOffset, subject, capacityBytes, maxRecordBytes, maxMessageBytes } = place
+    this.#subject = subject
+    this.#attempt = `Receiving from ${subject}`
     this.#decode = options.decode
     this.#capacityBytes = capacityBytes
     this.#indexMask = capacityBytes - 1
@@ -164,18 +188,19 @@ export class Consumer<T = Uint8Array> implements Waitable {
     this.#readIndex = (byteOffset + READ_POSITION_OFFSET) >>> 2
     this.#reportedEpochIndex = (byteOffset + REPORTED_EPOCH_OFFSET) >>> 2
     this.maxRecordBytes = maxRecordBytes
-    this.#assembly = new MessageAssembly(maxMessageBytes)
+    this.#assembly = new MessageAssembly(maxMessageBytes, subject)
     this.bytes = region.bytes
     const { buffer, byteOffset: start, byteLength } = region.bytes
     // Not region.words: these may be at another address, and using one cache line at two of them by turns costs time.
-    this.words = new Int32Array(buffer, start, byteLength >>> 2)
-    this.floats = new Float64Array(buffer, start, byteLength >>> 3)
+    this.words = new Int32Array(buffer, start, byteLength / 4)
+    this.floats = new Float64Array(buffer, start, Math.floor(byteLength / 8))
     this.view = new DataView(buffer, start, byteLength)
 
-    this.#producerRole = new Role(region, byteOffset + PRODUCER_ROLE_OFFSET, 'producer')
+    this.#producerRole = new Role(region, byteOffset + PRODUCER_ROLE_OFFSET, 'producer', subject)
+    this.#producer = new Counterpart(region, this.#producerRole)
     this.#producerEvents = new EventCount(region, byteOffset + PRODUCER_EVENTS_OFFSET)
     this.#dataEvents = new EventCount(region, byteOffset + CONSUMER_EVENTS_OFFSET)
-    this.#role = new Role(region, byteOffset + CONSUMER_ROLE_OFFSET, 'consumer')
+    this.#role = new Role(region, byteOffset + CONSUMER_ROLE_OFFSET, 'consumer', subject)
     this.#roleWord = this.#role.acquire().word
 
     // Only the consumer writes these two, and that is we.
@@ -193,7 +218,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
     this.#forgetClose = region.onClose(() => this.close())
     this.#dataCondition = {
       isReady: () => this.#isWorthALook(),
-      prove: () => this.#producerRole.settle(),
+      prove: () => this.#proveProducer(),
       dependsOn: () => this.#producerRole.holders(),
     }
     // Whoever sleeps until there is space now depends on us, and on our life.
@@ -206,21 +231,20 @@ export class Consumer<T = Uint8Array> implements Waitable {
    * trust it; do not decode text from them. They are good until the callback returns. A message that came in fragments
    * is shown in a private array instead, from its byte 0 on: `bytes` is then not `consumer.bytes`.
    *
-   * A callback that throws has received its message; drain throws the same, and the next call goes on behind it.
+   * A callback that throws has received its message; drain throws the same, and the next call goes on behind it. Only if
+   * drain is called where the stack is full, the message is shown again.
    * @returns how many messages; `null` where the producer closed and everything was received
    * @throws PeerDiedError `ERR_ISTHMUS_PEER_DIED` where there is nothing and the producer died
    * @throws IncompleteMessageError `ERR_ISTHMUS_MESSAGE_INCOMPLETE` where a large message breaks off
    */
   drain(callback: DrainCallback, limit = Number.POSITIVE_INFINITY): number | null {
     this.#beginReading(false)
-    if (this.#receives.isBusy) return 0
-    if (!(limit >= 0)) {
-      throw new IsthmusRangeError(
-        'ERR_ISTHMUS_INVALID_ARGUMENT',
-        `Draining: limit is ${limit}. Give a number of messages, or leave it out.`,
-      )
+    if (typeof callback !== 'function' || typeof limit !== 'number' || !(limit >= 0)) {
+      throw this.#drainArgumentError(callback, limit)
     }
+    if (this.#receives.isBusy) return 0
     if (!this.#refill() && this.#isEnded()) return null
+    if (!this.#isListed && this.#position !== this.#writePosition) this.#list()
     // Locals, since whatever is read from `this` is read again after every callback.
     const { words, bytes } = this
     const indexMask = this.#indexMask
@@ -230,6 +254,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
     const returnStepBytes = this.#returnStepBytes
     const assembly = this.#assembly
     let position = this.#position
+    let shownPosition = position
     let count = 0
     let emptyRecords = 0
     this.#isDraining = true
@@ -248,14 +273,18 @@ export class Consumer<T = Uint8Array> implements Waitable {
           index + recordBytes <= capacityBytes &&
           assembly.takeWhole(byteLength)
         ) {
+          shownPosition = position
           position = (position + recordBytes) | 0
           this.#position = position
           callback(bytes, payloadsByteOffset + index, byteLength)
           count++
         } else {
+          // A message in fragments cannot be shown again.
+          assertStackRoom()
           // Or it throws, for a record that does not end within what is published.
           const message = this.#assemble(kind, byteLength, index)
           position = this.#position
+          shownPosition = position
           if (message !== undefined) {
             callback(message, 0, message.byteLength)
             count++
@@ -265,6 +294,17 @@ export class Consumer<T = Uint8Array> implements Waitable {
         }
         if (((position - this.#returnedPosition) | 0) >= returnStepBytes) this.#returnSpace()
       }
+    } catch (error) {
+      // No calls of ours but this one: where the stack is full, they fail.
+      if (!this.#isClosed && (error as Error | undefined)?.name === 'RangeError') {
+        try {
+          assertStackRoom()
+        } catch {
+          // The callback had no room to run in: it did not receive this message.
+          this.#position = shownPosition
+        }
+      }
+      throw error
     } finally {
       this.#isDraining = false
     }
@@ -280,7 +320,10 @@ export class Consumer<T = Uint8Array> implements Waitable {
    */
   tryReceive(): T | undefined | null {
     if (this.#receives.isBusy) return undefined
-    return this.#decoded(this.#tryTake(false, this.#assemble))
+    const message = this.#tryTake(false, this.#assemble)
+    return message === undefined || message === null || this.#decode === undefined
+      ? (message as T | undefined | null)
+      : this.#decode.decode(message)
   }
 
   /**
@@ -293,7 +336,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
   receiveSync(): T | null
   receiveSync(options: TimeoutOptions): T | undefined | null
   receiveSync(options: TimeoutOptions = {}): T | undefined | null {
-    return this.#decoded(this.#receiveBytesSync(deadlineAfter(options.timeoutMs)))
+    return this.#decoded(this.#receiveBytesSync(deadlineOf(options, this.#attempt)))
   }
 
   /**
@@ -304,7 +347,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
    */
   receive(): Promise<T | null>
   receive(options: WaitOptions): Promise<T | undefined | null>
-  receive(options: WaitOptions = {}): Promise<T | undefined | null> {
+  receive(options?: WaitOptions): Promise<T | undefined | null> {
     const taken = this.#takeInTurn(this.#takeMessage, options)
     return this.#decode === undefined ? (taken as Promise<T | undefined | null>) : taken.then(this.#decodeTaken)
   }
@@ -318,13 +361,24 @@ export class Consumer<T = Uint8Array> implements Waitable {
     }
   }
 
-  /** Receives one message after the other, without blocking the event loop, until the producer closes. Throws as receive. */
-  async *[Symbol.asyncIterator](): AsyncGenerator<T, void, undefined> {
-    for (;;) {
-      const bytes = await this.#takeInTurn(this.#takeMessage, {})
-      if (bytes === null || bytes === undefined) return
-      yield this.#decoded(bytes) as T
-    }
+  /**
+   * Receives one message after the other, without blocking the event loop, until the producer closes. Throws as receive.
+   * Leaving the loop, or destroying a stream such as `Readable.from(consumer)`, ends a pending receive at once, and takes
+   * no message for it.
+   */
+  [Symbol.asyncIterator](): MessageIterator<T> {
+    return new MessageIterator(this.#source, undefined)
+  }
+
+  /**
+   * The same, until a signal ends it with an AbortError. `pipeline` of `node:stream` tells a stream that it has failed or
+   * was aborted, and not a consumer: give it `Readable.from(consumer)`, or this with its own signal, as in
+   * `pipeline(consumer.messages({ signal }), sink, { signal })`.
+   *
+   * @throws IsthmusTypeError `ERR_ISTHMUS_INVALID_ARGUMENT` for a signal that is no AbortSignal
+   */
+  messages(options: MessagesOptions = {}): MessageIterator<T> {
+    return new MessageIterator(this.#source, signalOf(options, `Iterating over ${this.#subject}`))
   }
 
   /**
@@ -335,18 +389,20 @@ export class Consumer<T = Uint8Array> implements Waitable {
    * @throws IsthmusRangeError `ERR_ISTHMUS_INVALID_ARGUMENT` where the chunk does not fit into `into`; nothing was received
    */
   tryReceiveChunk(options: ChunkOptions = {}): MessageChunk | undefined | null {
+    const into = this.#chunkTargetOf(options)
     if (this.#receives.isBusy) return undefined
-    return this.#tryTakeChunk(options.into)
+    return this.#tryTakeChunk(into)
   }
 
   /** As tryReceiveChunk, and blocks the thread until a part is there, or until `timeoutMs` is over. */
   receiveChunkSync(options?: ChunkOptions & Untimed): MessageChunk | null
   receiveChunkSync(options: ChunkOptions & TimeoutOptions): MessageChunk | undefined | null
   receiveChunkSync(options: ChunkOptions & TimeoutOptions = {}): MessageChunk | undefined | null {
-    const deadline = deadlineAfter(options.timeoutMs)
+    const into = this.#chunkTargetOf(options)
+    const deadline = deadlineOf(options, this.#attempt)
     this.#assertOurTurn()
     for (;;) {
-      const chunk = this.#tryTakeChunk(options.into)
+      const chunk = this.#tryTakeChunk(into)
       if (chunk !== undefined || !this.#waitForDataSync(deadline)) return chunk
     }
   }
@@ -355,7 +411,12 @@ export class Consumer<T = Uint8Array> implements Waitable {
   receiveChunk(options?: ChunkOptions & Untimed): Promise<MessageChunk | null>
   receiveChunk(options: ChunkOptions & WaitOptions): Promise<MessageChunk | undefined | null>
   receiveChunk(options: ChunkOptions & WaitOptions = {}): Promise<MessageChunk | undefined | null> {
-    return this.#takeInTurn(() => this.#tryTakeChunk(options.into), options)
+    try {
+      const into = this.#chunkTargetOf(options)
+      return this.#takeInTurn(() => this.#tryTakeChunk(into), options)
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
 
   /** Pending receives keep the process running; this is the default. */
@@ -373,6 +434,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
   /** For waitAny: ready when a receive would not have to wait, whether for a record, an end, or a reason to throw. */
   [WAITABLE](): WaitFor {
     const { word } = this.#producerRole
+    this.#producer.note(word)
     const state = stateOfRole(word)
     const isTold = epochOfRole(word) === this.#toldEpoch
     // What was told to the consumer before us is not told again; what was told to us is, if it is a close.
@@ -391,7 +453,8 @@ export class Consumer<T = Uint8Array> implements Waitable {
 
   /**
    * Returns the space of everything received so far, now: a successor will not see it again. Without it, space is returned
-   * in steps of a quarter of the ring, and whenever the ring was found empty.
+   * in steps of a quarter of the ring, whenever the ring was found empty, and before this thread waits for anything else
+   * of isthmus.
    */
   acknowledge(): void {
     this.#assertUsable('Acknowledging')
@@ -403,18 +466,22 @@ export class Consumer<T = Uint8Array> implements Waitable {
    * From within a drain callback it ends the drain, and with it what the callback was shown.
    */
   close(): void {
-    if (this.#isClosed) return
-    this.#returnSpace()
-    this.#noteTold()
-    this.#isClosed = true
-    this.#message = undefined
+    if (this.#isCloseOver) return
+    if (!this.#isClosed) {
+      this.#returnSpace()
+      this.#noteTold()
+      this.#isClosed = true
+      this.#message = undefined
+    }
     // Our own waits end before a successor can have its own.
     eventLoop.lookAt(this.#dataEvents)
     this.#role.close(this.#roleWord)
     this.#producerEvents.notify()
     // Ends a drain that is under way.
     this.#writePosition = this.#position
+    beforeSleep.remove(this.#debtorReference)
     this.#forgetClose()
+    this.#isCloseOver = true
   }
 
   [Symbol.dispose](): void {
@@ -431,8 +498,9 @@ export class Consumer<T = Uint8Array> implements Waitable {
   }
 
   /** Tries again and again, without blocking, when all receives before this one are over. */
-  async #takeInTurn<R>(tryTake: () => R | undefined, { timeoutMs, signal }: WaitOptions): Promise<R | undefined> {
-    const deadline = deadlineAfter(timeoutMs)
+  async #takeInTurn<R>(tryTake: () => R | undefined, options: WaitOptions | undefined): Promise<R | undefined> {
+    const deadline = deadlineOf(options, this.#attempt)
+    const signal = signalOf(options, this.#attempt)
     throwIfAborted(signal)
     this.#assertUsable('Receiving')
     const mayPass = this.#receives.mayPass()
@@ -463,6 +531,15 @@ export class Consumer<T = Uint8Array> implements Waitable {
   }
 
   readonly #takeMessage = (): Uint8Array | undefined | null => this.#tryTake(false, this.#assemble)
+  readonly #source: MessageSource<T> = {
+    tryNext: () => {
+      const message = this.#tryTake(false, this.#assemble)
+      if (message === undefined) return undefined
+      if (message === null) return { done: true, value: undefined }
+      return { done: false, value: this.#decoded(message) as T }
+    },
+    inTurn: (tryTake, options) => this.#takeInTurn(tryTake, options),
+  }
   readonly #decodeTaken = (message: Uint8Array | undefined | null): T | undefined | null => this.#decoded(message)
 
   #decoded(message: Uint8Array | undefined | null): T | undefined | null {
@@ -485,6 +562,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
         if (this.#isEnded()) return null
         if (this.#position === this.#writePosition) return undefined
       }
+      if (!this.#isListed) this.#list()
       const index = this.#position & this.#indexMask
       const headerIndex = this.#recordsWord + (index >> 2)
       const taken = take.call(this, this.words[headerIndex + 1], this.words[headerIndex], index)
@@ -493,32 +571,39 @@ export class Consumer<T = Uint8Array> implements Waitable {
     return undefined
   }
 
-  /** Takes one record; returns the message that is complete with it. */
+  /**
+   * Takes one record; returns the message that is complete with it. First the copy, then the step behind the record: where
+   * there is no memory, or no stack, for the copy, nothing was received.
+   */
   #assemble(kind: number, byteLength: number, index: number): Uint8Array | undefined {
     const recordBytes = this.#checkedRecordBytes(byteLength, index)
     if (kind === DATA && this.#assembly.takeWhole(byteLength)) {
-      this.#position = (this.#position + recordBytes) | 0
       const start = this.#recordsByteOffset + index + RECORD_HEADER_BYTES
-      return this.bytes.slice(start, start + byteLength)
+      const copy = this.bytes.slice(start, start + byteLength)
+      this.#position = (this.#position + recordBytes) | 0
+      return copy
     }
-    const piece = this.#takePiece(kind, byteLength, index, recordBytes)
+    const piece = this.#look(kind, byteLength, index, recordBytes)
     if (piece === undefined) return undefined
     const from = this.#recordsByteOffset + index + RECORD_HEADER_BYTES + piece.prefixBytes
-    if (piece.messageOffset === 0) this.#message = this.#allocate(piece.messageByteLength)
-    const message = this.#message
+    const isLast = isLastOf(piece)
+    const message = piece.messageOffset === 0 ? this.#allocate(piece.messageByteLength) : this.#message
     message?.set(this.bytes.subarray(from, from + piece.byteLength), piece.messageOffset)
-    if (this.#assembly.isInsideMessage) return undefined
-    // It is the program's now, and may be large.
-    this.#message = undefined
-    return message
+    this.#step(recordBytes)
+    // When it is complete, it is the program's, and may be large.
+    this.#message = isLast ? undefined : message
+    return isLast ? message : undefined
   }
 
   #allocate(byteLength: number): Uint8Array {
     try {
       return new Uint8Array(byteLength)
-    } catch (error) {
-      this.#assembly.skipMessage()
-      throw error
+    } catch (cause) {
+      throw new IsthmusError(
+        'ERR_ISTHMUS_MESSAGE_TOO_LARGE',
+        `${this.#attempt}: no memory for a message of ${byteLength} bytes. It was not received; receive it in chunks (receiveChunk), or free memory and try again.`,
+        { cause },
+      )
     }
   }
 
@@ -532,33 +617,43 @@ export class Consumer<T = Uint8Array> implements Waitable {
         `Receiving a chunk: it may have ${byteLength} bytes, and the array to copy it into has ${target.byteLength}. Give one of maxRecordBytes.`,
       )
     }
-    const piece = this.#takePiece(kind, byteLength, index, recordBytes)
+    const piece = this.#look(kind, byteLength, index, recordBytes)
     if (piece === undefined) return undefined
     const from = this.#recordsByteOffset + index + RECORD_HEADER_BYTES + piece.prefixBytes
     const to = from + piece.byteLength
     target?.set(this.bytes.subarray(from, to))
-    return {
+    const chunk = {
       bytes: target === undefined ? this.bytes.slice(from, to) : target.subarray(0, piece.byteLength),
       messageOffset: piece.messageOffset,
       messageByteLength: piece.messageByteLength,
-      isLast: !this.#assembly.isInsideMessage,
+      isLast: isLastOf(piece),
     }
+    this.#step(recordBytes)
+    return chunk
   }
 
-  /** Moves behind a record whose length was checked; nothing has moved where it throws for a corrupt one. */
-  #takePiece(kind: number, byteLength: number, index: number, recordBytes: number): Piece | undefined {
+  /**
+   * Looks at a record whose length was checked: what it brings, to be copied before `#step`. A record that brings nothing
+   * is taken here, also where it tells of a message that stays incomplete. Nothing has moved where this throws for a
+   * corrupt one.
+   */
+  #look(kind: number, byteLength: number, index: number, recordBytes: number): Piece | undefined {
     const hasTotal = kindOf(kind) === FIRST && byteLength >= TOTAL_LENGTH_BYTES
-    const piece = this.#assembly.take(
+    const found = this.#assembly.look(
       kind,
       byteLength,
       hasTotal ? readTotalLength(this.words, this.#recordsWord + ((index + RECORD_HEADER_BYTES) >> 2)) : 0,
     )
+    if (found !== undefined && !('code' in found)) return found
+    this.#step(recordBytes)
+    if (found === undefined) return undefined
+    this.#message = undefined
+    throw found
+  }
+
+  #step(recordBytes: number): void {
+    this.#assembly.step()
     this.#position = (this.#position + recordBytes) | 0
-    if (piece instanceof IncompleteMessageError) {
-      this.#message = undefined
-      throw piece
-    }
-    return piece
   }
 
   /** The record at #position, with a byteLength that was read from memory: it has to end within what is published. */
@@ -568,7 +663,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
     const isWithin =
       byteLength >>> 0 <= availableBytes - RECORD_HEADER_BYTES && index + recordBytes <= this.#capacityBytes
     if (isWithin) return recordBytes
-    throw corruptError(`a record of ${byteLength} bytes stands where ${availableBytes} are published`)
+    throw corruptError(this.#subject, `a record of ${byteLength} bytes stands where ${availableBytes} are published`)
   }
 
   /** Looks how far the producer has come; false where everything has been read. */
@@ -577,7 +672,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
     const writePosition = Atomics.load(this.words, this.#writeIndex)
     const isBehindUs = ((writePosition - this.#position) | 0) < 0
     if (isBehindUs || !arePositionsValid(writePosition, this.#returnedPosition, this.#capacityBytes)) {
-      throw corruptError(`the write position is ${writePosition}, and ${this.#position} has been read`)
+      throw corruptError(this.#subject, `the write position is ${writePosition}, and ${this.#position} has been read`)
     }
     this.#writePosition = writePosition
     return writePosition !== this.#position
@@ -585,10 +680,25 @@ export class Consumer<T = Uint8Array> implements Waitable {
 
   #returnSpace(): void {
     if (this.#returnedPosition === this.#position) return
-    this.#returnedPosition = this.#position
     // SYNC space visible to producer: we no longer read anything before this position
     Atomics.store(this.words, this.#readIndex, this.#position)
     this.#producerEvents.notify()
+    // Last: if the producer could not be woken, it is tried again.
+    this.#returnedPosition = this.#position
+  }
+
+  /** From now on we have received something whose space is not returned. */
+  #list(): void {
+    beforeSleep.add(this.#debtorReference, eventLoop.isAsleep)
+    this.#isListed = true
+  }
+
+  /** This thread is about to sleep. What a drain callback is shown stays. */
+  #settle(): boolean {
+    if (this.#isDraining) return false
+    if (!this.#isClosed) this.#returnSpace()
+    this.#isListed = false
+    return true
   }
 
   /**
@@ -598,6 +708,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
   #isEnded(): boolean {
     this.#returnSpace()
     const { word } = this.#producerRole
+    if (word !== this.#judgedRoleWord) this.#producer.note(word)
     if (stateOfRole(word) === HELD && !this.#producerProbe.isDue()) {
       this.#judgedRoleWord = word
       return false
@@ -608,30 +719,37 @@ export class Consumer<T = Uint8Array> implements Waitable {
     this.#judgedRoleWord = word
     if (state === HELD || state === VACANT) return false
     if (epoch === this.#inheritedEpoch) return false
-    if (epoch !== this.#toldEpoch) {
-      this.#toldEpoch = epoch
-      this.#tellEnd(state)
-    } else {
+    if (epoch === this.#toldEpoch) {
       this.#noteTold()
+      return state === CLOSED
     }
-    return state === CLOSED
+    const news = this.#newsOfEnd(state, epoch)
+    this.#assembly.endEpoch()
+    this.#message = undefined
+    // What follows cannot fail: an end counts as told only when it is.
+    this.#toldEpoch = epoch
+    if (news !== undefined) throw news
+    return true
   }
 
-  /** Throws what there is to say about the end of an epoch; nothing, if it was closed between two messages. */
-  #tellEnd(state: RoleState): void {
-    this.#message = undefined
-    const incomplete = this.#assembly.endEpoch()
-    if (state === CLOSED) {
-      if (incomplete !== undefined) throw incomplete
-      return
-    }
+  /** What there is to say about the end of an epoch; nothing, if it was closed between two messages. */
+  #newsOfEnd(state: RoleState, epoch: number): PeerDiedError | IncompleteMessageError | undefined {
+    const { incomplete } = this.#assembly
+    if (state === CLOSED) return incomplete
     const lost =
       incomplete === undefined
         ? ''
         : `, but for a large message of which ${incomplete.receivedBytes} of ${incomplete.messageByteLength} bytes had come`
-    throw new PeerDiedError(
-      `Receiving from a ring: its producer died, or ended without closing. Everything that it had committed was received${lost}. Receive again to wait for the next producer.`,
+    const producer = this.#producer.in(epoch)
+    return new PeerDiedError(
+      `${this.#attempt}: its producer${nameOf(producer)} died, or ended without closing. Everything that it had committed was received${lost}. Receive again to wait for the next producer.`,
+      producer,
     )
+  }
+
+  #proveProducer(): void {
+    this.#producer.note(this.#producerRole.word)
+    this.#producerRole.settle()
   }
 
   /** Only when the program comes back: killed before that, it has not been told, and its successor will be. */
@@ -663,7 +781,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
     if (this.#producerRole.isHeldBySelf()) {
       throw new IsthmusError(
         'EDEADLK',
-        'Waiting for a message: the producer of this ring belongs to this very thread, which would block for ever. Send first.',
+        `Waiting for a message from ${this.#subject}: its producer belongs to this very thread, which would block for ever. Send first.`,
       )
     }
     return this.#dataEvents.waitSync(this.#dataCondition, deadline)
@@ -673,7 +791,31 @@ export class Consumer<T = Uint8Array> implements Waitable {
     if (!this.#receives.isBusy) return
     throw new IsthmusError(
       'EDEADLK',
-      'Waiting for a message: a receive of this very thread waits for one before this, which would block for ever. Await it first.',
+      `Waiting for a message from ${this.#subject}: a receive of this very thread waits for one before this, which would block for ever. Await it first.`,
+    )
+  }
+
+  /** Checked before anything is received. */
+  #chunkTargetOf(options: ChunkOptions): Uint8Array | undefined {
+    assertOptions(options, this.#attempt)
+    const { into } = options
+    if (into === undefined || isUint8Array(into)) return into
+    throw new IsthmusTypeError(
+      'ERR_ISTHMUS_INVALID_ARGUMENT',
+      `${this.#attempt}: into is ${inWords(into)}. Give a Uint8Array of maxRecordBytes, or leave it out.`,
+    )
+  }
+
+  #drainArgumentError(callback: unknown, limit: unknown): Error {
+    if (typeof callback !== 'function') {
+      return new IsthmusTypeError(
+        'ERR_ISTHMUS_INVALID_ARGUMENT',
+        `Draining ${this.#subject}: got ${inWords(callback)} instead of the callback. Give a function.`,
+      )
+    }
+    return new IsthmusRangeError(
+      'ERR_ISTHMUS_INVALID_ARGUMENT',
+      `Draining ${this.#subject}: limit is ${inWords(limit)}. Give a number of messages, or leave it out.`,
     )
   }
 
@@ -683,18 +825,22 @@ export class Consumer<T = Uint8Array> implements Waitable {
     if (this.#assembly.isInsideMessage) {
       throw new IsthmusError(
         'ERR_ISTHMUS_CALL_ORDER',
-        `Receiving: the message under way is being received ${inChunks ? 'whole' : 'in chunks'}. Receive the rest of it in the same way.`,
+        `${this.#attempt}: the message under way is being received ${inChunks ? 'whole' : 'in chunks'}. Receive the rest of it in the same way.`,
       )
     }
     this.#isReadingChunks = inChunks
   }
 
   #assertUsable(attempt: string): void {
-    if (this.#isClosed) throw closedError(`${attempt} through a consumer`)
+    if (this.#isClosed) throw closedError(`${attempt} through the consumer of ${this.#subject}`)
     if (!this.#isDraining) return
     throw new IsthmusError(
       'ERR_ISTHMUS_CALL_ORDER',
-      `${attempt} from within a drain callback: the message that it shows is still in use. Return from the callback first.`,
+      `${attempt} through the consumer of ${this.#subject} from within a drain callback: the message that it shows is still in use. Return from the callback first.`,
     )
   }
+}
+
+function isLastOf({ messageOffset, byteLength, messageByteLength }: Piece): boolean {
+  return messageOffset + byteLength === messageByteLength
 }

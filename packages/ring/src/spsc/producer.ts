@@ -1,16 +1,19 @@
 import {
+  assertStackRoom,
   type Condition,
   closedError,
-  deadlineAfter,
+  deadlineOf,
   EventCount,
   eventLoop,
   IsthmusError,
   IsthmusRangeError,
   IsthmusTypeError,
+  inWords,
   isUint8Array,
   nowMs,
   PeerDiedError,
   PollingProbe,
+  signalOf,
   TaskQueue,
   type TimeoutOptions,
   throwIfAborted,
@@ -23,6 +26,7 @@ import type { Encoder } from '../codec.js'
 import { corruptError } from '../errors.js'
 import { DIED, epochOfRole, HELD, stateOfRole } from '../role/layout.js'
 import { Role } from '../role/role.js'
+import { Counterpart, nameOf } from './counterpart.js'
 import {
   ABORT,
   arePositionsValid,
@@ -52,6 +56,9 @@ export interface ProducerOptions<T> {
   /** Turns what is sent into bytes: `utf8`, `json()`, a `TextEncoder`. Without it, messages are Uint8Arrays. */
   readonly encode: Encoder<T>
 }
+
+const nothing = new Uint8Array(0)
+const settled = Promise.resolve()
 
 /** What a message that is being sent waits for: this many bytes for a record, and free ones behind it. */
 interface SpaceNeeded {
@@ -88,6 +95,9 @@ export class Producer<T = Uint8Array> implements Waitable {
   /** The largest message for sendSync, in bytes. */
   readonly maxMessageBytes: number
 
+  readonly #subject: string
+  /** How most messages begin. */
+  readonly #attempt: string
   readonly #encode: Encoder<T> | undefined
   readonly #capacityBytes: number
   readonly #indexMask: number
@@ -110,10 +120,13 @@ export class Producer<T = Uint8Array> implements Waitable {
   #corkDepth = 0
   #messageId = 0
   #isClosed = false
+  /** Whether nothing of closing is left to do: it may have thrown half-way. */
+  #isCloseOver = false
 
   readonly #role: Role
   readonly #roleWord: number
   readonly #consumerRole: Role
+  readonly #consumer: Counterpart
   readonly #consumerEvents: EventCount
   readonly #spaceEvents: EventCount
   readonly #consumerProbe = new PollingProbe()
@@ -127,7 +140,9 @@ export class Producer<T = Uint8Array> implements Waitable {
 
   /** @internal Use `ring.producer()`. */
   constructor(place: SpscRingPlace, options: Partial<ProducerOptions<T>>) {
-    const { region, byteOffset, capacityBytes, maxRecordBytes, maxMessageBytes } = place
+    const { region, byteOffset, subject, capacityBytes, maxRecordBytes, maxMessageBytes } = place
+    this.#subject = subject
+    this.#attempt = `Sending to ${subject}`
     this.#encode = options.encode
     this.#capacityBytes = capacityBytes
     this.#indexMask = capacityBytes - 1
@@ -140,14 +155,15 @@ export class Producer<T = Uint8Array> implements Waitable {
     this.bytes = region.bytes
     const { buffer, byteOffset: start, byteLength } = region.bytes
     // Not region.words: these may be at another address, and using one cache line at two of them by turns costs time.
-    this.words = new Int32Array(buffer, start, byteLength >>> 2)
-    this.floats = new Float64Array(buffer, start, byteLength >>> 3)
+    this.words = new Int32Array(buffer, start, byteLength / 4)
+    this.floats = new Float64Array(buffer, start, Math.floor(byteLength / 8))
     this.view = new DataView(buffer, start, byteLength)
 
-    this.#consumerRole = new Role(region, byteOffset + CONSUMER_ROLE_OFFSET, 'consumer')
+    this.#consumerRole = new Role(region, byteOffset + CONSUMER_ROLE_OFFSET, 'consumer', subject)
+    this.#consumer = new Counterpart(region, this.#consumerRole)
     this.#consumerEvents = new EventCount(region, byteOffset + CONSUMER_EVENTS_OFFSET)
     this.#spaceEvents = new EventCount(region, byteOffset + PRODUCER_EVENTS_OFFSET)
-    this.#role = new Role(region, byteOffset + PRODUCER_ROLE_OFFSET, 'producer')
+    this.#role = new Role(region, byteOffset + PRODUCER_ROLE_OFFSET, 'producer', subject)
     const { previous, word } = this.#role.acquire()
     this.#roleWord = word
 
@@ -187,7 +203,9 @@ export class Producer<T = Uint8Array> implements Waitable {
    * @throws PeerDiedError `ERR_ISTHMUS_PEER_DIED` where the ring is full and its consumer dead
    */
   tryClaim(byteLength: number): number {
-    if (byteLength >>> 0 !== byteLength || byteLength > this.maxRecordBytes) throw this.#lengthError(byteLength)
+    if (typeof byteLength !== 'number' || byteLength >>> 0 !== byteLength || byteLength > this.maxRecordBytes) {
+      throw this.#lengthError(byteLength)
+    }
     const recordBytes = recordBytesOf(byteLength)
     let start = this.#position
     const isClaimOpen = this.#claimEnd !== start
@@ -211,8 +229,8 @@ export class Producer<T = Uint8Array> implements Waitable {
   commit(): void {
     const claimEnd = this.#claimEnd
     if (claimEnd === this.#position) throw this.#noClaimError('Committing')
-    this.#position = claimEnd
-    if (this.#corkDepth === 0) this.#publish()
+    if (this.#corkDepth === 0) this.#publish(claimEnd)
+    else this.#position = claimEnd
   }
 
   /**
@@ -238,7 +256,8 @@ export class Producer<T = Uint8Array> implements Waitable {
     if (this.#corkDepth === 0) {
       throw new IsthmusError('ERR_ISTHMUS_CALL_ORDER', 'Uncorking a producer: it is not corked. Call cork before.')
     }
-    if (--this.#corkDepth === 0 && this.#publishedPosition !== this.#position) this.#publish()
+    if (this.#corkDepth === 1 && this.#publishedPosition !== this.#position) this.#publish(this.#position)
+    this.#corkDepth--
   }
 
   /**
@@ -258,17 +277,26 @@ export class Producer<T = Uint8Array> implements Waitable {
    * @returns how many were sent. Where one of them cannot be sent, those before it are; a call that begins with it throws
    */
   trySendBatch(values: readonly T[]): number {
+    if (typeof values !== 'object' || values === null) {
+      throw new IsthmusTypeError(
+        'ERR_ISTHMUS_INVALID_ARGUMENT',
+        `${this.#attempt}: got ${inWords(values)} instead of the messages. Give an array of them.`,
+      )
+    }
+    // What is sent below is published at the end: there has to be room for that call.
+    assertStackRoom()
     let sent = 0
+    const toldEpoch = this.#reportedConsumerEpoch
     this.cork()
     try {
       while (sent < values.length && this.trySend(values[sent])) sent++
     } catch (error) {
       if (sent === 0) throw error
-      // To be told by the next call, which sends nothing before it finds out.
-      if (error instanceof PeerDiedError) this.#reportedConsumerEpoch = 0
+      // If it was a death, it is told by the next call, which sends nothing before it finds out.
+      this.#reportedConsumerEpoch = toldEpoch
     } finally {
-      // An encoder may have closed it.
-      if (!this.#isClosed) this.uncork()
+      // An encoder may have closed it, or uncorked it.
+      if (!this.#isClosed && this.#corkDepth > 0) this.uncork()
     }
     return sent
   }
@@ -281,13 +309,13 @@ export class Producer<T = Uint8Array> implements Waitable {
    * @throws PeerDiedError `ERR_ISTHMUS_PEER_DIED` where the ring is full and its consumer dead
    * @throws IsthmusError `EDEADLK` where it would wait for a consumer of this very thread; and as trySend
    */
-  sendSync(value: T, options: TimeoutOptions = {}): boolean {
+  sendSync(value: T, options?: TimeoutOptions): boolean {
+    const deadline = deadlineOf(options, this.#attempt)
     const bytes = this.#toBytes(value)
-    const deadline = deadlineAfter(options.timeoutMs)
     if (this.#sends.isBusy) {
       throw new IsthmusError(
         'EDEADLK',
-        'Sending to a ring: a send of this very thread waits for its turn before this one, which would block for ever. Await it first.',
+        `${this.#attempt}: a send of this very thread waits for its turn before this one, which would block for ever. Await it first.`,
       )
     }
     const sending = this.#sending(bytes)
@@ -306,11 +334,11 @@ export class Producer<T = Uint8Array> implements Waitable {
    * `trySend` returns false and `tryClaim` -1. The bytes of the message may be changed again when the promise is settled.
    * @throws AbortError when the signal aborts; the receiver is told of a large message that was under way
    */
-  async send(value: T, options: WaitOptions = {}): Promise<boolean> {
-    const bytes = this.#toBytes(value)
-    const deadline = deadlineAfter(options.timeoutMs)
-    const { signal } = options
+  async send(value: T, options?: WaitOptions): Promise<boolean> {
+    const deadline = deadlineOf(options, this.#attempt)
+    const signal = signalOf(options, this.#attempt)
     throwIfAborted(signal)
+    const bytes = this.#toBytes(value)
     const mayPass = bytes.byteLength <= this.maxRecordBytes && this.#sends.mayPass()
     if (mayPass && this.#trySendBytes(bytes)) return true
     // Sends every claim of the meantime to the slow path, which looks whether a send is under way.
@@ -350,7 +378,7 @@ export class Producer<T = Uint8Array> implements Waitable {
   [WAITABLE](): WaitFor {
     const halfRecordBytes = recordBytesOf(this.maxRecordBytes >> 1)
     // Whoever is to make space has to see what there is.
-    if (!this.#isClosed && this.#publishedPosition !== this.#position) this.#publish()
+    if (!this.#isClosed && this.#publishedPosition !== this.#position) this.#publish(this.#position)
     // While a send waits, others of this thread have to wait for it.
     const hasTurn = () => !this.#sends.isBusy && this.#isReadyFor(halfRecordBytes)
     const isReady = () => this.#isClosed || this.#hasDeathToTell() || hasTurn()
@@ -359,7 +387,10 @@ export class Producer<T = Uint8Array> implements Waitable {
       condition: {
         isReady,
         lastLook: () => isReady() || this.#askForSpace(),
-        prove: () => this.#consumerRole.settle(),
+        prove: () => {
+          this.#consumer.note(this.#consumerRole.word)
+          this.#consumerRole.settle()
+        },
         dependsOn: () => this.#consumerRole.holders(),
       },
     }
@@ -367,11 +398,13 @@ export class Producer<T = Uint8Array> implements Waitable {
 
   /** Publishes what is held back, drops an open claim, and ends this epoch: the consumer gets `null` after the last message. */
   close(): void {
-    if (this.#isClosed) return
-    this.#claimEnd = this.#position
-    if (this.#isMessageUnderWay) this.#publishAbort()
-    if (this.#publishedPosition !== this.#position) this.#publish()
-    this.#isClosed = true
+    if (this.#isCloseOver) return
+    if (!this.#isClosed) {
+      this.#claimEnd = this.#position
+      if (this.#isMessageUnderWay) this.#publishAbort()
+      if (this.#publishedPosition !== this.#position) this.#publish(this.#position)
+      this.#isClosed = true
+    }
     // Our own waits end before a successor can have its own.
     eventLoop.lookAt(this.#spaceEvents)
     this.#role.close(this.#roleWord)
@@ -379,6 +412,7 @@ export class Producer<T = Uint8Array> implements Waitable {
     // Sends every later claim to the slow path, which looks at #isClosed.
     this.#writableUntil = this.#position
     this.#forgetClose()
+    this.#isCloseOver = true
   }
 
   [Symbol.dispose](): void {
@@ -390,12 +424,13 @@ export class Producer<T = Uint8Array> implements Waitable {
     if (byteOffset === -1) return false
     try {
       this.bytes.set(bytes, byteOffset)
+      this.commit()
     } catch (error) {
-      // Its buffer is detached.
-      this.abort()
+      // As abort does, without a call: where the stack is full, it would fail as well.
+      this.#claimEnd = this.#position
+      this.#writableUntil = this.#position
       throw error
     }
-    this.commit()
     return true
   }
 
@@ -412,8 +447,10 @@ export class Producer<T = Uint8Array> implements Waitable {
       assertLength(bytes, byteLength)
     }
     this.bytes.set(bytes, this.#writeHeader(this.#claimStart, byteLength, DATA))
-    this.#claimEnd = (this.#claimStart + recordBytes) | 0
-    this.commit()
+    const end = (this.#claimStart + recordBytes) | 0
+    if (this.#corkDepth === 0) return this.#publish(end)
+    this.#position = end
+    this.#claimEnd = end
   }
 
   /**
@@ -423,6 +460,8 @@ export class Producer<T = Uint8Array> implements Waitable {
   *#sendingFragments(bytes: Uint8Array): Generator<SpaceNeeded, void, void> {
     const total = bytes.byteLength
     if (total > this.maxMessageBytes) throw this.#lengthError(total)
+    // Once it is under way, there has to be room for the calls that end it.
+    assertStackRoom()
     const fragmentRecordBytes = maxFragmentRecordBytesOf(this.#capacityBytes)
     this.#messageId = nextMessageId(this.#messageId)
     let sent = 0
@@ -440,10 +479,10 @@ export class Producer<T = Uint8Array> implements Waitable {
         if (kind === FIRST) writeTotalLength(this.words, byteOffset >>> 2, total)
         this.bytes.set(bytes.subarray(sent, sent + fragmentBytes), byteOffset + prefixBytes)
         sent += fragmentBytes
-        this.#position = (this.#claimStart + recordBytes) | 0
-        this.#claimEnd = this.#position
+        // Before: an ABORT too many says nothing, one that is missing leaves half a message.
+        this.#isMessageUnderWay = true
+        this.#publish((this.#claimStart + recordBytes) | 0)
         this.#isMessageUnderWay = sent < total
-        this.#publish()
       }
     } finally {
       if (this.#isMessageUnderWay) this.#publishAbort()
@@ -453,10 +492,8 @@ export class Producer<T = Uint8Array> implements Waitable {
   /** Needs 8 free bytes; the caller knows that they are. */
   #publishAbort(): void {
     this.#writeHeader(this.#position, 0, ABORT)
-    this.#position = (this.#position + RECORD_HEADER_BYTES) | 0
-    this.#claimEnd = this.#position
+    this.#publish((this.#position + RECORD_HEADER_BYTES) | 0)
     this.#isMessageUnderWay = false
-    this.#publish()
   }
 
   /** Returns the byte offset of the payload. */
@@ -468,11 +505,23 @@ export class Producer<T = Uint8Array> implements Waitable {
     return this.#recordsByteOffset + index + RECORD_HEADER_BYTES
   }
 
-  #publish(): void {
+  /** Publishes everything before this position: throws before that, or not at all. What the program is told was not sent, was not. */
+  #publish(position: number): void {
     // SYNC records visible to consumer: everything before this position, with all its bytes
-    Atomics.store(this.words, this.#writeIndex, this.#position)
-    this.#publishedPosition = this.#position
-    this.#consumerEvents.notify()
+    Atomics.store(this.words, this.#writeIndex, position)
+    this.#position = position
+    this.#claimEnd = position
+    this.#publishedPosition = position
+    try {
+      this.#consumerEvents.notify()
+    } catch {
+      // At the edge of the stack. Done again when the stack is empty; an error of that is reported as unhandled.
+      settled.then(this.#notifyConsumer)
+    }
+  }
+
+  readonly #notifyConsumer = (): void => {
+    if (!this.#isClosed) this.#consumerEvents.notify()
   }
 
   /** The slow part of a claim. */
@@ -491,14 +540,14 @@ export class Producer<T = Uint8Array> implements Waitable {
     if (this.#claimEnd !== this.#position) {
       throw new IsthmusError(
         'ERR_ISTHMUS_CALL_ORDER',
-        'Claiming space in a ring: the last claim is still open. Commit or abort it first.',
+        `Claiming space in ${this.#subject}: the last claim is still open. Commit or abort it first.`,
       )
     }
     const neededBytes = this.#neededBytes(recordBytes, reserveBytes)
     // Possibly full, as far as we have seen: look again. Really full: nothing to be done.
     if (this.#freeBytes() < neededBytes) this.#refreshReadPosition()
     if (this.#freeBytes() < neededBytes) {
-      if (this.#publishedPosition !== this.#position) this.#publish()
+      if (this.#publishedPosition !== this.#position) this.#publish(this.#position)
       if (this.#hasDeathToTell() || this.#consumerProbe.isDue()) this.#reportDeadConsumer()
       return false
     }
@@ -532,7 +581,7 @@ export class Producer<T = Uint8Array> implements Waitable {
     // SYNC space visible to producer: the consumer no longer reads anything before this position
     const readPosition = Atomics.load(this.words, this.#readIndex)
     if (!arePositionsValid(this.#position, readPosition, this.#capacityBytes)) {
-      throw corruptError(`the write position is ${this.#position}, the read position ${readPosition}`)
+      throw corruptError(this.#subject, `the write position is ${this.#position}, the read position ${readPosition}`)
     }
     this.#readPosition = readPosition
   }
@@ -569,7 +618,7 @@ export class Producer<T = Uint8Array> implements Waitable {
     if (this.#consumerRole.isHeldBySelf()) {
       throw new IsthmusError(
         'EDEADLK',
-        'Waiting for space in a ring: its consumer belongs to this very thread, which would block for ever. Receive first.',
+        `Waiting for space in ${this.#subject}: its consumer belongs to this very thread, which would block for ever. Receive first.`,
       )
     }
     this.#awaitedSpace = space
@@ -579,41 +628,53 @@ export class Producer<T = Uint8Array> implements Waitable {
   /** As far as somebody has proven it. */
   #hasDeathToTell(): boolean {
     const { word } = this.#consumerRole
+    this.#consumer.note(word)
     return stateOfRole(word) === DIED && epochOfRole(word) !== this.#reportedConsumerEpoch
   }
 
   #reportDeadConsumer(): void {
+    this.#consumer.note(this.#consumerRole.word)
     const { state, epoch } = this.#consumerRole.settle()
     if (state !== DIED || epoch === this.#reportedConsumerEpoch) return
-    this.#reportedConsumerEpoch = epoch
-    throw new PeerDiedError(
-      'Sending to a ring: it is full, and its consumer died, or ended without closing. What was sent stays for the next consumer; send again to wait for it.',
+    const consumer = this.#consumer.in(epoch)
+    const error = new PeerDiedError(
+      `${this.#attempt}: it is full, and its consumer${nameOf(consumer)} died, or ended without closing. What was sent stays for the next consumer; send again to wait for it.`,
+      consumer,
     )
+    this.#reportedConsumerEpoch = epoch
+    throw error
   }
 
   #toBytes(value: T): Uint8Array {
     const bytes: unknown = this.#encode === undefined ? value : this.#encode.encode(value)
-    if (isUint8Array(bytes)) return bytes
+    if (isUint8Array(bytes) && (bytes.byteLength > 0 || !isGone(bytes))) return bytes
+    const found = isUint8Array(bytes) ? 'a Uint8Array whose buffer was detached or cut off' : inWords(bytes)
     throw new IsthmusTypeError(
       'ERR_ISTHMUS_INVALID_ARGUMENT',
-      `Sending to a ring: got ${typeof bytes} instead of a Uint8Array. Give bytes, or an encoder such as utf8 to ring.producer().`,
+      `${this.#attempt}: got ${found} instead of a Uint8Array. Give bytes, or an encoder such as utf8 to ring.producer().`,
     )
   }
 
   #assertOpen(attempt: string): void {
-    if (this.#isClosed) throw closedError(`${attempt} through a producer`)
+    if (this.#isClosed) throw closedError(`${attempt} through the producer of ${this.#subject}`)
   }
 
   #noClaimError(attempt: string): IsthmusError {
-    if (this.#isClosed) return closedError(`${attempt} through a producer`)
+    if (this.#isClosed) return closedError(`${attempt} through the producer of ${this.#subject}`)
     return new IsthmusError('ERR_ISTHMUS_CALL_ORDER', `${attempt} a claim: none is open. Call tryClaim first.`)
   }
 
   #lengthError(byteLength: number): Error {
+    if (typeof byteLength !== 'number') {
+      return new IsthmusTypeError(
+        'ERR_ISTHMUS_INVALID_ARGUMENT',
+        `Claiming space in ${this.#subject}: byteLength is ${inWords(byteLength)}. Give a number of bytes from 0 on.`,
+      )
+    }
     if (!Number.isInteger(byteLength) || byteLength < 0) {
       return new IsthmusRangeError(
         'ERR_ISTHMUS_INVALID_ARGUMENT',
-        `Claiming space in a ring: byteLength is ${byteLength}. Give a number of bytes from 0 on.`,
+        `Claiming space in ${this.#subject}: byteLength is ${byteLength}. Give a number of bytes from 0 on.`,
       )
     }
     const advice =
@@ -622,16 +683,26 @@ export class Producer<T = Uint8Array> implements Waitable {
         : `this ring carries at most ${this.maxMessageBytes}. Make it with a larger maxMessageBytes, or send parts`
     return new IsthmusRangeError(
       'ERR_ISTHMUS_MESSAGE_TOO_LARGE',
-      `Sending a message of ${byteLength} bytes: ${advice}.`,
+      `Sending a message of ${byteLength} bytes to ${this.#subject}: ${advice}.`,
     )
   }
 }
 
 /** Room was made for so many bytes, and a length was published. */
 function assertLength(bytes: Uint8Array, byteLength: number): void {
-  if (bytes.byteLength === byteLength) return
+  if (bytes.byteLength === byteLength && (byteLength > 0 || !isGone(bytes))) return
   throw new IsthmusTypeError(
     'ERR_ISTHMUS_INVALID_ARGUMENT',
     `Sending to a ring: the message had ${byteLength} bytes and has ${bytes.byteLength} now. Leave it alone, and its buffer, until it is sent.`,
   )
+}
+
+/** Whether an array without bytes has lost them: its buffer was transferred, or made shorter than where it begins. */
+function isGone(bytes: Uint8Array): boolean {
+  try {
+    nothing.set(bytes)
+    return false
+  } catch {
+    return true
+  }
 }

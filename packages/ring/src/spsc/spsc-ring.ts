@@ -1,4 +1,15 @@
-import { assertOpen, EventCount, IsthmusRangeError, type Layout, MAX_ALIGNMENT, type Region } from '@isthmus/sync'
+import {
+  assertOpen,
+  assertOptions,
+  EventCount,
+  IsthmusRangeError,
+  IsthmusTypeError,
+  inWords,
+  type Layout,
+  MAX_ALIGNMENT,
+  type Region,
+  subjectOf,
+} from '@isthmus/sync'
 import { Role, type RoleDescription } from '../role/role.js'
 import { Consumer, type ConsumerOptions } from './consumer.js'
 import {
@@ -44,6 +55,8 @@ export interface SpscRingDescription {
 export interface SpscRingPlace {
   readonly region: Region
   readonly byteOffset: number
+  /** What messages call it: `the ring "orders" of the segment /shop`. */
+  readonly subject: string
   readonly capacityBytes: number
   readonly maxRecordBytes: number
   readonly maxMessageBytes: number
@@ -66,26 +79,26 @@ const MAX_MESSAGE_BYTES_DEFAULT = 256 * 1024 * 1024
  * @throws IsthmusRangeError `ERR_ISTHMUS_INVALID_ARGUMENT` for a capacity that is not a power of two in its range, or a
  * `maxMessageBytes` that is not a non-negative integer.
  */
-export function spscRing({
-  capacityBytes,
-  maxMessageBytes = MAX_MESSAGE_BYTES_DEFAULT,
-}: SpscRingOptions): Layout<SpscRing> {
-  const isPowerOfTwo = Number.isInteger(Math.log2(capacityBytes)) && Number.isInteger(capacityBytes)
+export function spscRing(options: SpscRingOptions): Layout<SpscRing> {
+  assertOptions(options, 'Making an SPSC ring')
+  const { capacityBytes, maxMessageBytes = MAX_MESSAGE_BYTES_DEFAULT } = options
+  const isPowerOfTwo = Number.isInteger(capacityBytes) && Number.isInteger(Math.log2(capacityBytes))
   if (!isPowerOfTwo || capacityBytes < CAPACITY_BYTES_MIN || capacityBytes > CAPACITY_BYTES_MAX) {
     throw new IsthmusRangeError(
       'ERR_ISTHMUS_INVALID_ARGUMENT',
-      `Making an SPSC ring: capacityBytes is ${capacityBytes}. Give a power of two from ${CAPACITY_BYTES_MIN} to ${CAPACITY_BYTES_MAX}.`,
+      `Making an SPSC ring: capacityBytes is ${inWords(capacityBytes)}. Give a power of two from ${CAPACITY_BYTES_MIN} to ${CAPACITY_BYTES_MAX}.`,
     )
   }
   if (!Number.isSafeInteger(maxMessageBytes) || maxMessageBytes < 0) {
     throw new IsthmusRangeError(
       'ERR_ISTHMUS_INVALID_ARGUMENT',
-      `Making an SPSC ring: maxMessageBytes is ${maxMessageBytes}. Give a number of bytes from 0 on.`,
+      `Making an SPSC ring: maxMessageBytes is ${inWords(maxMessageBytes)}. Give a number of bytes from 0 on.`,
     )
   }
   const maxRecordBytes = Math.min(maxRecordBytesOf(capacityBytes), maxMessageBytes)
-  const placeAt = (region: Region, byteOffset: number): SpscRingPlace => {
-    return { region, byteOffset, capacityBytes, maxRecordBytes, maxMessageBytes }
+  const placeAt = (region: Region, byteOffset: number, path?: string): SpscRingPlace => {
+    const subject = subjectOf('ring', region, path)
+    return { region, byteOffset, subject, capacityBytes, maxRecordBytes, maxMessageBytes }
   }
   return {
     byteLength: RECORDS_OFFSET + capacityBytes,
@@ -95,7 +108,7 @@ export function spscRing({
 
     /** Zeroed memory is an empty ring whose roles are vacant. */
     initialize() {},
-    attach: (region, byteOffset) => new SpscRing(placeAt(region, byteOffset)),
+    attach: (region, byteOffset, path) => new SpscRing(placeAt(region, byteOffset, path)),
     sweep(region, byteOffset, deadPeer) {
       // Whoever waits for the dead one learns of it.
       if (new Role(region, byteOffset + PRODUCER_ROLE_OFFSET, 'producer').sweep(deadPeer)) {
@@ -157,6 +170,7 @@ export class SpscRing {
   producer(): Producer
   producer<T>(options: ProducerOptions<T>): Producer<T>
   producer<T>(options: Partial<ProducerOptions<T>> = {}): Producer<T> {
+    this.#assertCodec(options, 'encode')
     return new Producer<T>(this.#place, options)
   }
 
@@ -167,6 +181,21 @@ export class SpscRing {
   consumer(): Consumer
   consumer<T>(options: ConsumerOptions<T>): Consumer<T>
   consumer<T>(options: Partial<ConsumerOptions<T>> = {}): Consumer<T> {
+    this.#assertCodec(options, 'decode')
     return new Consumer<T>(this.#place, options)
+  }
+
+  /** Before a role is taken: the first message would be too late. */
+  #assertCodec(options: object, name: 'encode' | 'decode'): void {
+    const attempt = `Taking a role of ${this.#place.subject}`
+    assertOptions(options, attempt)
+    const codec = (options as Record<string, unknown>)[name]
+    if (codec === undefined) return
+    const call = codec === null ? undefined : (codec as Record<string, unknown>)[name]
+    if (typeof call === 'function') return
+    throw new IsthmusTypeError(
+      'ERR_ISTHMUS_INVALID_ARGUMENT',
+      `${attempt}: ${name} is ${inWords(codec)}, without a method ${name}. Give utf8, json(), or an object with that method.`,
+    )
   }
 }

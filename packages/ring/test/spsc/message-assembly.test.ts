@@ -108,20 +108,18 @@ describe('MessageAssembly.take: what a correct producer sends', () => {
     expect(take(assembly, { kind: MIDDLE, byteLength: 5 })).toMatchObject({ reason: 'joined-midway' })
   })
 
-  test('MessageAssembly.skipMessage passes over the rest of the message under way', () => {
-    const assembly = after(first)
-    assembly.skipMessage()
-    expect(take(assembly, { kind: MIDDLE, byteLength: 5 })).toBeUndefined()
-    expect(take(assembly, { kind: LAST, byteLength: 15 })).toBeUndefined()
-    assembly.skipMessage()
-    expect(take(assembly, { kind: DATA, byteLength: 2 })).toMatchObject({ byteLength: 2 })
-  })
-
-  test('MessageAssembly.skipMessage and then ABORT goes on with the next message', () => {
-    const assembly = after(first)
-    assembly.skipMessage()
-    expect(take(assembly, { kind: ABORT })).toBeUndefined()
-    expect(take(assembly, { kind: DATA, byteLength: 2 })).toMatchObject({ byteLength: 2 })
+  test('MessageAssembly that has looked at a record has not taken it: a second look finds the same', () => {
+    const steps: Step[] = [first, { kind: MIDDLE, byteLength: 5 }, { kind: LAST, byteLength: 15 }, { kind: ABORT }]
+    const looking = after()
+    const taking = after()
+    for (const { kind, byteLength = 0, total = 0 } of steps) {
+      const record = [kindWord(kind, 1), byteLength + (kind === FIRST ? TOTAL_LENGTH_BYTES : 0), total] as const
+      const looks = [looking.look(...record), looking.look(...record)].map((piece) => piece && { ...piece })
+      const taken = taking.take(...record)
+      expect(looks).toEqual([taken && { ...taken }, taken && { ...taken }])
+      looking.step()
+      expect(looking.isInsideMessage).toBe(taking.isInsideMessage)
+    }
   })
 })
 

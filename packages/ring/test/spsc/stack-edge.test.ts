@@ -1,0 +1,291 @@
+import { Worker } from 'node:worker_threads'
+import { describe, expect, test } from 'vitest'
+import { soon } from '../../../sync/test/support/waiting.js'
+import type { Consumer } from '../../src/index.js'
+
+type Packages = typeof import('@isthmus/sync') & typeof import('../../src/index.js')
+/** Acts on the way back from a full stack: with no room first, then with a little more each time, until it has gone well. */
+type AtTheEdge = (action: () => void, successes?: number, between?: () => void) => number
+
+interface Outcome {
+  /** How often an action met a full stack. */
+  readonly errors: number
+  /** What the program was told to have gone well, in order. */
+  readonly told: readonly number[]
+  /** What came out at the other end, or what should have. */
+  readonly found: readonly number[]
+}
+
+/**
+ * Runs a task in a thread of its own on the built packages: where a test runner replaces imports by calls of its own, they
+ * fail at the edge as well. The task is sent as text: it sees nothing but its arguments.
+ */
+async function outcomeOf(
+  way: string,
+  task: (packages: Packages, way: string, atTheEdge: AtTheEdge, rounds: number) => Outcome | Promise<Outcome>,
+): Promise<Outcome> {
+  const program = `
+    const { parentPort, workerData } = require('node:worker_threads')
+    let errors = 0
+    // Frames of several sizes meet each call of the action; the first rounds compile it there, later ones run compiled.
+    const frames = [0, 1, 2, 3, 5, 7].map((locals) => {
+      const names = Array.from({ length: locals * 2 }, (_, at) => 'local' + at)
+      const sum = ['0', ...names].join('+')
+      return new Function('act', 'isFull', \`return function dive(\${names.join(',')}) {
+        try { dive(\${names.map((name) => name + '+1').join(',')}) } catch (error) { if (!isFull(error)) throw error }
+        act()
+        return \${sum}
+      }\`)
+    })
+    const isFull = (error) => error instanceof RangeError && error.message.includes('call stack')
+    const atTheEdge = (action, successes = 2, between = () => {}) => {
+      let met = 0
+      for (const frame of frames) {
+        let left = successes
+        const act = () => {
+          if (left === 0) return
+          met = met + 1
+          action()
+          met = met - 1
+          left = left - 1
+        }
+        frame(act, isFull)()
+        between()
+      }
+      return met
+    }
+    Promise.all([import(workerData.sync), import(workerData.ring)]).then(async ([sync, ring]) => {
+      Object.assign(sync.safetyNet, { sliceMs: 1e9, tickMs: 1e9 })
+      const task = ${task}
+      parentPort.postMessage(await task({ ...sync, ...ring }, workerData.way, atTheEdge, 8))
+    })`
+  const built = (name: string) => new URL(`../../../${name}/dist/index.js`, import.meta.url).href
+  const workerData = { way, sync: built('sync'), ring: built('ring') }
+  const worker = new Worker(program, { eval: true, execArgv: [], workerData, resourceLimits: { stackSizeMb: 1 } })
+  try {
+    return await soon(
+      new Promise<Outcome>((resolve, reject) => {
+        worker.once('message', resolve)
+        worker.once('error', reject)
+      }),
+      'the answer of the thread',
+    )
+  } finally {
+    await worker.terminate()
+  }
+}
+
+describe('at the edge of the stack', () => {
+  const ways = ['trySend', 'sendSync', 'tryClaim and commit', 'trySendBatch', 'sendSync in fragments']
+
+  test.each(ways)('%s: what it says is sent is sent, once and whole, and nothing else', async (sending) => {
+    const { errors, told, found } = await outcomeOf(sending, ({ HeapRegion, spscRing }, way, atTheEdge, rounds) => {
+      const isLarge = way === 'sendSync in fragments'
+      const layout = spscRing({ capacityBytes: isLarge ? 1 << 12 : 1 << 16 })
+      const region = HeapRegion.create(layout)
+      const producer = region.root.producer()
+      const consumer = HeapRegion.attach(region.handle, layout).root.consumer()
+      const byteLength = isLarge ? 2_500 : 8
+      const messages = Array.from({ length: 2_000 }, (_, at) => {
+        const message = new Uint8Array(byteLength).fill(at)
+        message[0] = at >> 8
+        return message
+      })
+      let sent = 0
+      let isClaimOpen = false
+      const actions: Record<string, () => void> = {
+        trySend() {
+          if (producer.trySend(messages[sent])) sent = sent + 1
+        },
+        sendSync() {
+          if (producer.sendSync(messages[sent])) sent = sent + 1
+        },
+        'tryClaim and commit'() {
+          if (isClaimOpen) producer.abort()
+          isClaimOpen = false
+          const byteOffset = producer.tryClaim(8)
+          if (byteOffset < 0) return
+          isClaimOpen = true
+          producer.bytes.set(messages[sent], byteOffset)
+          producer.commit()
+          isClaimOpen = false
+          sent = sent + 1
+        },
+        trySendBatch() {
+          const batch = [messages[sent], messages[sent + 1], messages[sent + 2]]
+          sent = sent + producer.trySendBatch(batch)
+        },
+        'sendSync in fragments'() {
+          if (producer.sendSync(messages[sent], { timeoutMs: 0 })) sent = sent + 1
+        },
+      }
+      const found: number[] = []
+      const receiveAll = () => {
+        for (;;) {
+          try {
+            const message = consumer.tryReceive()
+            if (message === undefined || message === null) return
+            const number = (message[0] << 8) | message[1]
+            const isWhole =
+              message.byteLength === byteLength && message.every((byte, at) => at === 0 || byte === message[1])
+            found.push(isWhole ? number : -1)
+          } catch (error) {
+            if ((error as { code?: string }).code !== 'ERR_ISTHMUS_MESSAGE_INCOMPLETE') throw error
+          }
+        }
+      }
+      let errors = 0
+      for (let round = 0; round < rounds; round++) errors += atTheEdge(actions[way], 2, receiveAll)
+      if (isClaimOpen) producer.abort()
+      producer.trySend(messages[0].subarray(0, 8))
+      const last = consumer.tryReceive()
+      return { errors, told: [...Array(sent).keys(), last?.[0] ?? -1], found: [...found, 0] }
+    })
+    expect(errors).toBeGreaterThan(10)
+    expect(found).toEqual(told)
+  })
+
+  test('trySend wakes a consumer that waits on its event loop, also from the edge', async () => {
+    const { errors, told, found } = await outcomeOf('', async ({ HeapRegion, spscRing }, _way, atTheEdge, rounds) => {
+      const layout = spscRing({ capacityBytes: 1 << 16 })
+      const region = HeapRegion.create(layout)
+      const producer = region.root.producer()
+      const consumer = HeapRegion.attach(region.handle, layout).root.consumer()
+      const found: number[] = []
+      let sent = 0
+      let errors = 0
+      for (let round = 0; round < rounds; round++) {
+        const receiving = consumer.receive()
+        while (!region.root.describe().consumer.isWaiting) await new Promise((resolve) => setTimeout(resolve, 1))
+        const message = new Uint8Array(1)
+        errors += atTheEdge(() => {
+          message[0] = sent
+          if (producer.trySend(message)) sent = sent + 1
+        }, 1)
+        found.push((await receiving)?.[0] ?? -1)
+        for (let next = consumer.tryReceive(); next; next = consumer.tryReceive()) found.push(next[0])
+      }
+      return { errors, told: [...Array(sent).keys()], found }
+    })
+    expect(errors).toBeGreaterThan(10)
+    expect(found).toEqual(told.map((number) => number & 0xff))
+  })
+
+  const receiving = ['tryReceive', 'receiveSync', 'drain', 'in fragments', 'in chunks']
+  test.each(receiving)('%s: every message is received once and whole, in order', async (name) => {
+    const { errors, told, found } = await outcomeOf(name, ({ HeapRegion, spscRing }, way, atTheEdge, rounds) => {
+      const isLarge = way === 'in fragments' || way === 'in chunks'
+      const layout = spscRing({ capacityBytes: isLarge ? 1 << 12 : 1 << 16 })
+      const region = HeapRegion.create(layout)
+      const producer = region.root.producer()
+      const consumer: Consumer = HeapRegion.attach(region.handle, layout).root.consumer()
+      /** Written without a call: it could fail at the edge as well. */
+      const got: (Uint8Array | undefined)[] = new Array(20_000).fill(undefined)
+      let count = 0
+      const actions: Record<string, () => void> = {
+        tryReceive() {
+          const message = consumer.tryReceive()
+          if (!message) return
+          got[count] = message
+          count = count + 1
+        },
+        receiveSync() {
+          const message = consumer.receiveSync({ timeoutMs: 0 })
+          if (!message) return
+          got[count] = message
+          count = count + 1
+        },
+        drain() {
+          consumer.drain((bytes, byteOffset) => {
+            got[count] = bytes.slice(byteOffset, byteOffset + 2)
+            count = count + 1
+          }, 1)
+        },
+        'in chunks'() {
+          const chunk = consumer.tryReceiveChunk()
+          if (!chunk) return
+          got[count] = chunk.bytes
+          count = count + 1
+        },
+      }
+      const action = actions[way] ?? actions.tryReceive
+      let errors = 0
+      let sent = 0
+      for (let round = 0; round < rounds; round++) {
+        for (let more = isLarge ? 1 : 40; more > 0; more--) {
+          const message = new Uint8Array(isLarge ? 2_500 : 2).fill(sent)
+          message[0] = sent >> 8
+          producer.sendSync(message)
+          sent++
+        }
+        errors += atTheEdge(action)
+        for (let before = -1; before !== count; ) {
+          before = count
+          action()
+        }
+      }
+      const bytes = got.slice(0, count).flatMap((message) => [...(message ?? [])])
+      const size = isLarge ? 2_500 : 2
+      const found = Array.from({ length: bytes.length / size }, (_, at) => {
+        const message = bytes.slice(at * size, (at + 1) * size)
+        return message.every((byte, index) => index === 0 || byte === message[1]) ? (message[0] << 8) | message[1] : -1
+      })
+      return { errors, told: [...Array(sent).keys()], found }
+    })
+    expect(errors).toBeGreaterThan(10)
+    expect(found).toEqual(told)
+  })
+
+  test('close that fails at the edge can be repeated, and gives the role back', async () => {
+    const { errors, told, found } = await outcomeOf('', ({ HeapRegion, spscRing }, _way, atTheEdge, rounds) => {
+      const { root } = HeapRegion.create(spscRing({ capacityBytes: 1024 }))
+      const found: number[] = []
+      let errors = 0
+      for (let round = 0; round < rounds; round++) {
+        const producer = root.producer()
+        const consumer = root.consumer()
+        producer.trySend(new Uint8Array([round]))
+        errors += atTheEdge(() => producer.close(), 1)
+        producer.close()
+        const message = consumer.tryReceive()
+        found.push(message?.[0] ?? -1)
+        if (consumer.tryReceive() !== null) found.push(-2)
+        errors += atTheEdge(() => consumer.close(), 1)
+        consumer.close()
+      }
+      return { errors, told: [...Array(rounds).keys()], found }
+    })
+    expect(errors).toBeGreaterThan(10)
+    expect(found).toEqual(told)
+  })
+
+  test('the death of a producer is told once, though telling it fails at the edge', async () => {
+    const { errors, told, found } = await outcomeOf('', ({ HeapRegion, spscRing }, _way, atTheEdge, rounds) => {
+      const layout = spscRing({ capacityBytes: 1024 })
+      const region = HeapRegion.create(layout)
+      const consumer = region.root.consumer()
+      const found: number[] = []
+      let errors = 0
+      for (let round = 0; round < rounds; round++) {
+        const mortal = HeapRegion.attach(region.handle, layout)
+        mortal.root.producer()
+        region.declareDead(mortal.peers.self)
+        let count = 0
+        const hear = () => {
+          try {
+            consumer.tryReceive()
+          } catch (error) {
+            if ((error as { code?: string }).code !== 'ERR_ISTHMUS_PEER_DIED') throw error
+            count = count + 1
+          }
+        }
+        errors += atTheEdge(hear, 1)
+        hear()
+        found.push(count)
+      }
+      return { errors, told: found.map(() => 1), found }
+    })
+    expect(errors).toBeGreaterThan(10)
+    expect(found).toEqual(told)
+  })
+})
