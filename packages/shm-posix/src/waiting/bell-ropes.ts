@@ -115,13 +115,13 @@ export class BellRopes {
     } catch (error) {
       if (!hasCode(error, 'EMFILE', 'ENFILE')) throw error
     }
-    if (this.#reserve !== undefined) {
-      closeSync(this.#reserve)
-      this.#reserve = undefined
-    } else {
+    if (this.#reserve === undefined) {
+      // A rope that is let go becomes the reserve.
       const [oldest] = this.#ropes.keys()
       if (oldest !== undefined) this.letGo(oldest)
     }
+    if (this.#reserve !== undefined) closeSync(this.#reserve)
+    this.#reserve = undefined
     return openSync(path, flags)
   }
 
