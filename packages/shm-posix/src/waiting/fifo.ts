@@ -160,16 +160,17 @@ export function grantAccess(fd: number, kind: FifoKind, { mode, gid }: FifoAcces
   if ((mode & GROUP_BITS) !== 0 && c.fchown(fd, -1, gid) !== 0) {
     const errno = c.errno()
     if (errno !== EPERM && errno !== EINVAL) throw new SystemCallError({ errno, syscall: 'fchown' }, subject)
-    // This user is not one of that group, or the group has no number in this user namespace: then everybody may, and not
-    // the group that the FIFO has.
-    granted = (mode & ~GROUP_BITS) | ((mode & GROUP_BITS) >> 3)
+    // This user is not one of that group, or the group has no number in this user namespace: then everybody may. Those of
+    // the group that the FIFO has are part of everybody, and their bits alone count for them.
+    granted = mode | ((mode & GROUP_BITS) >> 3)
   }
   if (c.fchmod(fd, OWNER_BITS | (granted & (kind === 'life' ? READ_BITS : WRITE_BITS))) === 0) return
   throw new SystemCallError({ errno: c.errno(), syscall: 'fchmod' }, subject)
 }
 
 /**
- * Reads a FIFO on the event loop, and keeps no process running. The socket owns the descriptor, which must come from libc's `open`: one from `fs.openSync` would in a worker be closed a second
+ * Reads a FIFO on the event loop, and keeps no process running. The socket owns the descriptor, which must come from
+ * libc's `open`: one from `fs.openSync` would in a worker be closed a second
  * time at its end, when its number may be that of another thread's locks.
  */
 export function listenTo(
