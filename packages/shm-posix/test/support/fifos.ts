@@ -1,8 +1,11 @@
-import { existsSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { closeSync, constants, existsSync, mkdirSync, openSync, readSync, rmSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { type PeerId, type PeerTable, slotOf } from '@isthmus/sync'
 import type { Segment } from '../../src/index.js'
-import { threadNameOf } from '../../src/waiting/fifo.js'
-import { type FifoKind, MEMORY, pathAt } from '../../src/waiting/fifo-place.js'
+import { holdFifo, threadNameOf } from '../../src/waiting/fifo.js'
+import { BESIDE, type FifoKind, MEMORY, pathAt } from '../../src/waiting/fifo-place.js'
 import { PeerEndpoint } from '../../src/waiting/peer-endpoint.js'
 
 const IN_MEMORY = { directory: '', isFile: false }
@@ -29,4 +32,55 @@ export function endpointOf(thread: string): PeerEndpoint {
 /** Which FIFOs of a thread there are. */
 export function fifosOf(thread: string): string[] {
   return (['life', 'bell'] as const).filter((kind) => existsSync(fifoPath(thread, kind)))
+}
+
+/** A thread that nobody has, with FIFOs beside segment files: nobody but the test finds or prunes them there. */
+export function endpointBeside(
+  directory: string,
+  thread = randomBytes(8).toString('hex'),
+  uid = process.geteuid?.() ?? 0,
+): PeerEndpoint {
+  return new PeerEndpoint(thread, 0, { place: BESIDE, uid }, { directory, isFile: true })
+}
+
+/** A FIFO as its thread has it: made, opened for both, and locked. */
+export class HeldFifo {
+  static readonly #all = new Set<HeldFifo>()
+  readonly path: string
+  readonly #fd: number
+
+  constructor(endpoint: PeerEndpoint, kind: FifoKind) {
+    const path = endpoint.pathOf(kind)
+    if (path === undefined) throw new Error('This place has no path')
+    mkdirSync(dirname(path), { recursive: true })
+    execFileSync('mkfifo', ['-m', '600', path])
+    this.path = path
+    this.#fd = openSync(path, constants.O_RDWR | constants.O_NONBLOCK)
+    HeldFifo.#all.add(this)
+    if (!holdFifo(this.#fd)) throw new Error('Somebody else holds it')
+  }
+
+  /** How many bytes were written to it that nobody has read. */
+  read(): number {
+    try {
+      return readSync(this.#fd, new Uint8Array(4096))
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EAGAIN') return 0
+      throw error
+    }
+  }
+
+  deleteName(): void {
+    rmSync(this.path)
+  }
+
+  /** What the end of its thread does, whatever ends it. */
+  letGo(): void {
+    if (HeldFifo.#all.delete(this)) closeSync(this.#fd)
+  }
+
+  /** To be called after each test. */
+  static letAllGo(): void {
+    for (const fifo of HeldFifo.#all) fifo.letGo()
+  }
 }

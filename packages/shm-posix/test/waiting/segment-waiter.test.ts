@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import {
+  chownSync,
   closeSync,
   constants,
   mkdirSync,
@@ -11,11 +12,14 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { Worker } from 'node:worker_threads'
-import { eventLoop, nowMs, type PeerId, slotOf } from '@isthmus/sync'
+import { eventLoop, mutex, nowMs, type PeerId, slotOf } from '@isthmus/sync'
 import { afterEach, describe, expect, it, vi } from 'vitest'
+import { withoutSafetyNet } from '../../../sync/test/support/safety-net.js'
+import { soon } from '../../../sync/test/support/waiting.js'
 import { Segment } from '../../src/index.js'
+import { BESIDE } from '../../src/waiting/fifo-place.js'
 import { Child, endAllChildren, inChild } from '../support/child.js'
-import { fifoPath, threadOf } from '../support/fifos.js'
+import { endpointBeside, fifoPath, HeldFifo, threadOf } from '../support/fifos.js'
 import { counter } from '../support/ledger.js'
 import { removeEverything, temporaryDirectory, uniqueName } from '../support/names.js'
 import { openDescriptors } from '../support/processes.js'
@@ -27,6 +31,7 @@ const workers: Worker[] = []
 
 afterEach(async () => {
   vi.restoreAllMocks()
+  HeldFifo.letAllGo()
   for (const path of paths.splice(0)) rmSync(path, { force: true, recursive: true })
   await Promise.all(workers.splice(0).map((worker) => worker.terminate()))
   await endAllChildren()
@@ -70,6 +75,13 @@ async function startWorker(segment: Segment<unknown>): Promise<{ worker: Worker;
     worker.once('error', reject)
   })
   return { worker, peer }
+}
+
+/** What a test can make a peers table say. */
+interface MockableTable {
+  at(slot: number): number
+  loopIdAt(slot: number): readonly number[]
+  addressAt(slot: number): { place: number; uid: number }
 }
 
 function makeFifoByHand(path: string): void {
@@ -230,14 +242,36 @@ describe('SegmentWaiter.ring()', () => {
     }
   })
 
+  it.runIf(process.getuid?.() === 0)("is not led astray by another user's slot with the same loop id", () => {
+    const STRANGER = 65534
+    const directory = temporaryDirectory()
+    using open = Segment.create({ file: `${directory}/open` }, counter, { mode: 0o666 })
+    using own = Segment.create({ file: `${directory}/own` }, counter, { mode: 0o600 })
+    const thread = '00007e5700000001'
+    const theirs = new HeldFifo(endpointBeside(directory, thread, STRANGER), 'bell')
+    const ours = new HeldFifo(endpointBeside(directory, thread, 0), 'bell')
+    chownSync(theirs.path, STRANGER, STRANGER)
+    for (const [segment, uid] of [
+      [open, STRANGER],
+      [own, 0],
+    ] as const) {
+      const table = segment.peers as unknown as MockableTable
+      vi.spyOn(table, 'at').mockImplementation((slot) => 128 + slot)
+      vi.spyOn(table, 'loopIdAt').mockReturnValue([1, 0x7e57])
+      vi.spyOn(table, 'addressAt').mockReturnValue({ place: BESIDE, uid })
+    }
+    for (let round = 0; round < 3; round++) {
+      expect(open.waiter.ring((128 + 1) as PeerId)).toBe(true)
+      expect([theirs.read(), ours.read()]).toEqual([4, 0])
+      expect(own.waiter.ring((128 + 1) as PeerId)).toBe(true)
+      expect([theirs.read(), ours.read()]).toEqual([0, 4])
+    }
+  })
+
   it('keeps no more than 32 bells open', async () => {
     using segment = Segment.create(uniqueName(), counter)
     const before = openDescriptors().length
-    const table = segment.peers as unknown as {
-      at(slot: number): number
-      loopIdAt(slot: number): readonly number[]
-      addressAt(slot: number): { place: number; uid: number }
-    }
+    const table = segment.peers as unknown as MockableTable
     const own = table.addressAt(slotOf(segment.peers.self))
     const readers: number[] = []
     vi.spyOn(table, 'at').mockImplementation((slot) => 128 + slot)
@@ -372,6 +406,41 @@ describe('SegmentWaiter.watch()', () => {
     }
     await child.kill()
     await vi.waitFor(() => expect(openDescriptors()).toEqual(before))
+  })
+})
+
+describe('SegmentWaiter.watch(), without ticks', () => {
+  withoutSafetyNet()
+
+  it('tells a pending wait at once of a death after the FIFOs were made anew', async () => {
+    const name = uniqueName()
+    using segment = Segment.create(name, mutex())
+    const child = Child.start(async (kit, name) => {
+      const { Segment, mutex } = await kit.load()
+      const segment = Segment.open(name, mutex())
+      segment.root.lockSync()
+      segment.waiter.hear()
+      kit.tell(segment.peers.self)
+      await kit.hear()
+      // As a tick does it, which looks after the names every 100 ms.
+      await new Promise((resolve) => setTimeout(resolve, 150))
+      segment.waiter.hear()
+      kit.tell('mended')
+      await kit.hear()
+    }, name)
+    const peer = (await child.next()) as PeerId
+    const locked = segment.root.lock()
+    const life = fifoPath(threadOf(segment, peer), 'life')
+    await vi.waitFor(() => expect(openDescriptors()).toContain(life))
+    for (const kind of ['life', 'bell'] as const) rmSync(fifoPath(threadOf(segment, peer), kind))
+    child.say('mend')
+    expect(await child.next()).toBe('mended')
+    await vi.waitFor(() => expect(openDescriptors()).not.toContain(`${life} (deleted)`))
+    await child.kill()
+    const guard = await soon(locked, 'the death')
+    expect(guard.ownerDied).toBe(true)
+    guard.markConsistent()
+    guard.unlock()
   })
 })
 

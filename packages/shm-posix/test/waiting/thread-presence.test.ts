@@ -1,4 +1,5 @@
 import { chownSync, rmSync, statSync } from 'node:fs'
+import { constants } from 'node:os'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { expectCode } from '../../../sync/test/support/expect-code.js'
 import { Segment } from '../../src/index.js'
@@ -12,6 +13,7 @@ import { openDescriptors } from '../support/processes.js'
 
 /** So that nobody but the test prunes there. */
 const OWN_SHARED_MEMORY = { wrapper: withOwnSharedMemory('10m') }
+const isSuperuser = process.getuid?.() === 0
 
 afterEach(async () => {
   vi.restoreAllMocks()
@@ -78,7 +80,7 @@ describe('ThreadPresence', () => {
     expect([modeOf(thread, 'life'), open.isClosed]).toEqual([0o644, false])
   })
 
-  it.runIf(process.getuid?.() === 0)('gives its FIFOs the group of the segment', () => {
+  it.runIf(isSuperuser)('gives its FIFOs the group of the segment', () => {
     const name = uniqueName()
     Segment.create(name, counter, { mode: 0o660 }).close()
     const c = libc()
@@ -91,6 +93,16 @@ describe('ThreadPresence', () => {
     using grouped = Segment.open(name, counter)
     grouped.waiter.hear()
     expect(['life', 'bell'].map((kind) => statSync(fifoPath(thread, kind as 'life')).gid)).toEqual([12345, 12345])
+  })
+
+  it.each(['EPERM', 'EINVAL'] as const)('opens them to others if they cannot have the group: %s', (code) => {
+    const c = libc()
+    vi.spyOn(c, 'fchown').mockReturnValue(-1)
+    vi.spyOn(c, 'errno').mockReturnValue(constants.errno[code])
+    using segment = Segment.create(uniqueName(), counter, { mode: 0o660 })
+    segment.waiter.hear()
+    const thread = threadOf(segment)
+    expect([modeOf(thread, 'life'), modeOf(thread, 'bell')]).toEqual([0o644, 0o622])
   })
 
   it('leaks nothing in a thousand segments', { timeout: 120_000 }, async () => {
@@ -168,6 +180,92 @@ describe('ThreadPresence', () => {
       expect(seen).toEqual(['4', ['left']])
     },
   )
+})
+
+describe('a place for FIFOs', () => {
+  it('that has room for the folder alone is left without it', async () => {
+    const seen = await inChild(
+      async (kit) => {
+        const { execFileSync } = kit.require('node:child_process') as typeof import('node:child_process')
+        const { Segment, futex } = await kit.load()
+        // One for its root, one for the segment, one for the folder.
+        execFileSync('sh', ['-c', 'mkdir /dev/shm/full && mount -t tmpfs -o nr_inodes=3 tmpfs /dev/shm/full'])
+        const segment = Segment.create({ file: '/dev/shm/full/segment' }, futex())
+        segment.waiter.hear()
+        const names = [kit.fs.readdirSync('/dev/shm/full'), kit.fs.readdirSync('/dev/shm').sort()]
+        segment.close()
+        return [...names, kit.fs.readdirSync('/dev/shm')]
+      },
+      null,
+      OWN_SHARED_MEMORY,
+    )
+    expect(seen).toEqual([['segment'], ['full', 'isthmus-0'], ['full']])
+  })
+
+  it('is left without a folder by each attachment that fails because no descriptor is left', async () => {
+    const failures = await inChild(
+      async (kit) => {
+        const { Segment, futex } = await kit.load()
+        Segment.create('/few', futex()).close()
+        const fillers: number[] = []
+        try {
+          for (;;) fillers.push(kit.fs.openSync('/dev/null', 'r'))
+        } catch {
+          // Full.
+        }
+        const failures: [string | undefined, string[]][] = []
+        for (const filler of fillers) {
+          kit.fs.closeSync(filler)
+          const failure = kit.failureOf(() => Segment.open('/few', futex()).close())
+          if (failure === undefined) return failures
+          failures.push([failure.code, kit.fs.readdirSync('/dev/shm')])
+        }
+        throw new Error('It never succeeded')
+      },
+      null,
+      { wrapper: [...withOwnSharedMemory('10m'), 'sh', '-c', 'ulimit -n 64 && exec "$@"', 'sh'] },
+    )
+    expect(failures.length).toBeGreaterThan(0)
+    expect(failures).toEqual(failures.map(() => ['EMFILE', ['few']]))
+  })
+
+  it.runIf(isSuperuser)('is another one once the process has changed its user', async () => {
+    const seen = await inChild(
+      async (kit) => {
+        const { Segment, futex } = await kit.load()
+        const NOBODY = 65534
+        const own = Segment.create('/own', futex())
+        own.waiter.hear()
+        Segment.create('/grouped', futex(), { mode: 0o660 }).close()
+        kit.fs.chownSync('/dev/shm/grouped', NOBODY, 2000)
+        Segment.create('/open', futex(), { mode: 0o666 }).close()
+        process.setgroups?.([])
+        process.setgid?.(NOBODY)
+        process.setuid?.(NOBODY)
+        const modes = () => {
+          const folder = `/dev/shm/isthmus-${NOBODY}`
+          return kit.fs.readdirSync(folder).map((name) => {
+            return `${name.slice(17)} ${(kit.fs.statSync(`${folder}/${name}`).mode & 0o7777).toString(8)}`
+          })
+        }
+        const grouped = Segment.open('/grouped', futex())
+        grouped.waiter.hear()
+        const modesForGroup = modes().sort()
+        const open = Segment.open('/open', futex(), { owner: 0 })
+        const canBeWoken = [grouped, open].map((segment) => segment.peers.list()[0].canBeWoken)
+        for (const segment of [open, grouped, own]) segment.close()
+        return { modesForGroup, canBeWoken, isFolderLeft: kit.fs.existsSync(`/dev/shm/isthmus-${NOBODY}`) }
+      },
+      null,
+      OWN_SHARED_MEMORY,
+    )
+    expect(seen).toEqual({
+      // Not one of the group of that segment.
+      modesForGroup: ['bell 622', 'life 644'],
+      canBeWoken: [true, true],
+      isFolderLeft: false,
+    })
+  })
 })
 
 describe('what a killed thread leaves', () => {

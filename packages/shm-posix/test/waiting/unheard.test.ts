@@ -1,0 +1,40 @@
+import type { PeerTable } from '@isthmus/sync'
+import { afterEach, expect, test, vi } from 'vitest'
+import { host } from '../../../sync/src/waiting/host.js'
+import { Segment } from '../../src/index.js'
+import { counter } from '../support/ledger.js'
+
+afterEach(() => {
+  vi.restoreAllMocks()
+})
+
+test('A mark that a peer could not be woken is taken back: twice at once, with a warning then, and later and later', () => {
+  let nowMs = host.now()
+  vi.spyOn(host, 'now').mockImplementation(() => nowMs)
+  const emitWarning = vi.spyOn(process, 'emitWarning').mockReturnValue()
+  using segment = Segment.anonymous(counter)
+  const { waiter } = segment
+  const peers = segment.peers as PeerTable
+  const isUnheard = () => {
+    waiter.hear()
+    expect(peers.list()[0].canBeWoken).toBe(!waiter.isUnheard)
+    return waiter.isUnheard
+  }
+  const mark = () => {
+    peers.noteUnheard(peers.self)
+    return isUnheard()
+  }
+  expect([mark(), mark()]).toEqual([false, false])
+  expect(emitWarning).not.toHaveBeenCalled()
+  expect(mark()).toBe(false)
+  for (const forgivenAfterMs of [1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000]) {
+    expect(mark()).toBe(true)
+    nowMs += forgivenAfterMs - 1
+    expect(isUnheard()).toBe(true)
+    nowMs += 1
+    expect(isUnheard()).toBe(false)
+  }
+  expect(emitWarning.mock.calls).toEqual([
+    [expect.stringContaining('a peer could not reach its FIFOs'), expect.objectContaining({ code: 'ISTHMUS_UNHEARD' })],
+  ])
+})
