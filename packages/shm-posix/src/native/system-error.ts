@@ -33,7 +33,7 @@ export function hasCode(error: unknown, ...codes: string[]): boolean {
   return typeof code === 'string' && codes.includes(code)
 }
 
-/** Whether an error came from the operating system, and not from a mistake in this program. */
+/** @internal Whether an error came from the operating system, and not from a mistake in this program. */
 export function isSystemError(error: unknown): error is NodeJS.ErrnoException {
   const { errno, syscall } = (error ?? {}) as NodeJS.ErrnoException
   return typeof errno === 'number' && typeof syscall === 'string'

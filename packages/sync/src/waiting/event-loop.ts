@@ -7,12 +7,16 @@ import { callAt, nowMs, TIMER_MS_MAX } from './deadline.js'
 import { host, type Signal, setKeepsAlive } from './host.js'
 import { assertStackRoom } from './stack-room.js'
 import { lastLook, type WaitPoint } from './wait-point.js'
-import { safetyNet, tickAfter } from './waiter.js'
+import { longestTickMs, tickAfter } from './waiter.js'
 
 /** So many calls in a row need not wait. */
 const PASSES_PER_TURN = 256
-/** A tick of thousands of waits must not become a burst: the others are looked at with the next ticks. */
-const LOOKS_PER_TICK = 64
+/**
+ * A loop with many pending waits must not spend its time on ticks: this many milliseconds lie between two of them for each
+ * wait, up to the longest tick. Those that others cannot reach depend on their ticks.
+ */
+const TICK_MS_PER_WAIT = 2
+const UNHEARD_TICK_MS_PER_WAIT = 0.2
 
 /** A condition, and the point at which those who bring it about look for sleepers. */
 export interface WaitFor {
@@ -31,6 +35,8 @@ class EventLoop {
   readonly #armed = new Set<PendingWait>()
   /** The armed waits by the hints of their wait points. */
   readonly #armedAt = new Map<number, Set<PendingWait>>()
+  /** How many wait points all armed waits have. */
+  #armedPointCount = 0
   /** How many of the armed waits keep the process running. */
   #refCount = 0
   #passes = 0
@@ -41,6 +47,8 @@ class EventLoop {
   readonly #dueHints = new Set<number>()
   #tick: unknown
   #tickDueMs = Number.POSITIVE_INFINITY
+  #lastTickMs = Number.NEGATIVE_INFINITY
+  #lastUnheardTickMs = Number.NEGATIVE_INFINITY
   #keepsAlive = false
 
   /** Resolves to whether one of these is ready; false once the time is up. */
@@ -152,6 +160,7 @@ class EventLoop {
   forget(wait: PendingWait): void {
     this.#restless.delete(wait)
     if (!this.#armed.delete(wait)) return
+    this.#armedPointCount -= wait.pointCount
     for (const hint of wait.hints()) {
       const waits = this.#armedAt.get(hint)
       waits?.delete(wait)
@@ -199,6 +208,7 @@ class EventLoop {
 
   #arm(wait: PendingWait): void {
     this.#armed.add(wait)
+    this.#armedPointCount += wait.pointCount
     for (const hint of wait.hints()) {
       const waits = this.#armedAt.get(hint)
       if (waits === undefined) this.#armedAt.set(hint, new Set([wait]))
@@ -208,7 +218,7 @@ class EventLoop {
     if (wait.countsAsRef) this.#refCount++
     wait.arm()
     if (!this.#armed.has(wait)) return
-    this.#tickAt(wait.nextTickMs)
+    this.#tickAt(this.#tickOf(wait))
     this.#updateTimer()
   }
 
@@ -225,20 +235,21 @@ class EventLoop {
     this.#tick = undefined
     this.#tickDueMs = Number.POSITIVE_INFINITY
     const now = nowMs()
-    const due: PendingWait[] = []
-    for (const wait of this.#armed) {
-      if (wait.nextTickMs <= now && due.push(wait) === LOOKS_PER_TICK) break
-    }
-    // To the end of the queue, so that each gets its turn.
-    for (const wait of due) {
-      this.#armed.delete(wait)
-      this.#armed.add(wait)
-    }
+    const due = [...this.#armed].filter((wait) => this.#tickOf(wait) <= now)
+    if (due.some(({ isUnheard }) => !isUnheard)) this.#lastTickMs = now
+    if (due.some(({ isUnheard }) => isUnheard)) this.#lastUnheardTickMs = now
     this.#lookForDeadAt(due)
     let nextMs = Number.POSITIVE_INFINITY
-    for (const wait of this.#armed) nextMs = Math.min(nextMs, wait.nextTickMs)
-    this.#tickAt(Math.max(nextMs, now + safetyNet.tickMs / 2))
+    for (const wait of this.#armed) nextMs = Math.min(nextMs, this.#tickOf(wait))
+    this.#tickAt(nextMs)
     this.#updateTimer()
+  }
+
+  /** When this wait is looked at; see TICK_MS_PER_WAIT. */
+  #tickOf(wait: PendingWait): number {
+    const count = this.#armedPointCount
+    const spaceMs = Math.min(count * (wait.isUnheard ? UNHEARD_TICK_MS_PER_WAIT : TICK_MS_PER_WAIT), longestTickMs())
+    return Math.max(wait.nextTickMs, (wait.isUnheard ? this.#lastUnheardTickMs : this.#lastTickMs) + spaceMs)
   }
 
   #updateTimer(): void {
@@ -263,7 +274,8 @@ class PendingWait {
   #isOver = false
   /** When it looks by itself; it is armed. */
   nextTickMs = Number.POSITIVE_INFINITY
-  /** Whether a peer that it depends on can die without a word from the system. */
+  /** Whether it depends on its ticks: others cannot wake it, or a peer can die without a word from the system. */
+  isUnheard = false
   #mustLookOften = false
   /** Whether the loop has counted it among those that keep the process running. */
   countsAsRef = false
@@ -296,6 +308,10 @@ class PendingWait {
     } catch (error) {
       this.fail(error)
     }
+  }
+
+  get pointCount(): number {
+    return this.#waits.length
   }
 
   get isRef(): boolean {
@@ -352,8 +368,8 @@ class PendingWait {
 
   #planTick(): void {
     const now = nowMs()
-    const isUnheard = this.#mustLookOften || this.#waits.some(({ point }) => point.region.waiter.isUnheard)
-    this.nextTickMs = now + tickAfter(isUnheard ? 0 : now - this.#startedMs)
+    this.isUnheard = this.#mustLookOften || this.#waits.some(({ point }) => point.region.waiter.isUnheard)
+    this.nextTickMs = now + tickAfter(this.isUnheard ? 0 : now - this.#startedMs)
   }
 
   arm(): void {

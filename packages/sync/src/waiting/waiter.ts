@@ -47,7 +47,8 @@ export type Watch = 'already' | 'from-now-on' | 'never'
  * event loop at each of its ticks. A worker that is told to terminate does so within a slice.
  *
  * The first slices and ticks are short. Then they grow with the wait, to a tenth of it: what is lost costs a tenth of the
- * time that was waited anyway, and a program that waits for hours does not pay for looking often. A wake-up that no waiter
+ * time that was waited anyway, and a program that waits for hours does not pay for looking often; neither does a loop with
+ * thousands of waits, whose ticks lie further apart (see EventLoop). A wake-up that no waiter
  * has taken after `passOnMs` goes on to the next one (see WaitSet).
  *
  * Nothing else depends on it. Tests take the net away to see that no wake-up is lost while every peer lives and runs:
@@ -61,6 +62,11 @@ const SHARE_OF_WAIT = 1 / 10
 /** How long a thread that has waited for `waitedMs` sleeps at most before it looks. */
 export function sliceAfter(waitedMs: number): number {
   return Math.max(safetyNet.sliceMs, Math.min(waitedMs * SHARE_OF_WAIT, safetyNet.longestSliceMs))
+}
+
+/** Not shorter than the shortest one, which tests make endless. */
+export function longestTickMs(): number {
+  return Math.max(safetyNet.tickMs, safetyNet.longestTickMs)
 }
 
 /** After what time a wait on an event loop, which has lasted for `waitedMs`, looks again by itself. */
