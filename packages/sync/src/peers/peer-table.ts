@@ -18,6 +18,7 @@ import {
   UID_WORD,
   UNHEARD_WORD,
 } from './layout.js'
+import { ownLoops } from './own-loops.js'
 import { assertPeer, generationOf, MAX_PEERS, nextGeneration, type PeerId, peerId, slotOf } from './peer-id.js'
 import type { Liveness, LoopAddress, LoopId, PeerDescription, PeerIdentity, Peers } from './peers.js'
 
@@ -73,6 +74,7 @@ export class PeerTable implements Peers {
       // SYNC peer attached: publishes pid, thread id, loop id and address
       Atomics.store(this.#words, base + STATE_WORD, slotWord(next, LIVE))
       this.#loopId = [low, high]
+      if (low !== 0 || high !== 0) ownLoops.add(this.#loopId)
       this.#self = peerId(slot, next)
       return this.#self
     }
@@ -88,6 +90,7 @@ export class PeerTable implements Peers {
     const slot = slotOf(self)
     Atomics.store(this.#words, this.#wordOf(slot) + STATE_WORD, slotWord(generationOf(self), FREE))
     this.#liveness.release(slot)
+    ownLoops.remove(this.#loopId)
     this.#self = undefined
     this.#isReleased = true
   }
@@ -123,10 +126,8 @@ export class PeerTable implements Peers {
   isOwnThread(peer: PeerId): boolean {
     if (peer === this.#self) return true
     assertPeer(peer, 'Asking for the thread of a peer')
-    const [low, high] = this.#loopId
-    const [otherLow, otherHigh] = this.loopIdAt(slotOf(peer))
     // After the loop id: if the slot has moved on since, this may be its next holder's.
-    return (low !== 0 || high !== 0) && low === otherLow && high === otherHigh && !this.#hasMovedOn(peer)
+    return ownLoops.has(this.loopIdAt(slotOf(peer))) && !this.#hasMovedOn(peer)
   }
 
   others(): PeerId[] {

@@ -2,9 +2,9 @@ import { isSharedArrayBuffer } from '../brands.js'
 import { IsthmusError, IsthmusRangeError, IsthmusTypeError, inWords } from '../errors.js'
 import type { Layout } from '../layout/layout.js'
 import { DeclaredLiveness } from '../peers/declared-liveness.js'
+import { ownLoops } from '../peers/own-loops.js'
 import { assertPeer, type PeerId } from '../peers/peer-id.js'
 import { PeerTable } from '../peers/peer-table.js'
-import { threadLoopId } from '../peers/thread-loop-id.js'
 import { eventLoop } from '../waiting/event-loop.js'
 import { HeapWaiter } from '../waiting/heap-waiter.js'
 import { assertOptions } from '../waiting/wait-options.js'
@@ -138,7 +138,7 @@ export class HeapRegion<T> extends AttachedRegion<T> {
 
   #claimSlot(threadId: number): void {
     const pid = (typeof process === 'undefined' ? undefined : process.pid) ?? 0
-    this.#waiter.attach(this.peerTable.claim({ pid, threadId, loopId: threadLoopId }, this.sweep))
+    this.#waiter.attach(this.peerTable.claim({ pid, threadId, loopId: ownLoops.heapLoopId }, this.sweep))
   }
 }
 
