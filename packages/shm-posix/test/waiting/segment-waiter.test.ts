@@ -436,6 +436,8 @@ describe('SegmentWaiter.watch(), without ticks', () => {
     child.say('mend')
     expect(await child.next()).toBe('mended')
     await vi.waitFor(() => expect(openDescriptors()).not.toContain(`${life} (deleted)`))
+    // Not only the looks of the next second, which the end of the old one causes, would find the death.
+    await vi.waitFor(() => expect(openDescriptors()).toContain(life))
     await child.kill()
     const guard = await soon(locked, 'the death')
     expect(guard.ownerDied).toBe(true)
