@@ -295,8 +295,9 @@ export class Semaphore implements Waitable {
     let owned = 0
     for (let cell = 0; cell < this.permits; cell++) {
       const holder = Atomics.load(this.#words, this.#firstCell + cell)
-      if (holder === owned) continue
-      if (holder === 0 || !this.#region.peers.isOwnThread(holder as PeerId)) return
+      // Free, perhaps because its holder was just proven dead.
+      if (holder === 0) return
+      if (holder !== owned && !this.#region.peers.isOwnThread(holder as PeerId)) return
       owned = holder
     }
     if (owned === 0) return

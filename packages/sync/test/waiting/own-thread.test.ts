@@ -1,6 +1,7 @@
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { barrier, HeapRegion, mutex, rwLock, semaphore, struct, type TimeoutOptions } from '../../src/index.js'
 import { expectCode } from '../support/expect-code.js'
+import { asOfAnotherThread } from '../support/other-thread.js'
 import { startAgent } from '../support/workers.js'
 
 const layout = struct({ lock: mutex(), permits: semaphore({ permits: 2 }), shared: rwLock(), gate: barrier() })
@@ -70,6 +71,16 @@ test.each(deadlocks)(
     expect(wait(second, { timeoutMs: 60_000 })).toMatchObject({ isHeld: true })
   },
 )
+
+test('Semaphore.acquireSync gets the permit of one that is just proven dead, beside a permit of its own thread', () => {
+  const dead = asOfAnotherThread(HeapRegion.create(semaphore({ permits: 2 })))
+  const own = HeapRegion.attach(dead.handle, semaphore({ permits: 2 }))
+  dead.root.acquireSync()
+  own.root.acquireSync()
+  const { self } = dead.peers
+  vi.spyOn(own.peers, 'isDead').mockImplementation((peer) => peer === self)
+  expect(own.root.acquireSync({ timeoutMs: 5_000 })?.isHeld).toBe(true)
+})
 
 test('Semaphore.acquireSync throws EDEADLK where attachments of one thread hold all permits together', () => {
   const { own, second } = setUp()
