@@ -17,6 +17,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest'
 import { withoutSafetyNet } from '../../../sync/test/support/safety-net.js'
 import { soon } from '../../../sync/test/support/waiting.js'
 import { Segment } from '../../src/index.js'
+import { holdFifo } from '../../src/waiting/fifo.js'
 import { BESIDE } from '../../src/waiting/fifo-place.js'
 import { Child, endAllChildren, inChild } from '../support/child.js'
 import { endpointBeside, fifoPath, HeldFifo, threadOf } from '../support/fifos.js'
@@ -87,6 +88,13 @@ interface MockableTable {
 function makeFifoByHand(path: string): void {
   execFileSync('mkfifo', ['-m', '600', path])
   paths.push(path)
+}
+
+/** With the lock of its thread: other tests, which prune at the same time, must not take it for a leftover. */
+function openHeld(path: string): number {
+  const fd = openSync(path, constants.O_RDWR | constants.O_NONBLOCK)
+  if (!holdFifo(fd)) throw new Error(`${path} was taken for a leftover`)
+  return fd
 }
 
 describe('SegmentWaiter.ring()', () => {
@@ -235,7 +243,7 @@ describe('SegmentWaiter.ring()', () => {
       const { peer } = await startListener(name, false)
       const path = fifoPath(threadOf(segment, peer), 'bell')
       makeFifoByHand(path)
-      const reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
+      const reader = openHeld(path)
       execFileSync('chown', ['65534', path])
       expect(segment.waiter.ring(peer)).toBe(isRung)
       closeSync(reader)
@@ -280,7 +288,7 @@ describe('SegmentWaiter.ring()', () => {
     const bellOf = (slot: number) => fifoPath(`00007e57${slot.toString(16).padStart(8, '0')}`, 'bell')
     for (let slot = 1; slot <= 40; slot++) {
       makeFifoByHand(bellOf(slot))
-      readers.push(openSync(bellOf(slot), constants.O_RDONLY | constants.O_NONBLOCK))
+      readers.push(openHeld(bellOf(slot)))
     }
     const ring = (slot: number) => segment.waiter.ring((128 + slot) as PeerId)
     for (let slot = 1; slot <= 32; slot++) expect(ring(slot)).toBe(true)
