@@ -515,8 +515,12 @@ export class Producer<T = Uint8Array> implements Waitable {
     try {
       this.#consumerEvents.notify()
     } catch {
-      // At the edge of the stack. Done again when the stack is empty; an error of that is reported as unhandled.
-      settled.then(this.#notifyConsumer)
+      try {
+        // At the edge of the stack. Done again when the stack is empty; an error of that is reported as unhandled.
+        settled.then(this.#notifyConsumer)
+      } catch {
+        // Not even room for that. The message is sent, so nothing may throw: the next one wakes the consumer, or its tick.
+      }
     }
   }
 
