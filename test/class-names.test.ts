@@ -26,7 +26,7 @@ it('HeapRegion and Segment are printed by their names', async () => {
   const { HeapRegion, u32 } = (await built('sync')) as unknown as typeof import('@isthmus/sync')
   const { Segment } = (await built('shm-posix')) as unknown as typeof import('@isthmus/shm-posix')
   using region = HeapRegion.create(u32())
-  using segment = Segment.anonymous(u32())
+  using segment = Segment.createAnonymous(u32())
   expect([region, segment].map((value) => inspect(value, { depth: 0 }).split(' ')[0])).toEqual([
     'HeapRegion',
     'Segment',

@@ -5,7 +5,7 @@ import { futex } from '@isthmus/sync'
 import { expect, it } from 'vitest'
 
 it('a program that is started by one who waits on its event loop inherits nothing of isthmus', async () => {
-  using segment = Segment.anonymous(futex())
+  using segment = Segment.createAnonymous(futex())
   using other = Segment.attach(segment.handle, futex())
   const waiting = segment.root.waitWhile(0)
   // Until it sleeps: from then on its bell hangs.
@@ -14,7 +14,7 @@ it('a program that is started by one who waits on its event loop inherits nothin
   expect(stdout).toContain('/proc')
   expect(stdout).not.toMatch(/isthmus/)
   other.root.value = 1
-  other.root.wakeAll()
+  other.root.notifyAll()
   expect(await waiting).toBe(true)
 })
 

@@ -77,8 +77,8 @@ describe('The interleaver', { timeout: 120_000 }, () => {
   it('finds a sweep that goes on when the slot has its next holder', () => {
     const folder = copyWith({
       package: 'sync',
-      right: 'if (!this.#takeOver(base + HOLD_WORD, generation, mark)) return;',
-      wrong: 'Atomics.compareExchange(this.#words, base + HOLD_WORD, generation, 0);',
+      right: 'if (!this.#takeOver(base + LEASE_WORD, generation, mark)) return;',
+      wrong: 'Atomics.compareExchange(this.#words, base + LEASE_WORD, generation, 0);',
     })
     expect(verdictOf(folder, 'peer-reuse').failure?.what).toContain('has taken the cell')
   })
@@ -86,7 +86,7 @@ describe('The interleaver', { timeout: 120_000 }, () => {
   it('finds a slot that nobody can have after its holder died', () => {
     const folder = copyWith({
       package: 'sync',
-      right: 'Atomics.compareExchange(this.#words, base + HOLD_WORD, mark, 0);',
+      right: 'Atomics.compareExchange(this.#words, base + LEASE_WORD, mark, 0);',
       wrong: '',
     })
     expect(verdictOf(folder, 'peer-reuse').failure?.what).toContain('is lost')
@@ -130,7 +130,7 @@ describe('The interleaver', { timeout: 120_000 }, () => {
     ],
     [
       'a mutex whose waiter gives up and keeps the wake-up',
-      'if (!isReady) this.passOn();',
+      'if (!isReady) this.handOffWakeup();',
       '',
       'mutex-try-timeout',
       'deadlock',
@@ -151,8 +151,8 @@ describe('The interleaver', { timeout: 120_000 }, () => {
     ],
     [
       'a wait set that says that it waits after the last look',
-      'this.enterSync();\n    try {\n      if (lastLook(condition)) return true;',
-      'if (lastLook(condition)) return true;\n    this.enterSync();\n    try {',
+      'this.enterSync();\n    try {\n      if (pollArmed(condition)) return true;',
+      'if (pollArmed(condition)) return true;\n    this.enterSync();\n    try {',
       'futex',
       'deadlock: sleeper',
     ],

@@ -297,7 +297,7 @@ describe('a thread that is terminated while it is attached', () => {
     `is proven dead, and leaves nothing in its process, ${TERMINATIONS} times over: %s`,
     TEST_TIMEOUT,
     async (mapper) => {
-      using segment = Segment.anonymous(subject)
+      using segment = Segment.createAnonymous(subject)
       await attachAndTerminate(segment, mapper)
       // The view mapper cannot take its mapping back at a thread's end, which the overlay leaves to V8.
       const holdings = () => ({
@@ -324,7 +324,7 @@ describe('a thread that is terminated while it is attached', () => {
 
 describe('a thread that is terminated while another one has its buffer', () => {
   it('is proven dead all the same', TEST_TIMEOUT, async () => {
-    using segment = Segment.anonymous(subject)
+    using segment = Segment.createAnonymous(subject)
     const agent = await Agent.start('segment-agent', 'thread')
     const peer = await agent.call<PeerId>('attach', { handle: segment.handle, mapper: 'overlay' })
     const words = new Int32Array(await agent.call<SharedArrayBuffer>('giveBuffer'))

@@ -44,7 +44,7 @@ describe('SpscRing whose producer is killed', () => {
   })
 
   it('reports the death of a terminated worker likewise, over a segment', { timeout: 120_000 }, async () => {
-    using segment = Segment.anonymous(layout)
+    using segment = Segment.createAnonymous(layout)
     const consumer = segment.root.ring.consumer()
     let expected = 0
     for (let kill = 0; kill < 20; kill++) {

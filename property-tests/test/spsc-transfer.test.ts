@@ -125,7 +125,7 @@ function named(layout: Layout, mapper: 'overlay' | 'view'): Place {
 }
 
 function anonymous(layout: Layout): Place {
-  const region = Segment.anonymous(layout)
+  const region = Segment.createAnonymous(layout)
   return { region, forSender: region.handle, forReceiver: region.handle, remove: () => region.close() }
 }
 

@@ -176,7 +176,7 @@ async function useLocks(one, two) {
   for (const member of members) member.leave()
   const woken = two.word.waitWhile(0)
   one.word.value = 1
-  one.word.wakeAll()
+  one.word.notifyAll()
   same(await woken, true)
   one.word.value = 0
 }

@@ -38,7 +38,7 @@ export async function openRings(seat: Seat, looksAgain = true): Promise<Rings> {
   const layout = struct({ forth: spscRing({ capacityBytes }), back: spscRing({ capacityBytes }) })
   const region = await openSharedRegion(seat, layout)
   // For how long they look goes by how long a bell takes: not at all if that is no time.
-  if (!looksAgain) Object.assign(region.waiter, { bellMs: 0 })
+  if (!looksAgain) Object.assign(region.waiter, { wakeLatencyMs: 0 })
   const { forth, back } = region.root
   const isFirst = seat.role === 'first'
   return {

@@ -9,8 +9,8 @@ producer.cork()
 for (const bid of [99.5, 99.75, 99]) {
   const byteOffset = producer.tryClaim(16)
   if (byteOffset === -1) throw new Error('The ring is full')
-  producer.floats[byteOffset / 8] = bid
-  producer.floats[byteOffset / 8 + 1] = 100
+  producer.doubles[byteOffset / 8] = bid
+  producer.doubles[byteOffset / 8 + 1] = 100
   producer.commit()
 }
 console.log('corked:', consumer.drain(printSpread), 'messages')
@@ -18,7 +18,7 @@ producer.uncork()
 console.log('uncorked:', consumer.drain(printSpread), 'messages')
 
 function printSpread(_bytes: Uint8Array, byteOffset: number): void {
-  const bid = consumer.floats[byteOffset / 8]
-  const ask = consumer.floats[byteOffset / 8 + 1]
+  const bid = consumer.doubles[byteOffset / 8]
+  const ask = consumer.doubles[byteOffset / 8 + 1]
   console.log(`bid ${bid}, ask ${ask}: spread ${ask - bid}`)
 }

@@ -4,7 +4,7 @@ import { Segment } from '@isthmus/shm-posix'
 import { waitAny } from '@isthmus/sync'
 import { type Guest, greetings } from './greetings.js'
 
-using segment = Segment.anonymous(greetings)
+using segment = Segment.createAnonymous(greetings)
 const guests = Object.keys(segment.root) as Guest[]
 for (const guest of guests) {
   new Worker(new URL('./guest.js', import.meta.url), { workerData: { guest, handle: segment.handle } })

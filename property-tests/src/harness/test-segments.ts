@@ -1,7 +1,7 @@
 import { readdirSync, rmSync } from 'node:fs'
 import { threadId } from 'node:worker_threads'
 import { Segment } from '@isthmus/shm-posix'
-import { pruneFifos } from '../../../packages/shm-posix/src/waiting/fifo-removal.js'
+import { pruneFifos } from '../../../packages/shm-posix/src/thread/fifo-removal.js'
 
 const prefix = `isthmus-test-${process.pid}-${threadId}-`
 let count = 0

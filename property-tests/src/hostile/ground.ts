@@ -43,7 +43,7 @@ export class Ground<T = unknown> {
     this.kind = kind
     this.structure = structure
     this.#layout = guarded(structure) as Layout<unknown>
-    this.first = kind === 'heap' ? HeapRegion.create(this.#layout) : Segment.anonymous(this.#layout)
+    this.first = kind === 'heap' ? HeapRegion.create(this.#layout) : Segment.createAnonymous(this.#layout)
     this.second = this.attach()
     const { words } = this.first
     const start = this.structureByteOffset / 4

@@ -11,7 +11,7 @@ import {
   WRITE_POSITION_OFFSET,
 } from '../../../packages/ring/src/spsc/layout.js'
 import {
-  WAIT_SET_OFFSET as BARRIER_WAIT_SET_OFFSET,
+  WAITER_SET_OFFSET as BARRIER_WAIT_SET_OFFSET,
   BROKEN,
   MEMBERS_OFFSET,
   NO_MEMBER,
@@ -28,16 +28,16 @@ import {
   ownerOf,
 } from '../../../packages/sync/src/mutex/layout.js'
 import {
-  BELL_WORD,
   generationOfSlotWord,
   HINT_WORDS,
   HINTS_WORD,
-  HOLD_WORD,
+  LEASE_WORD,
   PEER_SLOT_BYTES,
   PID_WORD,
   STATE_WORD,
   stateOfSlotWord,
   THREAD_ID_WORD,
+  WAKE_WORD,
 } from '../../../packages/sync/src/peers/layout.js'
 import { PEERS_BYTE_OFFSET } from '../../../packages/sync/src/region/header.js'
 import {
@@ -212,8 +212,8 @@ function peerNames(): WordName[] {
       { ...word(STATE_WORD, 'state'), show: showSlotState },
       word(PID_WORD, 'pid'),
       word(THREAD_ID_WORD, 'threadId'),
-      word(HOLD_WORD, 'hold'),
-      word(BELL_WORD, 'bell'),
+      word(LEASE_WORD, 'hold'),
+      word(WAKE_WORD, 'bell'),
       ...Array.from({ length: HINT_WORDS }, (_, group) => word(HINTS_WORD + group, `hints[${group}]`)),
     ]
   }).flat()

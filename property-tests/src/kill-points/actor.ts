@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url'
-import { safetyNet } from '@isthmus/sync'
+import { fallbackPolling } from '@isthmus/sync'
 import koffi from 'koffi'
 import { ForkedChild } from '../fork/forked-child.js'
 import type { Board } from './board.js'
@@ -9,7 +9,7 @@ import { type Casting, playSurvivor, playVictim } from './parts.js'
 import { scenarioNamed } from './scenarios/index.js'
 
 // An effect that comes by the clock would not come at the same place in every run.
-safetyNet.passOnMs = Number.POSITIVE_INFINITY
+fallbackPolling.handOffMs = Number.POSITIVE_INFINITY
 
 const c = koffi.load(null)
 const execv = c.func('int execv(const char *path, const char **parameters)')

@@ -121,8 +121,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'an event count sets its word after the last look',
     file: `${SYNC}/waiting/event-count.ts`,
-    from: '    Atomics.store(this.#words, this.#sleeperIndex, this.region.peers.self)\n    try {\n      if (lastLook(condition)) return true\n',
-    to: '    try {\n      if (lastLook(condition)) return true\n      Atomics.store(this.#words, this.#sleeperIndex, this.region.peers.self)\n',
+    from: '    Atomics.store(this.#words, this.#sleeperIndex, this.region.peers.self)\n    try {\n      if (pollArmed(condition)) return true\n',
+    to: '    try {\n      if (pollArmed(condition)) return true\n      Atomics.store(this.#words, this.#sleeperIndex, this.region.peers.self)\n',
     rung: interleaver('event-count'),
     isBrief: true,
   },
@@ -150,8 +150,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a wait set sets its bit after the last look',
     file: `${SYNC}/waiting/wait-set.ts`,
-    from: '    this.enterSync()\n    try {\n      if (lastLook(condition)) return true\n',
-    to: '    const isReady = lastLook(condition)\n    this.enterSync()\n    try {\n      if (isReady) return true\n',
+    from: '    this.enterSync()\n    try {\n      if (pollArmed(condition)) return true\n',
+    to: '    const isReady = pollArmed(condition)\n    this.enterSync()\n    try {\n      if (isReady) return true\n',
     rung: interleaver('futex'),
   },
   {
@@ -186,7 +186,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a wake-up that a lock did not use is not passed on',
     file: `${SYNC}/mutex/mutex.ts`,
-    from: '        if (!isReady) this.passOn()\n',
+    from: '        if (!isReady) this.handOffWakeup()\n',
     to: '',
     rung: interleaver('mutex-try-timeout'),
   },
@@ -228,8 +228,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a slot is claimed whose holder looks alive',
     file: `${SYNC}/peers/peer-table.ts`,
-    from: 'if (this.#stateOf(slot) === LIVE || !this.#liveness.tryHold(slot)) continue',
-    to: 'if (this.#stateOf(slot) > DEAD || !this.#liveness.tryHold(slot)) continue',
+    from: 'if (this.#stateOf(slot) === LIVE || !this.#liveness.tryAcquire(slot)) continue',
+    to: 'if (this.#stateOf(slot) > DEAD || !this.#liveness.tryAcquire(slot)) continue',
     rung: tests('packages/sync/test/peers/peer-table.test.ts'),
   },
   {
@@ -242,8 +242,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a sweep goes on when the slot has its next holder',
     file: `${SYNC}/peers/declared-liveness.ts`,
-    from: '    if (!this.#takeOver(base + HOLD_WORD, generation, mark)) return\n',
-    to: '    this.#takeOver(base + HOLD_WORD, generation, mark)\n',
+    from: '    if (!this.#takeOver(base + LEASE_WORD, generation, mark)) return\n',
+    to: '    this.#takeOver(base + LEASE_WORD, generation, mark)\n',
     rung: interleaver('peer-reuse'),
   },
   {

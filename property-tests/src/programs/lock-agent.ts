@@ -1,5 +1,5 @@
 import type { MutexGuard } from '@isthmus/sync'
-import { type Attached, safetyNet, waitAny } from '@isthmus/sync'
+import { type Attached, fallbackPolling, waitAny } from '@isthmus/sync'
 import { lockLayout, PERMITS } from '../harness/lock-layout.js'
 import { attachTo, type RegionReference } from '../harness/regions.js'
 import { serve } from '../harness/serve.js'
@@ -63,9 +63,9 @@ async function unlessAborted<R>(promise: Promise<R>): Promise<R | undefined> {
 
 /** Takes the net away that would rescue a lost wake-up. */
 function withoutNet(): void {
-  safetyNet.sliceMs = 1e9
-  safetyNet.tickMs = 1e9
-  safetyNet.passOnMs = Number.POSITIVE_INFINITY
+  fallbackPolling.sliceMs = 1e9
+  fallbackPolling.tickMs = 1e9
+  fallbackPolling.handOffMs = Number.POSITIVE_INFINITY
 }
 
 function hasEnded(root: Root): boolean {

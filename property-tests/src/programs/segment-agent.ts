@@ -3,7 +3,7 @@ import { syncBuiltinESMExports } from 'node:module'
 import { crc32 } from 'node:zlib'
 import { Segment, type SegmentFile, type SegmentHandle } from '@isthmus/shm-posix'
 import { CHECKSUM_WORD, FLUSHED_WORD, nowMs } from '@isthmus/sync'
-import { Patience, withHeaderLock } from '../../../packages/shm-posix/src/segment/header-lock.js'
+import { HeaderLockDeadline, withHeaderLock } from '../../../packages/shm-posix/src/segment/header-lock.js'
 import { isWhole, type Outcome, type RaceAction, subject, track } from '../harness/segment-subject.js'
 import { serve } from '../harness/serve.js'
 
@@ -217,7 +217,7 @@ serve({
     const segment = Segment.open(name, subject)
     const fd = fs.openSync(`/dev/shm${name}`, 'r+')
     const deadline = nowMs() + WATCHDOG_MS
-    withHeaderLock({ fd, subject: name }, 'attaching', new Patience(WATCHDOG_MS), () => {
+    withHeaderLock({ fd, subject: name }, 'attaching', new HeaderLockDeadline(WATCHDOG_MS), () => {
       Atomics.store(segment.root, 2, 1)
       while (Atomics.load(segment.root, 3) === 0) if (nowMs() > deadline) throw new Error('Nobody said: enough')
     })
@@ -235,7 +235,7 @@ serve({
 
   /** Has a segment of its own, which only this agent can reach. */
   createAnonymous(): void {
-    kept.push(Segment.anonymous(subject))
+    kept.push(Segment.createAnonymous(subject))
   },
 
   /** Gives the memory of the attachment away, to the thread that asks. */
@@ -245,7 +245,7 @@ serve({
   async cycle({ prefix, cycles, kind }: { prefix: string; cycles: number; kind: 'named' | 'anonymous' | 'view' }) {
     const cycle = (turn: number): void => {
       if (kind === 'anonymous') {
-        Segment.anonymous(subject).close()
+        Segment.createAnonymous(subject).close()
         return
       }
       const name = `${prefix}${turn}`

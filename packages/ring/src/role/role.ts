@@ -83,7 +83,7 @@ export class Role {
    * The state of the role, with the proof: HELD by a dead peer becomes DIED here. What the holder published, it published
    * before this returned CLOSED or DIED.
    */
-  settle(): { state: RoleState; epoch: number } {
+  observe(): { state: RoleState; epoch: number } {
     for (;;) {
       const word = this.word
       const state = stateOfRole(word)

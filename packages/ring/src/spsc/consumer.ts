@@ -4,21 +4,21 @@ import {
   beforeSleep,
   type Condition,
   closedError,
-  type Debtor,
   deadlineOf,
   EventCount,
-  eventLoop,
   IsthmusError,
   IsthmusRangeError,
   IsthmusTypeError,
   inWords,
   isUint8Array,
+  LivenessCheckThrottle,
   nowMs,
   PeerDiedError,
-  PollingProbe,
+  pendingWaits,
+  type SpaceHolder,
   signalOf,
-  TaskQueue,
   type TimeoutOptions,
+  TurnQueue,
   throwIfAborted,
   WAITABLE,
   type Waitable,
@@ -49,9 +49,9 @@ import {
   TOTAL_LENGTH_BYTES,
   WRITE_POSITION_OFFSET,
 } from './layout.js'
-import { MessageAssembly, type Piece } from './message-assembly.js'
+import { type Fragment, MessageAssembly } from './message-assembly.js'
 import { MessageIterator, type MessageSource, type MessagesOptions } from './message-iterator.js'
-import type { SpscRingPlace } from './spsc-ring.js'
+import type { RingGeometry } from './spsc-ring.js'
 
 export interface ConsumerOptions<T> {
   /**
@@ -113,7 +113,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
   /** The same as 32-bit words; the index is `byteOffset / 4`. */
   readonly words: Int32Array
   /** The same as 64-bit numbers; the index is `byteOffset / 8`. */
-  readonly floats: Float64Array
+  readonly doubles: Float64Array
   /** The same for mixed records. */
   readonly view: DataView
   /** The largest message that comes in one record, and the largest chunk, in bytes. */
@@ -128,8 +128,8 @@ export class Consumer<T = Uint8Array> implements Waitable {
   readonly #returnStepBytes: number
   readonly #recordsByteOffset: number
   readonly #recordsWord: number
-  readonly #writeIndex: number
-  readonly #readIndex: number
+  readonly #writePositionWord: number
+  readonly #readPositionWord: number
   readonly #reportedEpochIndex: number
 
   /** Where the next record begins. */
@@ -145,7 +145,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
   #isDraining = false
 
   /** How the space of what was received comes back before this thread sleeps. */
-  readonly #debtor: Debtor = { settle: () => this.#settle() }
+  readonly #debtor: SpaceHolder = { settle: () => this.#settle() }
   readonly #debtorReference = new WeakRef(this.#debtor)
   /** Whether the thread's list has us. */
   #isListed = false
@@ -162,10 +162,10 @@ export class Consumer<T = Uint8Array> implements Waitable {
   readonly #producer: Counterpart
   readonly #producerEvents: EventCount
   readonly #dataEvents: EventCount
-  readonly #producerProbe = new PollingProbe()
+  readonly #producerCheck = new LivenessCheckThrottle()
   /** The producer's role as the last look at an empty ring found it. */
   #judgedRoleWord = 0
-  readonly #receives = new TaskQueue()
+  readonly #receives = new TurnQueue()
   readonly #dataCondition: Condition
   /** The epoch whose end was told through this handle; 0 for none. */
   #toldEpoch = 0
@@ -174,7 +174,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
   readonly #forgetClose: () => void
 
   /** @internal Use `ring.consumer()`. */
-  constructor(place: SpscRingPlace, options: Partial<ConsumerOptions<T>>) {
+  constructor(place: RingGeometry, options: Partial<ConsumerOptions<T>>) {
     const { region, byteOffset, subject, capacityBytes, maxRecordBytes, maxMessageBytes } = place
     this.#subject = subject
     this.#attempt = `Receiving from ${subject}`
@@ -184,8 +184,8 @@ export class Consumer<T = Uint8Array> implements Waitable {
     this.#returnStepBytes = capacityBytes / 4
     this.#recordsByteOffset = byteOffset + RECORDS_OFFSET
     this.#recordsWord = this.#recordsByteOffset >>> 2
-    this.#writeIndex = (byteOffset + WRITE_POSITION_OFFSET) >>> 2
-    this.#readIndex = (byteOffset + READ_POSITION_OFFSET) >>> 2
+    this.#writePositionWord = (byteOffset + WRITE_POSITION_OFFSET) >>> 2
+    this.#readPositionWord = (byteOffset + READ_POSITION_OFFSET) >>> 2
     this.#reportedEpochIndex = (byteOffset + REPORTED_EPOCH_OFFSET) >>> 2
     this.maxRecordBytes = maxRecordBytes
     this.#assembly = new MessageAssembly(maxMessageBytes, subject)
@@ -193,7 +193,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
     const { buffer, byteOffset: start, byteLength } = region.bytes
     // Not region.words: these may be at another address, and using one cache line at two of them by turns costs time.
     this.words = new Int32Array(buffer, start, byteLength / 4)
-    this.floats = new Float64Array(buffer, start, Math.floor(byteLength / 8))
+    this.doubles = new Float64Array(buffer, start, Math.floor(byteLength / 8))
     this.view = new DataView(buffer, start, byteLength)
 
     this.#producerRole = new Role(region, byteOffset + PRODUCER_ROLE_OFFSET, 'producer', subject)
@@ -204,7 +204,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
     this.#roleWord = this.#role.acquire().word
 
     // Only the consumer writes these two, and that is we.
-    this.#position = Atomics.load(this.words, this.#readIndex)
+    this.#position = Atomics.load(this.words, this.#readPositionWord)
     this.#returnedPosition = this.#position
     this.#inheritedEpoch = Atomics.load(this.words, this.#reportedEpochIndex)
     this.#writePosition = this.#position
@@ -217,8 +217,8 @@ export class Consumer<T = Uint8Array> implements Waitable {
     this.#dataEvents.reset()
     this.#forgetClose = region.onClose(() => this.close())
     this.#dataCondition = {
-      isReady: () => this.#isWorthALook(),
-      prove: () => this.#proveProducer(),
+      poll: () => this.#isWorthALook(),
+      reapDead: () => this.#proveProducer(),
       dependsOn: () => this.#producerRole.holders(),
     }
     // Whoever sleeps until there is space now depends on us, and on our life.
@@ -443,12 +443,12 @@ export class Consumer<T = Uint8Array> implements Waitable {
     // Whoever waits is done with what it was given; the next message may not fit before its space is free.
     if (!this.#isClosed && !this.#isDraining) this.#returnSpace()
     const isReady = () => this.#isWorthALook() || this.#hasEndedForGood()
-    const lastLook = () => {
+    const pollArmed = () => {
       // The same where others of this thread have received meanwhile.
       if (this.#producerEvents.isAwaited && !this.#isClosed && !this.#isDraining) this.#returnSpace()
       return isReady()
     }
-    return { point: this.#dataEvents, condition: { ...this.#dataCondition, isReady, lastLook } }
+    return { point: this.#dataEvents, condition: { ...this.#dataCondition, poll: isReady, pollArmed: pollArmed } }
   }
 
   /**
@@ -474,7 +474,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
       this.#message = undefined
     }
     // Our own waits end before a successor can have its own.
-    eventLoop.lookAt(this.#dataEvents)
+    this.#dataEvents.pollOwnWaits()
     this.#role.close(this.#roleWord)
     this.#producerEvents.notify()
     // Ends a drain that is under way.
@@ -503,14 +503,13 @@ export class Consumer<T = Uint8Array> implements Waitable {
     const signal = signalOf(options, this.#attempt)
     throwIfAborted(signal)
     this.#assertUsable('Receiving')
-    const mayPass = this.#receives.mayPass()
-    let taken = mayPass ? tryTake() : undefined
+    const canCompleteSynchronously = this.#receives.canCompleteSynchronously()
+    let taken = canCompleteSynchronously ? tryTake() : undefined
     if (taken !== undefined) return taken
-    const entered = this.#receives.enter(deadline, signal)
-    if (entered !== true && !(await entered)) return undefined
+    if (!this.#receives.tryEnter() && !(await this.#receives.enter(deadline, signal))) return undefined
     try {
-      if (!mayPass) {
-        await eventLoop.breathe()
+      if (!canCompleteSynchronously) {
+        await this.#receives.yieldToEventLoop()
         taken = tryTake()
       }
       while (taken === undefined) {
@@ -637,7 +636,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
    * is taken here, also where it tells of a message that stays incomplete. Nothing has moved where this throws for a
    * corrupt one.
    */
-  #look(kind: number, byteLength: number, index: number, recordBytes: number): Piece | undefined {
+  #look(kind: number, byteLength: number, index: number, recordBytes: number): Fragment | undefined {
     const hasTotal = kindOf(kind) === FIRST && byteLength >= TOTAL_LENGTH_BYTES
     const found = this.#assembly.look(
       kind,
@@ -669,7 +668,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
   /** Looks how far the producer has come; false where everything has been read. */
   #refill(): boolean {
     // SYNC records visible to consumer: everything before this position, with all its bytes
-    const writePosition = Atomics.load(this.words, this.#writeIndex)
+    const writePosition = Atomics.load(this.words, this.#writePositionWord)
     const isBehindUs = ((writePosition - this.#position) | 0) < 0
     if (isBehindUs || !arePositionsValid(writePosition, this.#returnedPosition, this.#capacityBytes)) {
       throw corruptError(this.#subject, `the write position is ${writePosition}, and ${this.#position} has been read`)
@@ -681,7 +680,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
   #returnSpace(): void {
     if (this.#returnedPosition === this.#position) return
     // SYNC space visible to producer: we no longer read anything before this position
-    Atomics.store(this.words, this.#readIndex, this.#position)
+    Atomics.store(this.words, this.#readPositionWord, this.#position)
     this.#producerEvents.notify()
     // Last: if the producer could not be woken, it is tried again.
     this.#returnedPosition = this.#position
@@ -689,7 +688,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
 
   /** From now on we have received something whose space is not returned. */
   #list(): void {
-    beforeSleep.add(this.#debtorReference, eventLoop.isAsleep)
+    beforeSleep.add(this.#debtorReference, pendingWaits.isAsleep)
     this.#isListed = true
   }
 
@@ -709,11 +708,11 @@ export class Consumer<T = Uint8Array> implements Waitable {
     this.#returnSpace()
     const { word } = this.#producerRole
     if (word !== this.#judgedRoleWord) this.#producer.note(word)
-    if (stateOfRole(word) === HELD && !this.#producerProbe.isDue()) {
+    if (stateOfRole(word) === HELD && !this.#producerCheck.isDue()) {
       this.#judgedRoleWord = word
       return false
     }
-    const { state, epoch } = this.#producerRole.settle()
+    const { state, epoch } = this.#producerRole.observe()
     // Whatever this epoch published, it published before it ended. Its end is not judged before all of it is received.
     if (state !== HELD && state !== VACANT && this.#refill()) return false
     this.#judgedRoleWord = word
@@ -749,7 +748,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
 
   #proveProducer(): void {
     this.#producer.note(this.#producerRole.word)
-    this.#producerRole.settle()
+    this.#producerRole.observe()
   }
 
   /** Only when the program comes back: killed before that, it has not been told, and its successor will be. */
@@ -762,7 +761,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
   #isWorthALook(): boolean {
     return (
       this.#isClosed ||
-      Atomics.load(this.words, this.#writeIndex) !== this.#position ||
+      Atomics.load(this.words, this.#writePositionWord) !== this.#position ||
       // Compared with the role as it was judged, not as it is now: the producer may have closed in between.
       this.#producerRole.word !== this.#judgedRoleWord
     )
@@ -841,6 +840,6 @@ export class Consumer<T = Uint8Array> implements Waitable {
   }
 }
 
-function isLastOf({ messageOffset, byteLength, messageByteLength }: Piece): boolean {
+function isLastOf({ messageOffset, byteLength, messageByteLength }: Fragment): boolean {
   return messageOffset + byteLength === messageByteLength
 }

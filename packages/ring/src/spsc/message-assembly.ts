@@ -2,7 +2,7 @@ import { corruptError, IncompleteMessageError } from '../errors.js'
 import { ABORT, DATA, FIRST, kindOf, LAST, MIDDLE, messageIdOf, PADDING, TOTAL_LENGTH_BYTES } from './layout.js'
 
 /** The part of a message that one record brings. */
-export interface Piece {
+export interface Fragment {
   /** Where it stands in its message, in bytes. */
   messageOffset: number
   messageByteLength: number
@@ -36,7 +36,7 @@ interface Progress {
 export class MessageAssembly {
   readonly #maxMessageBytes: number
   readonly #subject: string
-  readonly #piece: Piece = { messageOffset: 0, messageByteLength: 0, prefixBytes: 0, byteLength: 0 }
+  readonly #piece: Fragment = { messageOffset: 0, messageByteLength: 0, prefixBytes: 0, byteLength: 0 }
   #now: Progress = { state: JOINING, messageId: 0, messageByteLength: 0, receivedBytes: 0 }
   /** Behind the record that was looked at. */
   #next: Progress = { state: JOINING, messageId: 0, messageByteLength: 0, receivedBytes: 0 }
@@ -78,7 +78,7 @@ export class MessageAssembly {
    * @returns undefined for a record that brings nothing, an error for one that tells of a message that stays incomplete
    * @throws IsthmusError `ERR_ISTHMUS_CORRUPT`
    */
-  look(word: number, byteLength: number, totalByteLength: number): Piece | IncompleteMessageError | undefined {
+  look(word: number, byteLength: number, totalByteLength: number): Fragment | IncompleteMessageError | undefined {
     switch (kindOf(word)) {
       case PADDING:
         this.#plan(this.#now.state)
@@ -110,7 +110,7 @@ export class MessageAssembly {
   }
 
   /** Looks at one record and takes it. */
-  take(word: number, byteLength: number, totalByteLength: number): Piece | IncompleteMessageError | undefined {
+  take(word: number, byteLength: number, totalByteLength: number): Fragment | IncompleteMessageError | undefined {
     const piece = this.look(word, byteLength, totalByteLength)
     this.step()
     return piece
@@ -134,7 +134,7 @@ export class MessageAssembly {
     return incomplete
   }
 
-  #begin(messageId: number, byteLength: number, total: number): Piece {
+  #begin(messageId: number, byteLength: number, total: number): Fragment {
     const isPlausible = byteLength > 0 && byteLength < total && Number.isSafeInteger(total)
     if (!isPlausible) throw this.#corrupt(`a message of ${total} bytes begins with ${byteLength}`)
     if (total > this.#maxMessageBytes) throw this.#tooLarge(total)
@@ -142,7 +142,7 @@ export class MessageAssembly {
     return this.#give(0, total, TOTAL_LENGTH_BYTES, byteLength)
   }
 
-  #continue(messageId: number, byteLength: number, isLast: boolean): Piece | IncompleteMessageError | undefined {
+  #continue(messageId: number, byteLength: number, isLast: boolean): Fragment | IncompleteMessageError | undefined {
     const now = this.#now
     if (now.state === JOINING) {
       this.#plan(isLast ? BETWEEN : SKIPPING)
@@ -176,7 +176,7 @@ export class MessageAssembly {
     next.receivedBytes = receivedBytes
   }
 
-  #give(messageOffset: number, messageByteLength: number, prefixBytes: number, byteLength: number): Piece {
+  #give(messageOffset: number, messageByteLength: number, prefixBytes: number, byteLength: number): Fragment {
     const piece = this.#piece
     piece.messageOffset = messageOffset
     piece.messageByteLength = messageByteLength

@@ -4,18 +4,17 @@ import {
   closedError,
   deadlineOf,
   EventCount,
-  eventLoop,
   IsthmusError,
   IsthmusRangeError,
   IsthmusTypeError,
   inWords,
   isUint8Array,
+  LivenessCheckThrottle,
   nowMs,
   PeerDiedError,
-  PollingProbe,
   signalOf,
-  TaskQueue,
   type TimeoutOptions,
+  TurnQueue,
   throwIfAborted,
   WAITABLE,
   type Waitable,
@@ -50,7 +49,7 @@ import {
   WRITE_POSITION_OFFSET,
   writeTotalLength,
 } from './layout.js'
-import type { SpscRingPlace } from './spsc-ring.js'
+import type { RingGeometry } from './spsc-ring.js'
 
 export interface ProducerOptions<T> {
   /** Turns what is sent into bytes: `utf8`, `json()`, a `TextEncoder`. Without it, messages are Uint8Arrays. */
@@ -87,7 +86,7 @@ export class Producer<T = Uint8Array> implements Waitable {
   /** The same as 32-bit words; the index is `byteOffset / 4`. */
   readonly words: Int32Array
   /** The same as 64-bit numbers; the index is `byteOffset / 8`. */
-  readonly floats: Float64Array
+  readonly doubles: Float64Array
   /** The same for mixed records. */
   readonly view: DataView
   /** The largest message for tryClaim and trySend, in bytes. */
@@ -103,8 +102,8 @@ export class Producer<T = Uint8Array> implements Waitable {
   readonly #indexMask: number
   readonly #recordsByteOffset: number
   readonly #recordsWord: number
-  readonly #writeIndex: number
-  readonly #readIndex: number
+  readonly #writePositionWord: number
+  readonly #readPositionWord: number
 
   /** Where the next record begins: the end of the last committed one. */
   #position: number
@@ -129,9 +128,9 @@ export class Producer<T = Uint8Array> implements Waitable {
   readonly #consumer: Counterpart
   readonly #consumerEvents: EventCount
   readonly #spaceEvents: EventCount
-  readonly #consumerProbe = new PollingProbe()
+  readonly #consumerCheck = new LivenessCheckThrottle()
   #reportedConsumerEpoch = 0
-  readonly #sends = new TaskQueue()
+  readonly #sends = new TurnQueue()
   /** Whether fragments of a message are published of which the last one is still to come. */
   #isMessageUnderWay = false
   #awaitedSpace: SpaceNeeded = { recordBytes: RECORD_HEADER_BYTES, reserveBytes: 0 }
@@ -139,7 +138,7 @@ export class Producer<T = Uint8Array> implements Waitable {
   readonly #forgetClose: () => void
 
   /** @internal Use `ring.producer()`. */
-  constructor(place: SpscRingPlace, options: Partial<ProducerOptions<T>>) {
+  constructor(place: RingGeometry, options: Partial<ProducerOptions<T>>) {
     const { region, byteOffset, subject, capacityBytes, maxRecordBytes, maxMessageBytes } = place
     this.#subject = subject
     this.#attempt = `Sending to ${subject}`
@@ -148,15 +147,15 @@ export class Producer<T = Uint8Array> implements Waitable {
     this.#indexMask = capacityBytes - 1
     this.#recordsByteOffset = byteOffset + RECORDS_OFFSET
     this.#recordsWord = this.#recordsByteOffset >>> 2
-    this.#writeIndex = (byteOffset + WRITE_POSITION_OFFSET) >>> 2
-    this.#readIndex = (byteOffset + READ_POSITION_OFFSET) >>> 2
+    this.#writePositionWord = (byteOffset + WRITE_POSITION_OFFSET) >>> 2
+    this.#readPositionWord = (byteOffset + READ_POSITION_OFFSET) >>> 2
     this.maxRecordBytes = maxRecordBytes
     this.maxMessageBytes = maxMessageBytes
     this.bytes = region.bytes
     const { buffer, byteOffset: start, byteLength } = region.bytes
     // Not region.words: these may be at another address, and using one cache line at two of them by turns costs time.
     this.words = new Int32Array(buffer, start, byteLength / 4)
-    this.floats = new Float64Array(buffer, start, Math.floor(byteLength / 8))
+    this.doubles = new Float64Array(buffer, start, Math.floor(byteLength / 8))
     this.view = new DataView(buffer, start, byteLength)
 
     this.#consumerRole = new Role(region, byteOffset + CONSUMER_ROLE_OFFSET, 'consumer', subject)
@@ -168,7 +167,7 @@ export class Producer<T = Uint8Array> implements Waitable {
     this.#roleWord = word
 
     // Only the producer writes this word, and that is we: the position of the last one is ours.
-    this.#position = Atomics.load(this.words, this.#writeIndex)
+    this.#position = Atomics.load(this.words, this.#writePositionWord)
     this.#publishedPosition = this.#position
     this.#claimEnd = this.#position
     this.#claimStart = this.#position
@@ -183,9 +182,9 @@ export class Producer<T = Uint8Array> implements Waitable {
     this.#spaceEvents.reset()
     this.#forgetClose = region.onClose(() => this.close())
     this.#spaceCondition = {
-      isReady: () => this.#hasAwaitedSpace(),
-      lastLook: () => this.#hasAwaitedSpace() || this.#askForSpace(),
-      prove: () => this.#reportDeadConsumer(),
+      poll: () => this.#hasAwaitedSpace(),
+      pollArmed: () => this.#hasAwaitedSpace() || this.#askForSpace(),
+      reapDead: () => this.#reportDeadConsumer(),
       dependsOn: () => this.#consumerRole.holders(),
     }
     // Whoever sleeps until there is a message now depends on us, and on our life.
@@ -339,15 +338,14 @@ export class Producer<T = Uint8Array> implements Waitable {
     const signal = signalOf(options, this.#attempt)
     throwIfAborted(signal)
     const bytes = this.#toBytes(value)
-    const mayPass = bytes.byteLength <= this.maxRecordBytes && this.#sends.mayPass()
-    if (mayPass && this.#trySendBytes(bytes)) return true
+    const canCompleteSynchronously = bytes.byteLength <= this.maxRecordBytes && this.#sends.canCompleteSynchronously()
+    if (canCompleteSynchronously && this.#trySendBytes(bytes)) return true
     // Sends every claim of the meantime to the slow path, which looks whether a send is under way.
     this.#writableUntil = this.#position
-    const entered = this.#sends.enter(deadline, signal)
-    if (entered !== true && !(await entered)) return false
+    if (!this.#sends.tryEnter() && !(await this.#sends.enter(deadline, signal))) return false
     const sending = this.#sending(bytes)
     try {
-      await eventLoop.breathe()
+      await this.#sends.yieldToEventLoop()
       for (let step = sending.next(); step.done !== true; step = sending.next()) {
         this.#writableUntil = this.#position
         this.#awaitedSpace = step.value
@@ -358,7 +356,7 @@ export class Producer<T = Uint8Array> implements Waitable {
       sending.return()
       this.#writableUntil = this.#position
       this.#sends.leave()
-      if (!this.#sends.isBusy) eventLoop.lookAt(this.#spaceEvents)
+      if (!this.#sends.isBusy) this.#spaceEvents.pollOwnWaits()
     }
   }
 
@@ -385,11 +383,11 @@ export class Producer<T = Uint8Array> implements Waitable {
     return {
       point: this.#spaceEvents,
       condition: {
-        isReady,
-        lastLook: () => isReady() || this.#askForSpace(),
-        prove: () => {
+        poll: isReady,
+        pollArmed: () => isReady() || this.#askForSpace(),
+        reapDead: () => {
           this.#consumer.note(this.#consumerRole.word)
-          this.#consumerRole.settle()
+          this.#consumerRole.observe()
         },
         dependsOn: () => this.#consumerRole.holders(),
       },
@@ -406,7 +404,7 @@ export class Producer<T = Uint8Array> implements Waitable {
       this.#isClosed = true
     }
     // Our own waits end before a successor can have its own.
-    eventLoop.lookAt(this.#spaceEvents)
+    this.#spaceEvents.pollOwnWaits()
     this.#role.close(this.#roleWord)
     this.#consumerEvents.notify()
     // Sends every later claim to the slow path, which looks at #isClosed.
@@ -508,7 +506,7 @@ export class Producer<T = Uint8Array> implements Waitable {
   /** Publishes everything before this position: throws before that, or not at all. What the program is told was not sent, was not. */
   #publish(position: number): void {
     // SYNC records visible to consumer: everything before this position, with all its bytes
-    Atomics.store(this.words, this.#writeIndex, position)
+    Atomics.store(this.words, this.#writePositionWord, position)
     this.#position = position
     this.#claimEnd = position
     this.#publishedPosition = position
@@ -552,7 +550,7 @@ export class Producer<T = Uint8Array> implements Waitable {
     if (this.#freeBytes() < neededBytes) this.#refreshReadPosition()
     if (this.#freeBytes() < neededBytes) {
       if (this.#publishedPosition !== this.#position) this.#publish(this.#position)
-      if (this.#hasDeathToTell() || this.#consumerProbe.isDue()) this.#reportDeadConsumer()
+      if (this.#hasDeathToTell() || this.#consumerCheck.isDue()) this.#reportDeadConsumer()
       return false
     }
     const bytesUntilEnd = this.#bytesUntilEnd(this.#position)
@@ -583,7 +581,7 @@ export class Producer<T = Uint8Array> implements Waitable {
 
   #refreshReadPosition(): void {
     // SYNC space visible to producer: the consumer no longer reads anything before this position
-    const readPosition = Atomics.load(this.words, this.#readIndex)
+    const readPosition = Atomics.load(this.words, this.#readPositionWord)
     if (!arePositionsValid(this.#position, readPosition, this.#capacityBytes)) {
       throw corruptError(this.#subject, `the write position is ${this.#position}, the read position ${readPosition}`)
     }
@@ -638,7 +636,7 @@ export class Producer<T = Uint8Array> implements Waitable {
 
   #reportDeadConsumer(): void {
     this.#consumer.note(this.#consumerRole.word)
-    const { state, epoch } = this.#consumerRole.settle()
+    const { state, epoch } = this.#consumerRole.observe()
     if (state !== DIED || epoch === this.#reportedConsumerEpoch) return
     const consumer = this.#consumer.in(epoch)
     const error = new PeerDiedError(

@@ -12,14 +12,14 @@ import {
   WRITE_POSITION_OFFSET,
 } from './layout.js'
 import { MessageAssembly } from './message-assembly.js'
-import type { SpscRingPlace } from './spsc-ring.js'
+import type { RingGeometry } from './spsc-ring.js'
 
 /**
  * After a crash of the machine, when pages of different age may have reached the disk: keeps the records that follow the
  * read position as a producer could have written them, and drops the rest. Where they break off inside a large message,
  * an ABORT says so.
  */
-export function recoverRecords({ region, byteOffset, capacityBytes, maxMessageBytes }: SpscRingPlace): void {
+export function recoverRecords({ region, byteOffset, capacityBytes, maxMessageBytes }: RingGeometry): void {
   const { words } = region
   const writeIndex = (byteOffset + WRITE_POSITION_OFFSET) >>> 2
   const readIndex = (byteOffset + READ_POSITION_OFFSET) >>> 2

@@ -52,7 +52,7 @@ export interface SpscRingDescription {
 }
 
 /** Where a ring lies, and how large it is. */
-export interface SpscRingPlace {
+export interface RingGeometry {
   readonly region: Region
   readonly byteOffset: number
   /** What messages call it: `the ring "orders" of the segment /shop`. */
@@ -96,7 +96,7 @@ export function spscRing(options: SpscRingOptions): Layout<SpscRing> {
     )
   }
   const maxRecordBytes = Math.min(maxRecordBytesOf(capacityBytes), maxMessageBytes)
-  const placeAt = (region: Region, byteOffset: number, path?: string): SpscRingPlace => {
+  const placeAt = (region: Region, byteOffset: number, path?: string): RingGeometry => {
     const subject = subjectOf('ring', region, path)
     return { region, byteOffset, subject, capacityBytes, maxRecordBytes, maxMessageBytes }
   }
@@ -128,28 +128,28 @@ export function spscRing(options: SpscRingOptions): Layout<SpscRing> {
  * and one store of the write position makes them visible, so that at every instant the shared state is consistent.
  */
 export class SpscRing {
-  readonly #place: SpscRingPlace
+  readonly #geometry: RingGeometry
 
-  constructor(place: SpscRingPlace) {
-    this.#place = place
+  constructor(place: RingGeometry) {
+    this.#geometry = place
   }
 
   get capacityBytes(): number {
-    return this.#place.capacityBytes
+    return this.#geometry.capacityBytes
   }
 
   /** The largest message that can be claimed, tried, or drained in place: half the capacity less 8 bytes, or maxMessageBytes. */
   get maxRecordBytes(): number {
-    return this.#place.maxRecordBytes
+    return this.#geometry.maxRecordBytes
   }
 
   get maxMessageBytes(): number {
-    return this.#place.maxMessageBytes
+    return this.#geometry.maxMessageBytes
   }
 
   /** Who has the roles, who waits, and how full the ring is: for people and tools. */
   describe(): SpscRingDescription {
-    const { region, byteOffset, capacityBytes } = this.#place
+    const { region, byteOffset, capacityBytes } = this.#geometry
     const positionAt = (offset: number) => Atomics.load(assertOpen(region).words, (byteOffset + offset) >>> 2)
     const sideOf = (name: string, roleOffset: number, eventsOffset: number): RingSideDescription => ({
       ...new Role(region, byteOffset + roleOffset, name).describe(),
@@ -171,7 +171,7 @@ export class SpscRing {
   producer<T>(options: ProducerOptions<T>): Producer<T>
   producer<T>(options: Partial<ProducerOptions<T>> = {}): Producer<T> {
     this.#assertCodec(options, 'encode')
-    return new Producer<T>(this.#place, options)
+    return new Producer<T>(this.#geometry, options)
   }
 
   /**
@@ -182,12 +182,12 @@ export class SpscRing {
   consumer<T>(options: ConsumerOptions<T>): Consumer<T>
   consumer<T>(options: Partial<ConsumerOptions<T>> = {}): Consumer<T> {
     this.#assertCodec(options, 'decode')
-    return new Consumer<T>(this.#place, options)
+    return new Consumer<T>(this.#geometry, options)
   }
 
   /** Before a role is taken: the first message would be too late. */
   #assertCodec(options: object, name: 'encode' | 'decode'): void {
-    const attempt = `Taking a role of ${this.#place.subject}`
+    const attempt = `Taking a role of ${this.#geometry.subject}`
     assertOptions(options, attempt)
     const codec = (options as Record<string, unknown>)[name]
     if (codec === undefined) return

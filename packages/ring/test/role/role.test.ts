@@ -157,13 +157,13 @@ describe('Role.sweep', () => {
 describe('Role.settle', () => {
   test('Role.settle tells state and epoch, and leaves a living holder alone', () => {
     const { role, attach } = setUp()
-    expect(role.settle()).toEqual({ state: VACANT, epoch: 0 })
+    expect(role.observe()).toEqual({ state: VACANT, epoch: 0 })
     const other = attach()
     const { word } = other.role.acquire()
-    expect(role.settle()).toEqual({ state: HELD, epoch: 1 })
+    expect(role.observe()).toEqual({ state: HELD, epoch: 1 })
     expect(role.word).toBe(word)
     other.role.close(word)
-    expect(role.settle()).toEqual({ state: CLOSED, epoch: 1 })
+    expect(role.observe()).toEqual({ state: CLOSED, epoch: 1 })
   })
 
   test('Role.settle turns HELD by a dead peer into DIED', () => {
@@ -171,7 +171,7 @@ describe('Role.settle', () => {
     const gone = attach()
     gone.role.acquire()
     endHold(first, gone.self)
-    expect(role.settle()).toEqual({ state: DIED, epoch: 1 })
+    expect(role.observe()).toEqual({ state: DIED, epoch: 1 })
     expect(facts(role.word)).toEqual({ state: DIED, epoch: 1, slot: slotOf(gone.self) })
   })
 
@@ -182,7 +182,7 @@ describe('Role.settle', () => {
     other.role.acquire()
     expect(role.describe()).toEqual({ state: 'held', epoch: 1, holder: first.peers.describe(other.self) })
     endHold(first, other.self)
-    role.settle()
+    role.observe()
     expect(role.describe()).toEqual({ state: 'died', epoch: 1, holder: undefined })
   })
 })

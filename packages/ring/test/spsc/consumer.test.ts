@@ -93,12 +93,12 @@ describe('Consumer.drain', () => {
 
   test('Consumer.drain shows through floats and words what was written through them', () => {
     const byteOffset = producer.tryClaim(16)
-    producer.floats[byteOffset / 8] = 12.5
+    producer.doubles[byteOffset / 8] = 12.5
     producer.words[byteOffset / 4 + 2] = -3
     producer.commit()
     const seen: number[] = []
     consumer.drain((_bytes, from) => {
-      seen.push(consumer.floats[from / 8], consumer.words[from / 4 + 2], consumer.view.getInt32(from + 8, true))
+      seen.push(consumer.doubles[from / 8], consumer.words[from / 4 + 2], consumer.view.getInt32(from + 8, true))
     })
     expect(seen).toEqual([12.5, -3, -3])
   })

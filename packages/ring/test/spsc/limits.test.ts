@@ -31,23 +31,21 @@ const fields: Record<string, { readonly layout: Layout<unknown>; use(own: never,
       const producer = own.producer()
       const consumer = other.consumer()
       expect(producer.bytes.byteLength).toBe(REGION_BYTES)
-      expect(producer.floats.byteLength).toBe(REGION_BYTES)
-      expect(consumer.floats.length).toBe(REGION_BYTES / 8)
+      expect(producer.doubles.byteLength).toBe(REGION_BYTES)
+      expect(consumer.doubles.length).toBe(REGION_BYTES / 8)
       expect([producer.view.byteLength, consumer.view.byteLength]).toEqual([REGION_BYTES, REGION_BYTES])
       // More than once around, in place, copied, and in fragments.
       for (let number = 0; number < 20; number++) {
         const byteOffset = producer.tryClaim(16)
-        producer.floats[byteOffset / 8] = number + 0.5
+        producer.doubles[byteOffset / 8] = number + 0.5
         producer.words[byteOffset / 4 + 2] = number
         producer.view.setInt32(byteOffset + 12, number, true)
         producer.commit()
         producer.trySend(payload(40, number))
         consumer.drain((_bytes, at) => {
-          expect([consumer.floats[at / 8], consumer.words[at / 4 + 2], consumer.view.getInt32(at + 12, true)]).toEqual([
-            number + 0.5,
-            number,
-            number,
-          ])
+          expect([consumer.doubles[at / 8], consumer.words[at / 4 + 2], consumer.view.getInt32(at + 12, true)]).toEqual(
+            [number + 0.5, number, number],
+          )
         }, 1)
         expect(consumer.tryReceive()).toEqual(payload(40, number))
       }

@@ -29,7 +29,7 @@ describe('Producer.tryClaim', () => {
   test('Producer.tryClaim returns a place in the ring that bytes, words, floats and view all reach', () => {
     const byteOffset = producer.tryClaim(24)
     expect(byteOffset).toBe(setup.memory.recordsByteOffset + 8)
-    producer.floats[byteOffset / 8] = 42.5
+    producer.doubles[byteOffset / 8] = 42.5
     producer.words[byteOffset / 4 + 2] = -7
     producer.view.setUint16(byteOffset + 12, 513, true)
     producer.bytes[byteOffset + 23] = 9

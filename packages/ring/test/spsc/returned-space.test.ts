@@ -183,7 +183,7 @@ describe('space of received messages, where the thread waits for something else'
     const program = `
       const { workerData, parentPort } = require('node:worker_threads')
       Promise.all([import(workerData.sync), import(workerData.ring)]).then(([sync, { spscRing }]) => {
-        Object.assign(sync.safetyNet, { sliceMs: 1e9, tickMs: 1e9 })
+        Object.assign(sync.fallbackPolling, { sliceMs: 1e9, tickMs: 1e9 })
         const { root } = sync.HeapRegion.attach(workerData.handle, (${layoutText})({ ...sync, spscRing }))
         const a = root.a.producer()
         const b = root.b.producer()

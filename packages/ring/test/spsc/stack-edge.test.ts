@@ -55,7 +55,7 @@ async function outcomeOf(
       return met
     }
     Promise.all([import(workerData.sync), import(workerData.ring)]).then(async ([sync, ring]) => {
-      Object.assign(sync.safetyNet, { sliceMs: 1e9, tickMs: 1e9 })
+      Object.assign(sync.fallbackPolling, { sliceMs: 1e9, tickMs: 1e9 })
       const task = ${task}
       parentPort.postMessage(await task({ ...sync, ...ring }, workerData.way, atTheEdge, 8))
     })`

@@ -1,4 +1,4 @@
-import { eventLoop, futex, HeapRegion, mutex, semaphore, struct, type Waitable, waitAny } from '@isthmus/sync'
+import { futex, HeapRegion, mutex, pendingWaits, semaphore, struct, type Waitable, waitAny } from '@isthmus/sync'
 import fc from 'fast-check'
 import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { expectCode, expectRejection } from '../../../sync/test/support/expect-code.js'
@@ -178,7 +178,7 @@ describe('waitAny over consumers', () => {
     const waiting = readyOf([consumer])
     await until(() => sides().consumer.isWaiting)
     endHold(setup.region, setup.region.peers.self)
-    eventLoop.lookForDead()
+    pendingWaits.reapDead()
     expect(await waiting).toEqual([0])
     expectCode('ERR_ISTHMUS_PEER_DIED', () => consumer.tryReceive())
   })
@@ -295,7 +295,7 @@ describe('waitAny over producers', () => {
     await until(() => sides().producer.isWaiting)
     const gone = sides().consumer.holder?.peer
     if (gone !== undefined) endHold(setup.region, gone)
-    eventLoop.lookForDead()
+    pendingWaits.reapDead()
     expect(await waiting).toEqual([0])
   })
 })
@@ -320,7 +320,7 @@ test('waitAny over locks, words and rings together', async () => {
     () => permit.release(),
     () => {
       region.root.word.value = 1
-      region.root.word.wakeAll()
+      region.root.word.notifyAll()
     },
   ]
   const seen: number[] = []

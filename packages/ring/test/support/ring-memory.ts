@@ -1,6 +1,6 @@
 import { HeapRegion, PEERS_BYTE_OFFSET, type PeerId, planHeader, type Region, slotOf } from '@isthmus/sync'
 import { expect } from 'vitest'
-import { HOLD_WORD, PEER_SLOT_BYTES } from '../../../sync/src/peers/layout.js'
+import { LEASE_WORD, PEER_SLOT_BYTES } from '../../../sync/src/peers/layout.js'
 import { asOfAnotherThread } from '../../../sync/test/support/other-thread.js'
 import { type SpscRing, type SpscRingOptions, spscRing } from '../../src/index.js'
 import {
@@ -140,7 +140,7 @@ export function createRing(options: SpscRingOptions, startPosition = 0): RingSet
 
 /** What a kill does to an attachment before anybody has noticed: its hold goes, and nothing else happens. */
 export function endHold(region: Region, peer: PeerId): void {
-  region.words[(PEERS_BYTE_OFFSET + slotOf(peer) * PEER_SLOT_BYTES) / 4 + HOLD_WORD] = 0
+  region.words[(PEERS_BYTE_OFFSET + slotOf(peer) * PEER_SLOT_BYTES) / 4 + LEASE_WORD] = 0
 }
 
 /** Bytes that tell messages, and places in them, apart; all below 128. */

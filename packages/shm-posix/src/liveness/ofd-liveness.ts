@@ -9,7 +9,7 @@ export class OfdLiveness implements Liveness {
     this.#fd = fd
   }
 
-  tryHold(slot: number): boolean {
+  tryAcquire(slot: number): boolean {
     return tryLock(this.#fd, slot)
   }
 

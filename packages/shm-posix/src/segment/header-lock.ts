@@ -43,7 +43,7 @@ const noted = new Int32Array(3)
  * How long a call waits, through all its steps. A holder that is stopped cannot be told from a slow one, so each has
  * `timeoutMs` from the moment at which it is first seen, however long the call took to come to the lock.
  */
-export class Patience {
+export class HeaderLockDeadline {
   readonly #timeoutMs: number
   readonly #endMs: number
   /** For what is no lock: a name that leads to another file each time. */
@@ -96,7 +96,7 @@ export interface LockedFile {
 export function withHeaderLock<R>(
   file: LockedFile,
   purpose: Purpose,
-  patience: Patience,
+  patience: HeaderLockDeadline,
   action: (note: (purpose: Purpose) => void) => R,
 ): R {
   takeLock(file, patience)
@@ -122,7 +122,7 @@ export function pauseMs(durationMs: number): void {
   Atomics.wait(pause, 0, 0, durationMs)
 }
 
-function takeLock(file: LockedFile, patience: Patience): void {
+function takeLock(file: LockedFile, patience: HeaderLockDeadline): void {
   const { fd, memory } = file
   let stepMs = PAUSE_MS_MIN
   for (;;) {
@@ -183,7 +183,7 @@ function readHolder({ fd, memory }: LockedFile): Holder {
   return { pid, purpose, turn }
 }
 
-function busyError({ subject }: LockedFile, { pid, purpose }: Holder, { timeoutMs }: Patience): IsthmusError {
+function busyError({ subject }: LockedFile, { pid, purpose }: Holder, { timeoutMs }: HeaderLockDeadline): IsthmusError {
   const doing = DOINGS[PURPOSES[purpose - 1]] ?? 'is in use by'
   const holder = pid === 0 ? 'a process that has not said its number' : `process ${pid}`
   return new IsthmusError(

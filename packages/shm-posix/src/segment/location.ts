@@ -4,7 +4,7 @@ import { inspect } from 'node:util'
 import { IsthmusTypeError } from '@isthmus/sync'
 import { explained } from '../native/explanation.js'
 import { SHARED_MEMORY_DIRECTORY } from '../native/shared-memory-directory.js'
-import { FIFO_NAME, FOLDER_NAME } from '../waiting/fifo-place.js'
+import { FIFO_NAME, FOLDER_NAME } from '../thread/fifo-place.js'
 
 /**
  * A segment that is a file of the program's choice, and so survives a reboot. Its blocks are reserved when it is made. File

@@ -1,7 +1,7 @@
 import { inspect } from 'node:util'
 import { IsthmusTypeError } from '@isthmus/sync'
 import type { MapperName } from '../mapping/mapping.js'
-import { Patience } from './header-lock.js'
+import { HeaderLockDeadline } from './header-lock.js'
 import { segmentMode } from './mode.js'
 import { assertTrustedOwner, type TrustedOwner } from './owner.js'
 
@@ -57,7 +57,7 @@ export interface CheckedOptions {
   readonly owner: TrustedOwner | undefined
   readonly lockTimeoutMs: number | undefined
   /** Of the whole call, with all its steps. */
-  readonly patience: Patience
+  readonly patience: HeaderLockDeadline
 }
 
 /** @throws IsthmusTypeError, IsthmusRangeError `ERR_ISTHMUS_INVALID_ARGUMENT` */
@@ -68,7 +68,14 @@ export function checkOptions(given: CreateOptions & OpenOptions, attempt: string
   if (!isMapper) throw optionError(attempt, 'mapper', mapper, `'overlay', 'view' or 'mmap-io', or leave it out`)
   assertBoolean(recover, 'recover', attempt)
   assertTrustedOwner(owner)
-  return { mapper, mode: segmentMode(mode), recover, owner, lockTimeoutMs, patience: new Patience(lockTimeoutMs) }
+  return {
+    mapper,
+    mode: segmentMode(mode),
+    recover,
+    owner,
+    lockTimeoutMs,
+    patience: new HeaderLockDeadline(lockTimeoutMs),
+  }
 }
 
 /** @throws IsthmusTypeError `ERR_ISTHMUS_INVALID_ARGUMENT` */

@@ -5,8 +5,8 @@ import { tryLock } from '../liveness/ofd-lock.js'
 import { statDescriptor } from '../native/descriptor-stat.js'
 import { SHARED_MEMORY_DIRECTORY } from '../native/shared-memory-directory.js'
 import { hasCode, isSystemError } from '../native/system-error.js'
-import { pruneFifos } from '../waiting/fifo-removal.js'
-import { HEADER_LOCK_BYTE, Patience, withHeaderLock } from './header-lock.js'
+import { pruneFifos } from '../thread/fifo-removal.js'
+import { HEADER_LOCK_BYTE, HeaderLockDeadline, withHeaderLock } from './header-lock.js'
 import { fileNamesIn, isAboutThisFile } from './housekeeping.js'
 import { type Location, locateExisting, UNFINISHED_NAME } from './location.js'
 import type { PruneOptions } from './options.js'
@@ -25,7 +25,7 @@ import {
  * Takes the name away. Peers that are attached keep their memory; whoever opens the name next finds none. Whose segment it
  * is does not matter: nothing of it is mapped, and the file system says who may take a name away.
  */
-export function unlinkSegment(location: Location, patience: Patience): void {
+export function unlinkSegment(location: Location, patience: HeaderLockDeadline): void {
   for (;;) {
     const fd = openExisting(location)
     try {
@@ -47,7 +47,11 @@ export function unlinkSegment(location: Location, patience: Patience): void {
  * Whether the name is free, or was occupied only by a segment whose remover died between its two steps; the second one
  * is then taken here.
  */
-export function completeRemoval(location: Location, owner: TrustedOwner | undefined, patience: Patience): boolean {
+export function completeRemoval(
+  location: Location,
+  owner: TrustedOwner | undefined,
+  patience: HeaderLockDeadline,
+): boolean {
   let fd: number
   try {
     fd = openExisting(location)
@@ -70,7 +74,7 @@ export function completeRemoval(location: Location, owner: TrustedOwner | undefi
 }
 
 /** Takes the second step of a remover that died after its first one. */
-export function retireAgain(fd: number, location: Location, patience: Patience): void {
+export function retireAgain(fd: number, location: Location, patience: HeaderLockDeadline): void {
   withHeaderLock({ fd, subject: location.subject }, 'removing', patience, () => {
     if (isStillNamed(fd, location.path)) retire(fd, location)
   })
@@ -101,7 +105,7 @@ function pruneOne(name: string, force: boolean): boolean {
   try {
     readFacts(fd, location.subject)
     // Who holds the lock is using the segment: no need to wait.
-    return withHeaderLock({ fd, subject: location.subject }, 'removing', new Patience(0), () => {
+    return withHeaderLock({ fd, subject: location.subject }, 'removing', new HeaderLockDeadline(0), () => {
       if (!isStillNamed(fd, location.path) || isInUse(fd, location.subject, force)) return false
       retire(fd, location)
       return true

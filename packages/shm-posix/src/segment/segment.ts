@@ -31,15 +31,15 @@ import { explained } from '../native/explanation.js'
 import { avoidCopyOnWrite } from '../native/no-copy-on-write.js'
 import { assertSupported } from '../native/support.js'
 import { hasCode } from '../native/system-error.js'
-import { removeFifosIfGone } from '../waiting/fifo-removal.js'
+import { removeFifosIfGone } from '../thread/fifo-removal.js'
+import { PeerEndpoints } from '../thread/peer-endpoint.js'
+import { type EndpointsReference, ThreadEndpoints } from '../thread/thread-endpoints.js'
 import { FutexWaiter } from '../waiting/futex-waiter.js'
-import { PeerEndpoints } from '../waiting/peer-endpoint.js'
 import { SegmentWaiter } from '../waiting/segment-waiter.js'
-import { type PresenceReference, ThreadPresence } from '../waiting/thread-presence.js'
 import { bootIdIfKnown, currentBootId } from './boot-id.js'
 import { assertLocksWork, assertNameIsFree, makeDurable, openUnnamed, setMode } from './creation.js'
 import { FileImage } from './file-image.js'
-import { isHeaderLocked, type LockedFile, Patience, pauseMs, withHeaderLock } from './header-lock.js'
+import { HeaderLockDeadline, isHeaderLocked, type LockedFile, pauseMs, withHeaderLock } from './header-lock.js'
 import { listSegments, type SegmentDescription } from './listing.js'
 import { type Location, locate, type SegmentFile } from './location.js'
 import {
@@ -71,11 +71,11 @@ export interface SegmentHandle {
 }
 
 /** What an attachment stands on. */
-interface Foothold {
+interface OpenedFile {
   readonly fd: number
   readonly file: Stats
   readonly mapping: Mapping
-  readonly presence: PresenceReference
+  readonly presence: EndpointsReference
 }
 
 const BOOT_ID_WORDS = 4
@@ -110,7 +110,7 @@ export class Segment<T> extends AttachedRegion<T> {
   /** How this attachment is mapped. */
   readonly mapper: MapperName
   readonly #mapping: Mapping
-  readonly #presence: PresenceReference
+  readonly #presence: EndpointsReference
   readonly #directory: string
   readonly #file: LockedFile
   readonly #image: FileImage
@@ -174,7 +174,7 @@ export class Segment<T> extends AttachedRegion<T> {
    * segment.close()
    * ```
    */
-  static anonymous<T>(layout: Layout<T>, options: AttachOptions = {}): Segment<T> {
+  static createAnonymous<T>(layout: Layout<T>, options: AttachOptions = {}): Segment<T> {
     const attempt = 'Making an anonymous segment'
     assertSupported()
     assertLayout(layout, attempt)
@@ -212,7 +212,7 @@ export class Segment<T> extends AttachedRegion<T> {
     assertSupported()
     const location = locate(where)
     assertOptions(options, attempt)
-    const patience = new Patience(options.lockTimeoutMs)
+    const patience = new HeaderLockDeadline(options.lockTimeoutMs)
     explainingDenials(`Removing ${location.subject}`, () => unlinkSegment(location, patience))
   }
 
@@ -408,12 +408,12 @@ export class Segment<T> extends AttachedRegion<T> {
     fd: number,
     mapping: Mapping,
     location: Location,
-    build: (foothold: Foothold) => Segment<T>,
+    build: (foothold: OpenedFile) => Segment<T>,
   ): Segment<T> {
-    let presence: PresenceReference | undefined
+    let presence: EndpointsReference | undefined
     try {
       const file = fstatSync(fd)
-      presence = ThreadPresence.acquire(location, file)
+      presence = ThreadEndpoints.acquire(location, file)
       const segment = build({ fd, file, mapping, presence })
       presence.belongTo(segment)
       return segment
@@ -425,7 +425,7 @@ export class Segment<T> extends AttachedRegion<T> {
   }
 
   private constructor(
-    { fd, file, mapping, presence }: Foothold,
+    { fd, file, mapping, presence }: OpenedFile,
     location: Location,
     layout: Layout<T>,
     rootByteOffset: number,
@@ -437,7 +437,7 @@ export class Segment<T> extends AttachedRegion<T> {
     const key = Number.parseInt(segmentId.slice(0, 8), 16) | 0
     const segment = { subject, directory, isFile, file, key }
     const futex = new FutexWaiter(mapping.address)
-    const waiter = new SegmentWaiter(futex, peers, presence.presence, segment)
+    const waiter = new SegmentWaiter(futex, peers, presence.endpoints, segment)
     super({ subject, memory: mapping, waiter, peers }, layout, rootByteOffset)
     this.mapper = mapping.mapper
     this.#mapping = mapping
@@ -488,7 +488,7 @@ export class Segment<T> extends AttachedRegion<T> {
     const image = this.#image
     const reading = image.read()
     image.writeBack()
-    withHeaderLock(this.#file, 'flushing', new Patience(this.#lockTimeoutMs), () => image.store(reading))
+    withHeaderLock(this.#file, 'flushing', new HeaderLockDeadline(this.#lockTimeoutMs), () => image.store(reading))
     image.writeBackHeader()
   }
 
@@ -517,7 +517,7 @@ export class Segment<T> extends AttachedRegion<T> {
    */
   #leaveFile(): void {
     const image = this.#image
-    const patience = new Patience(this.#lockTimeoutMs)
+    const patience = new HeaderLockDeadline(this.#lockTimeoutMs)
     let outcome: 'changed' | 'left' | 'flushed' | 'flushed under the lock' = 'changed'
     for (let readings = 1; outcome === 'changed'; readings++) {
       // Before the look at the others: who comes after it is counted.
@@ -579,7 +579,7 @@ export class Segment<T> extends AttachedRegion<T> {
   }
 
   #claimSlot(): void {
-    const { loopId, address } = this.#presence.presence
+    const { loopId, address } = this.#presence.endpoints
     this.peerTable.claim({ pid: process.pid, threadId, loopId, address }, this.#sweepSlot)
   }
 

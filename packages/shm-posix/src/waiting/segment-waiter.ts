@@ -1,10 +1,10 @@
 import type { Stats } from 'node:fs'
-import { eventLoop, nowMs, type PeerId, type PeerTable, slotOf, type Waiter, type Watch } from '@isthmus/sync'
-import { EVERYWHERE } from './doorbell.js'
-import type { SegmentPlace } from './fifo-place.js'
+import { nowMs, type PeerId, type PeerTable, pendingWaits, slotOf, type Waiter, type Watch } from '@isthmus/sync'
+import type { SegmentPlace } from '../thread/fifo-place.js'
+import { type PeerEndpoint, PeerEndpoints } from '../thread/peer-endpoint.js'
+import type { ThreadEndpoints } from '../thread/thread-endpoints.js'
+import { EVERYWHERE } from '../thread/wake-fifo.js'
 import type { FutexWaiter } from './futex-waiter.js'
-import { type PeerEndpoint, PeerEndpoints } from './peer-endpoint.js'
-import type { ThreadPresence } from './thread-presence.js'
 
 const OTHERS_BITS = 0o077
 const SUPERUSER = 0
@@ -27,23 +27,23 @@ export interface WaitedSegment extends SegmentPlace {
 
 /** Waits in one segment: threads through futexes, event loops through the FIFOs of their threads. */
 export class SegmentWaiter implements Waiter {
-  readonly bellMs = 0.0125
+  readonly wakeLatencyMs = 0.0125
   readonly #futex: FutexWaiter
   readonly #peers: PeerTable
-  readonly #presence: ThreadPresence
+  readonly #thread: ThreadEndpoints
   readonly #segment: WaitedSegment
-  readonly #endpoints: PeerEndpoints
+  readonly #peerEndpoints: PeerEndpoints
   readonly #isTrusted: (uid: number) => boolean
   #marks = 0
   #forgiveAfterMs = FORGIVE_AFTER_MS
   #forgiveAtMs = Number.NEGATIVE_INFINITY
 
-  constructor(futex: FutexWaiter, peers: PeerTable, presence: ThreadPresence, segment: WaitedSegment) {
+  constructor(futex: FutexWaiter, peers: PeerTable, presence: ThreadEndpoints, segment: WaitedSegment) {
     this.#futex = futex
     this.#peers = peers
-    this.#presence = presence
+    this.#thread = presence
     this.#segment = segment
-    this.#endpoints = new PeerEndpoints(peers, segment)
+    this.#peerEndpoints = new PeerEndpoints(peers, segment)
     const { file } = segment
     const ownUid = process.geteuid?.()
     const isOpenToOthers = (file.mode & OTHERS_BITS) !== 0
@@ -54,33 +54,33 @@ export class SegmentWaiter implements Waiter {
     this.#futex.waitSync(index, expected, timeoutMs)
   }
 
-  wake(index: number, count: number): number {
+  wakeThreads(index: number, count: number): number {
     return this.#futex.wake(index, count)
   }
 
-  hear(): void {
-    const presence = this.#presence
-    presence.hear()
+  listen(): void {
+    const presence = this.#thread
+    presence.listen()
     if (presence.refusal !== undefined) {
-      this.#peers.noteUnheard(this.#peers.self)
+      this.#peers.noteUnreachable(this.#peers.self)
       warnOnce(`its FIFOs cannot be made: ${(presence.refusal as Error).message}`, this.#segment.subject)
-    } else if (this.#peers.isUnheard) this.#forgiveOrBelieve()
+    } else if (this.#peers.isUnreachable) this.#forgiveOrBelieve()
   }
 
-  get isUnheard(): boolean {
-    return this.#presence.refusal !== undefined || this.#peers.isUnheard
+  get isUnreachable(): boolean {
+    return this.#thread.refusal !== undefined || this.#peers.isUnreachable
   }
 
-  ring(peer: PeerId, word?: number): boolean {
+  wakeLoop(peer: PeerId, word?: number): boolean {
     const endpoint = this.#endpointOf(peer)
     if (endpoint === undefined) return false
-    if (endpoint.thread === this.#presence.thread) {
-      eventLoop.lookSoon(word === undefined ? undefined : this.hintOf(word))
+    if (endpoint.thread === this.#thread.thread) {
+      pendingWaits.schedulePoll(word === undefined ? undefined : this.hintOf(word))
       return true
     }
     const hint = word === undefined ? EVERYWHERE : this.hintOf(word)
-    if (this.#presence.ropes.ring(endpoint, hint, this.#isTrusted)) return true
-    if (!this.#peers.isDead(peer)) this.#peers.noteUnheard(peer)
+    if (this.#thread.remoteWakers.wake(endpoint, hint, this.#isTrusted)) return true
+    if (!this.#peers.isDead(peer)) this.#peers.noteUnreachable(peer)
     return false
   }
 
@@ -91,19 +91,19 @@ export class SegmentWaiter implements Waiter {
   watch(peer: PeerId): Watch {
     const endpoint = this.#endpointOf(peer)
     if (endpoint === undefined) return 'from-now-on'
-    return endpoint.thread === this.#presence.thread ? 'already' : this.#presence.deathWatch.watch(endpoint)
+    return endpoint.thread === this.#thread.thread ? 'already' : this.#thread.peerMonitor.watch(endpoint)
   }
 
   /** Undefined if the peer is gone, or if we are closed. */
   #endpointOf(peer: PeerId): PeerEndpoint | undefined {
     const slot = slotOf(peer)
-    return this.#presence.isOver || this.#peers.at(slot) !== peer ? undefined : this.#endpoints.at(slot)
+    return this.#thread.isOver || this.#peers.at(slot) !== peer ? undefined : this.#peerEndpoints.at(slot)
   }
 
   #forgiveOrBelieve(): void {
     const now = nowMs()
     if (now < this.#forgiveAtMs) return
-    this.#peers.forgetUnheard()
+    this.#peers.forgetUnreachable()
     if (this.#marks++ < MARKS_WITHOUT_WARNING) return
     this.#forgiveAtMs = now + this.#forgiveAfterMs
     this.#forgiveAfterMs = Math.min(this.#forgiveAfterMs * 2, FORGIVE_AFTER_MS_MAX)
@@ -121,6 +121,6 @@ function warnOnce(found: string, subject: string): void {
   isWarned = true
   process.emitWarning(
     `Others cannot wake the event loop of this thread in ${subject}; it looks by itself every 20 ms. The reason: ${found}.`,
-    { type: 'IsthmusWarning', code: 'ISTHMUS_UNHEARD' },
+    { type: 'IsthmusWarning', code: 'ISTHMUS_UNREACHABLE' },
   )
 }

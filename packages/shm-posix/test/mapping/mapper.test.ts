@@ -33,10 +33,10 @@ describe('doesOverlayWork()', () => {
       Object.defineProperty(process, 'versions', { value: { ...process.versions, bun: '1.2.0' } })
       const { Segment, struct, u32 } = await kit.load()
       const layout = struct({ count: u32() })
-      const segment = Segment.anonymous(layout)
+      const segment = Segment.createAnonymous(layout)
       segment.root.count.value = 3
       const { mapper } = segment
-      const failure = kit.failureOf(() => Segment.anonymous(layout, { mapper: 'overlay' }))
+      const failure = kit.failureOf(() => Segment.createAnonymous(layout, { mapper: 'overlay' }))
       return { mapper, count: segment.root.count.value, failure }
     }, null)
     expect(seen).toMatchObject({ mapper: 'view', count: 3, failure: { code: 'ERR_ISTHMUS_UNSUPPORTED' } })
@@ -52,7 +52,7 @@ describe('doesOverlayWork()', () => {
         },
       })
       const { Segment, struct, u32 } = await kit.load()
-      return Segment.anonymous(struct({ count: u32() })).mapper
+      return Segment.createAnonymous(struct({ count: u32() })).mapper
     }, null)
     expect(mapper).toBe('view')
   })

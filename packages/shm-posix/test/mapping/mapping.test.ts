@@ -93,7 +93,7 @@ describe('the overlay mapper', () => {
     const seen = await inChild(
       async (kit) => {
         const { Segment, bytes } = await kit.load()
-        const segment = Segment.anonymous(bytes(300))
+        const segment = Segment.createAnonymous(bytes(300))
         const other = Segment.attach(segment.handle, bytes(300))
         segment.root.set(new Uint8Array(300).fill(7))
         const { mapper } = segment
@@ -119,7 +119,7 @@ describe('the overlay mapper', () => {
         ]
         const churn = async (rounds: number) => {
           for (let round = 0; round < rounds; round++) {
-            const segment = Segment.anonymous(layout)
+            const segment = Segment.createAnonymous(layout)
             segment.root[7] = round
             if (round % 2 === 0) segment.close()
             if (round % 50 === 0) await new Promise((resolve) => setTimeout(resolve, 1))

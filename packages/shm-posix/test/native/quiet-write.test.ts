@@ -94,7 +94,7 @@ describe('a program that listened to SIGPIPE and stopped', () => {
       await kit.hear()
       const { waiter, peers } = segment
       const other = peers.list().find(({ peer }) => peer !== peers.self)
-      return other !== undefined && waiter.ring(other.peer)
+      return other !== undefined && waiter.wakeLoop(other.peer)
     }, name)
     await ringing.next()
     peer.say('lock')

@@ -20,7 +20,7 @@ describe('a thread that has its first segment', () => {
       const { Segment, struct, u32, bytes, mutex } = await kit.load()
       const layout = struct({ count: u32(), text: bytes(8), lock: mutex() })
       const use = async () => {
-        const segment = Segment.anonymous(layout)
+        const segment = Segment.createAnonymous(layout)
         const other = Segment.attach(segment.handle, layout)
         segment.root.text[0] = 1
         const guard = other.root.lock.lockSync()

@@ -3,7 +3,7 @@ import { LOCK_PID_WORD, LOCK_PURPOSE_WORD, LOCK_TURN_WORD, nowMs } from '@isthmu
 import { afterEach, describe, expect, it } from 'vitest'
 import { expectCode } from '../../../sync/test/support/expect-code.js'
 import { Segment } from '../../src/index.js'
-import { Patience, withHeaderLock } from '../../src/segment/header-lock.js'
+import { HeaderLockDeadline, withHeaderLock } from '../../src/segment/header-lock.js'
 import { Child, endAllChildren } from '../support/child.js'
 import { counter } from '../support/ledger.js'
 import { pathOf, removeEverything, uniqueName } from '../support/names.js'
@@ -32,7 +32,10 @@ describe('withHeaderLock()', () => {
   it('runs the action, names its holder meanwhile, and returns its result', () => {
     const { path, one } = openTwice()
     expect(
-      withHeaderLock({ fd: one, subject: 'it' }, 'attaching', new Patience(0), () => [holderOf(path), 'result']),
+      withHeaderLock({ fd: one, subject: 'it' }, 'attaching', new HeaderLockDeadline(0), () => [
+        holderOf(path),
+        'result',
+      ]),
     ).toEqual([process.pid, 'result'])
     expect(holderOf(path)).toBe(0)
   })
@@ -40,10 +43,10 @@ describe('withHeaderLock()', () => {
   it('keeps others out, who say who has it once their time is up', () => {
     const { one, other } = openTwice()
     let hasRun = false
-    withHeaderLock({ fd: one, subject: 'it' }, 'attaching', new Patience(0), () => {
+    withHeaderLock({ fd: one, subject: 'it' }, 'attaching', new HeaderLockDeadline(0), () => {
       const startMs = nowMs()
       const error = expectCode('ERR_ISTHMUS_BUSY', () => {
-        withHeaderLock({ fd: other, subject: 'the segment /orders' }, 'attaching', new Patience(25), () => {
+        withHeaderLock({ fd: other, subject: 'the segment /orders' }, 'attaching', new HeaderLockDeadline(25), () => {
           hasRun = true
         })
       })
@@ -51,18 +54,22 @@ describe('withHeaderLock()', () => {
       expect(error.message).toMatch(new RegExp(`/orders.*process ${process.pid}.*lockTimeoutMs`))
     })
     expect(hasRun).toBe(false)
-    expect(withHeaderLock({ fd: other, subject: 'it' }, 'attaching', new Patience(0), () => 'free')).toBe('free')
+    expect(withHeaderLock({ fd: other, subject: 'it' }, 'attaching', new HeaderLockDeadline(0), () => 'free')).toBe(
+      'free',
+    )
   })
 
   it('lets go where the action throws', () => {
     const { path, one, other } = openTwice()
     const broken = () =>
-      withHeaderLock({ fd: one, subject: 'it' }, 'attaching', new Patience(0), () => {
+      withHeaderLock({ fd: one, subject: 'it' }, 'attaching', new HeaderLockDeadline(0), () => {
         throw new Error('of the action')
       })
     expect(broken).toThrow('of the action')
     expect(holderOf(path)).toBe(0)
-    expect(withHeaderLock({ fd: other, subject: 'it' }, 'attaching', new Patience(0), () => 'free')).toBe('free')
+    expect(withHeaderLock({ fd: other, subject: 'it' }, 'attaching', new HeaderLockDeadline(0), () => 'free')).toBe(
+      'free',
+    )
   })
 
   it.each([
@@ -77,7 +84,7 @@ describe('withHeaderLock()', () => {
     using segment = Segment.create(name, counter)
     const fd = openSync(pathOf(name), 'r+')
     descriptors.push(fd)
-    withHeaderLock({ fd, subject: name }, 'attaching', new Patience(0), (note) => {
+    withHeaderLock({ fd, subject: name }, 'attaching', new HeaderLockDeadline(0), (note) => {
       note(purpose)
       for (const attempt of [
         () => Segment.open(name, counter, { lockTimeoutMs: 1 }),
@@ -91,9 +98,9 @@ describe('withHeaderLock()', () => {
 
   it('takes no purpose from the header that there is none of', () => {
     const { path, one, other } = openTwice()
-    withHeaderLock({ fd: one, subject: 'it' }, 'attaching', new Patience(0), () => {
+    withHeaderLock({ fd: one, subject: 'it' }, 'attaching', new HeaderLockDeadline(0), () => {
       writeSync(one, new Int32Array([0x7fffffff]), 0, 4, LOCK_PURPOSE_WORD * 4)
-      const attempt = () => withHeaderLock({ fd: other, subject: 'it' }, 'closing', new Patience(0), () => {})
+      const attempt = () => withHeaderLock({ fd: other, subject: 'it' }, 'closing', new HeaderLockDeadline(0), () => {})
       expect(expectCode('ERR_ISTHMUS_BUSY', attempt).message).toContain('it is in use by process')
     })
     expect(holderOf(path)).toBe(0)
@@ -104,7 +111,7 @@ describe('withHeaderLock()', () => {
     Segment.create(name, counter).close()
     const fd = openSync(pathOf(name), 'r+')
     descriptors.push(fd)
-    withHeaderLock({ fd, subject: name }, 'attaching', new Patience(0), () => {
+    withHeaderLock({ fd, subject: name }, 'attaching', new HeaderLockDeadline(0), () => {
       const startMs = nowMs()
       expectCode('ERR_ISTHMUS_BUSY', () => Segment.openOrCreate(name, counter, { lockTimeoutMs: 300 }))
       const tookMs = nowMs() - startMs

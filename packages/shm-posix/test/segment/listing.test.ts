@@ -62,7 +62,7 @@ describe('Segment.list()', () => {
   })
 
   it('passes over anonymous and unfinished segments', () => {
-    using anonymous = Segment.anonymous(ledger)
+    using anonymous = Segment.createAnonymous(ledger)
     const unfinished = openTemporary(locate(uniqueName()), 0o600)
     const names = Segment.list().map(({ name }) => name)
     expect(names.filter((name) => name.startsWith('/.isthmus-') || name === '/')).toEqual([])

@@ -64,7 +64,7 @@ describe('The mode of a segment', () => {
     const file = join(temporaryDirectory(), 'segment')
     Segment.create({ file }, counter, { mode: 0o644 }).close()
     expect(statSync(file).mode & 0o7777).toBe(0o600)
-    using anonymous = Segment.anonymous(counter, { mode: 0o666 } as object)
+    using anonymous = Segment.createAnonymous(counter, { mode: 0o666 } as object)
     expect(statSync(anonymous.handle.path).mode & 0o7777).toBe(0o600)
   })
 
@@ -76,14 +76,14 @@ describe('The mode of a segment', () => {
         fs.chmodSync('/dev/shm', 0o1777)
         if (process.getuid?.() === 0) {
           // Root may do what the mode of a file forbids.
-          Segment.anonymous(layout).close()
+          Segment.createAnonymous(layout).close()
           process.setgroups?.([])
           process.setgid?.(65534)
           process.setuid?.(65534)
         }
         return [0o777, 0o277, 0o377].map((umask) => {
           process.umask(umask)
-          Segment.anonymous(layout).close()
+          Segment.createAnonymous(layout).close()
           return ['/named', { file: '/dev/shm/file' }].map((where) => {
             const segment = Segment.create(where, layout, { mode: 0o660 })
             const { mode } = fs.statSync(typeof where === 'string' ? '/dev/shm/named' : where.file)

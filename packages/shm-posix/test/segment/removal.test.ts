@@ -6,7 +6,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { expectCode } from '../../../sync/test/support/expect-code.js'
 import { type PruneOptions, Segment } from '../../src/index.js'
 import { openTemporary } from '../../src/segment/creation.js'
-import { Patience, withHeaderLock } from '../../src/segment/header-lock.js'
+import { HeaderLockDeadline, withHeaderLock } from '../../src/segment/header-lock.js'
 import { locate } from '../../src/segment/location.js'
 import { Child, endAllChildren, inChild, withOwnSharedMemory } from '../support/child.js'
 import { counter, ledger } from '../support/ledger.js'
@@ -124,7 +124,7 @@ describe('Segment.unlink()', () => {
     const name = uniqueName()
     using segment = Segment.create(name, counter)
     const fd = openSync(pathOf(name), 'r+')
-    withHeaderLock({ fd, subject: 'it' }, 'attaching', new Patience(0), () => {
+    withHeaderLock({ fd, subject: 'it' }, 'attaching', new HeaderLockDeadline(0), () => {
       const error = expectCode('ERR_ISTHMUS_BUSY', () => Segment.unlink(name, { lockTimeoutMs: 20 }))
       expect(error.message).toContain(`process ${process.pid}`)
     })
@@ -231,7 +231,7 @@ describe('Segment.prune()', () => {
     const name = uniqueName()
     Segment.create(name, counter).close()
     const fd = openSync(pathOf(name), 'r+')
-    withHeaderLock({ fd, subject: 'it' }, 'attaching', new Patience(0), () => expect(prune()).toEqual([]))
+    withHeaderLock({ fd, subject: 'it' }, 'attaching', new HeaderLockDeadline(0), () => expect(prune()).toEqual([]))
     closeSync(fd)
     expect(prune()).toEqual([name])
   })

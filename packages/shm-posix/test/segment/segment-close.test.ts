@@ -48,7 +48,7 @@ describe('Segment.close()', () => {
   it('is what `using` does', () => {
     let kept: Segment<unknown>
     {
-      using segment = Segment.anonymous(counter)
+      using segment = Segment.createAnonymous(counter)
       kept = segment
       expect(kept.isClosed).toBe(false)
     }
@@ -56,7 +56,7 @@ describe('Segment.close()', () => {
   })
 
   it('tells its listeners once, while the memory is still there', () => {
-    const segment = Segment.anonymous(counter)
+    const segment = Segment.createAnonymous(counter)
     const seen: unknown[] = []
     segment.onClose(() => seen.push(segment.root.count.value, segment.isClosed))
     const forget = segment.onClose(() => seen.push('forgotten'))
@@ -99,7 +99,7 @@ describe('Segment after close', () => {
     ['flush()', (segment) => segment.flush()],
     ['peers.self', ({ peers }) => peers.self],
   ])('throws from %s', (_, use) => {
-    for (const segment of [Segment.create(uniqueName(), counter), Segment.anonymous(counter)]) {
+    for (const segment of [Segment.create(uniqueName(), counter), Segment.createAnonymous(counter)]) {
       expect(() => use(segment)).not.toThrow()
       segment.close()
       expectCode('ERR_ISTHMUS_CLOSED', () => use(segment))
@@ -108,7 +108,7 @@ describe('Segment after close', () => {
   })
 
   it('throws from the objects of its root', () => {
-    const segment = Segment.anonymous(counter)
+    const segment = Segment.createAnonymous(counter)
     const { count } = segment.root
     segment.close()
     expectCode('ERR_ISTHMUS_CLOSED', () => count.value)
@@ -154,7 +154,7 @@ describe('Segment.buffer', () => {
   })
 
   it('can be posted to a thread, which works on the same memory after the segment is closed', async () => {
-    using other = Segment.anonymous(counter)
+    using other = Segment.createAnonymous(counter)
     const segment = Segment.attach(other.handle, counter)
     const { buffer } = segment
     expect(buffer).toBeInstanceOf(SharedArrayBuffer)
@@ -208,7 +208,7 @@ describe('Segment.buffer', () => {
 
 describe('Segment.handle', () => {
   it('is plain data', () => {
-    using segment = Segment.anonymous(counter)
+    using segment = Segment.createAnonymous(counter)
     expect(structuredClone(segment.handle)).toEqual(segment.handle)
     expect(segment.handle).toMatchObject({ isthmus: 'segment', pid: process.pid, isFile: false })
   })
@@ -249,13 +249,13 @@ describe('Segment.handle', () => {
   })
 
   it('is refused with another layout', () => {
-    using segment = Segment.anonymous(counter)
+    using segment = Segment.createAnonymous(counter)
     expectCode('ERR_ISTHMUS_LAYOUT_MISMATCH', () => Segment.attach(segment.handle, ledger))
     expect(segment.peers.list()).toHaveLength(1)
   })
 
   it('is refused in another process', async () => {
-    using segment = Segment.anonymous(counter)
+    using segment = Segment.createAnonymous(counter)
     const failure = await inChild(async (kit, handle) => {
       const { Segment, struct, u32 } = await kit.load()
       return kit.failureOf(() => Segment.attach(handle, struct({ count: u32(), other: u32() })))

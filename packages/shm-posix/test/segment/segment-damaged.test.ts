@@ -9,7 +9,7 @@ import { holdingsUnder } from '../support/processes.js'
 
 afterEach(removeEverything)
 
-const BYTE_LENGTH = Segment.anonymous(counter).bytes.byteLength
+const BYTE_LENGTH = Segment.createAnonymous(counter).bytes.byteLength
 const TEXT_OFFSET_WORD = 13
 const TEXT_LENGTH_WORD = 14
 const PAIR_COUNT_WORD = 15

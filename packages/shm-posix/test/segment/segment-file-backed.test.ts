@@ -126,7 +126,7 @@ describe('Segment in a file, without a reboot in between', () => {
 
 describe('Segment.flush() in memory', () => {
   it('does nothing', () => {
-    using segment = Segment.anonymous(counter)
+    using segment = Segment.createAnonymous(counter)
     segment.flush()
     expect(segment.words[FLUSHED_WORD]).toBe(0)
   })

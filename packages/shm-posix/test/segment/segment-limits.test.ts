@@ -51,7 +51,7 @@ describe('Segment where /dev/shm is full', () => {
         const again = layouts.map((layout, at) => Segment.open(`/part-${at}`, layout))
         const counts = again.map(({ root }) => root.count.value)
         // A segment in memory of its own needs no room here.
-        Segment.anonymous(blob(1 << 21)).bytes.fill(1)
+        Segment.createAnonymous(blob(1 << 21)).bytes.fill(1)
         const names = segments.length
         for (const segment of [...segments, ...again]) segment.close()
         for (let at = 0; at < names; at++) Segment.unlink(`/part-${at}`)
@@ -98,7 +98,7 @@ describe('Segment under ulimit -f', () => {
         const failures = [
           () => Segment.create(name, large),
           () => Segment.openOrCreate(name, large),
-          () => Segment.anonymous(large),
+          () => Segment.createAnonymous(large),
         ].map(kit.failureOf)
         const small = Segment.create(name, layout)
         small.root.count.value = 3
@@ -120,7 +120,7 @@ describe('Segment of another user', () => {
       const { Segment, struct, u32 } = await kit.load()
       const layout = struct({ count: u32(), other: u32() })
       // Everything is loaded before the rights are given up.
-      Segment.anonymous(layout).close()
+      Segment.createAnonymous(layout).close()
       if (process.getuid?.() === 0) {
         process.setgroups?.([])
         process.setgid?.(65534)
@@ -153,7 +153,7 @@ describe('Segment of another user', () => {
     const failure = await inChild(async (kit, name) => {
       const { Segment, struct, u32 } = await kit.load()
       const layout = struct({ count: u32(), other: u32() })
-      Segment.anonymous(layout).close()
+      Segment.createAnonymous(layout).close()
       if (process.getuid?.() === 0) process.setuid?.(65534)
       return kit.failureOf(() => Segment.open(name, layout))
     }, name)

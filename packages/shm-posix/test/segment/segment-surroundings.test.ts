@@ -5,8 +5,8 @@ import { BOOT_ID_WORD } from '@isthmus/sync'
 import { afterEach, describe, expect, it } from 'vitest'
 import { expectCode } from '../../../sync/test/support/expect-code.js'
 import { Segment } from '../../src/index.js'
-import { Patience, withHeaderLock } from '../../src/segment/header-lock.js'
-import { widenAccess } from '../../src/waiting/fifo.js'
+import { HeaderLockDeadline, withHeaderLock } from '../../src/segment/header-lock.js'
+import { widenAccess } from '../../src/thread/fifo.js'
 import { endAllChildren, inChild, withOwnSharedMemory } from '../support/child.js'
 import { counter } from '../support/ledger.js'
 import { pathOf, removeEverything, temporaryDirectory, uniqueName } from '../support/names.js'
@@ -49,7 +49,7 @@ describe('Segment in surroundings that lack something', () => {
         const layout = struct({ count: u32(), other: u32() })
         require('node:child_process').execFileSync('mount', ['-t', 'proc', '-o', 'subset=pid', 'proc', '/proc'])
         return [
-          failureOf(() => Segment.anonymous(layout).close()),
+          failureOf(() => Segment.createAnonymous(layout).close()),
           failureOf(() => Segment.create('/without-boot-id', layout).close()),
           failureOf(() => Segment.open('/without-boot-id', layout).close()),
           failureOf(() => Segment.open({ file }, layout)),
@@ -83,7 +83,7 @@ describe('Segment in surroundings that lack something', () => {
         const file = { file: '/dev/shm/a-file' }
         Segment.create(file, layout).close()
         Segment.open(file, layout).flush()
-        Segment.anonymous(layout).close()
+        Segment.createAnonymous(layout).close()
         return [opened.root.count.value, Segment.list().length, Segment.prune()]
       },
       null,
@@ -135,7 +135,7 @@ describe('Segment in surroundings that lack something', () => {
         const layout = struct({ count: u32() })
         fs.chmodSync('/dev/shm', 0o1777)
         // Everything is loaded before the rights are given up.
-        Segment.anonymous(layout).close()
+        Segment.createAnonymous(layout).close()
         if (process.getuid?.() === 0) process.setuid?.(65534)
         Segment.create('/read-only', layout).close()
         fs.chmodSync('/dev/shm/read-only', 0o440)
@@ -168,7 +168,7 @@ describe('Segment in surroundings that lack something', () => {
         for (const filler of fillers.splice(0, 12)) {
           fs.closeSync(filler)
           try {
-            const segment = Segment.anonymous(struct({ count: u32() }))
+            const segment = Segment.createAnonymous(struct({ count: u32() }))
             made.push(segment.mapper)
             segment.close()
           } catch {
@@ -212,7 +212,7 @@ describe('Segment and the modules of the program', () => {
         const look = (file: string) => files.push(require(`${directory}/${file}`))
         const named = Segment.open(segmentName, layout)
         look('module.cjs')
-        const waits = Segment.anonymous(futex())
+        const waits = Segment.createAnonymous(futex())
         waits.root.waitWhile(0, { timeoutMs: 1 })
         look('after-waiting.cjs')
         Segment.list()
@@ -267,7 +267,7 @@ describe('Segment.flush', () => {
     const segment = Segment.create(where, counter, { lockTimeoutMs: 20 })
     const fd = openSync(where.file, 'r+')
     const flushing = () => expectCode('ERR_ISTHMUS_BUSY', () => segment.flush())
-    withHeaderLock({ fd, subject: 'it' }, 'attaching', new Patience(0), flushing)
+    withHeaderLock({ fd, subject: 'it' }, 'attaching', new HeaderLockDeadline(0), flushing)
     closeSync(fd)
     segment.flush()
     segment.close()

@@ -245,7 +245,7 @@ describe('Segment in a file', () => {
 describe('Segment.anonymous()', () => {
   it('has no name, and its handle leads other attachments to it', () => {
     const namesBefore = takenNames()
-    using segment = Segment.anonymous(counter)
+    using segment = Segment.createAnonymous(counter)
     using other = Segment.attach(segment.handle, counter)
     segment.root.count.value = 8
     expect(other.root.count.value).toBe(8)
@@ -254,10 +254,10 @@ describe('Segment.anonymous()', () => {
   })
 
   it('cannot be cut or lengthened, so that no access ever faults', async () => {
-    const { path } = Segment.anonymous(counter).handle
+    const { path } = Segment.createAnonymous(counter).handle
     const failures = await inChild(async (kit) => {
       const { Segment, struct, u32 } = await kit.load()
-      const segment = Segment.anonymous(struct({ count: u32() }))
+      const segment = Segment.createAnonymous(struct({ count: u32() }))
       const fd = kit.fs.openSync(segment.handle.path, 'r+')
       const codes = [0, 4096, segment.bytes.byteLength + 1].map(
         (byteLength) => kit.failureOf(() => kit.fs.ftruncateSync(fd, byteLength))?.code,

@@ -4,9 +4,9 @@ import { closeSync, constants, existsSync, mkdirSync, openSync, readSync, rmSync
 import { dirname } from 'node:path'
 import { type PeerId, type PeerTable, slotOf } from '@isthmus/sync'
 import type { Segment } from '../../src/index.js'
-import { holdFifo, threadNameOf } from '../../src/waiting/fifo.js'
-import { BESIDE, type FifoKind, MEMORY, pathAt } from '../../src/waiting/fifo-place.js'
-import { PeerEndpoint } from '../../src/waiting/peer-endpoint.js'
+import { holdFifo, threadNameOf } from '../../src/thread/fifo.js'
+import { BESIDE, type FifoKind, MEMORY, pathAt } from '../../src/thread/fifo-place.js'
+import { PeerEndpoint } from '../../src/thread/peer-endpoint.js'
 
 const IN_MEMORY = { directory: '', isFile: false }
 const address = { place: MEMORY, uid: process.geteuid?.() ?? 0 }

@@ -21,7 +21,7 @@ describe('the descriptors of a worker', () => {
         const { Worker } = kit.require('node:worker_threads') as typeof import('node:worker_threads')
         const { Segment, struct, u32 } = await kit.load()
         const layout = struct({ count: u32() })
-        const base = Segment.anonymous(layout)
+        const base = Segment.createAnonymous(layout)
         const program = `
             const { parentPort, workerData } = require('node:worker_threads')
             Promise.all([import('@isthmus/shm-posix'), import('@isthmus/sync')]).then(([{ Segment }, { struct, u32 }]) => {
@@ -39,7 +39,7 @@ describe('the descriptors of a worker', () => {
           const exited = new Promise((resolve) => worker.once('exit', resolve))
           await new Promise((resolve) => worker.once('message', resolve))
           // They get the numbers that the worker has given back.
-          const segments = Array.from({ length: 8 }, () => Segment.anonymous(layout))
+          const segments = Array.from({ length: 8 }, () => Segment.createAnonymous(layout))
           const fds = segments.map(({ handle }) => Number(handle.path.split('/').at(-1)))
           const inodes = fds.map((fd) => kit.fs.fstatSync(fd).ino)
           if (way !== 'closes its segment') void worker.terminate()

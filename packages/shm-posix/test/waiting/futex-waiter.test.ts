@@ -34,7 +34,7 @@ function answerTo(wait: () => void): { result: unknown; errno: number; elapsedMs
 
 describe('FutexWaiter.waitSync()', () => {
   it.each(['overlay', 'view'] as const)('returns at once where the word differs, over the %s mapper', (mapper) => {
-    const segment = Segment.anonymous(counter, { mapper })
+    const segment = Segment.createAnonymous(counter, { mapper })
     const { words, waiter } = segment
     const index = words.length - 1
     expect(answerTo(() => waiter.waitSync(index, 1, 60_000))).toMatchObject({
@@ -48,7 +48,7 @@ describe('FutexWaiter.waitSync()', () => {
   })
 
   it.each([0x7fffffff, -0x80000000, -1, 0])('compares all 32 bits: %i', (value) => {
-    const segment = Segment.anonymous(counter)
+    const segment = Segment.createAnonymous(counter)
     const { words, waiter } = segment
     words[2100] = value
     expect(answerTo(() => waiter.waitSync(2100, value, 1)).errno).toBe(ETIMEDOUT)
@@ -57,7 +57,7 @@ describe('FutexWaiter.waitSync()', () => {
   })
 
   it('does not return before its time where nobody wakes it', () => {
-    const segment = Segment.anonymous(counter)
+    const segment = Segment.createAnonymous(counter)
     const { waiter } = segment
     for (const timeoutMs of [0, 0.5, 1, 20.25]) {
       const { errno, elapsedMs } = answerTo(() => waiter.waitSync(2100, 0, timeoutMs))
@@ -68,7 +68,7 @@ describe('FutexWaiter.waitSync()', () => {
   })
 
   it('tells the kernel seconds and nanoseconds', () => {
-    const segment = Segment.anonymous(counter)
+    const segment = Segment.createAnonymous(counter)
     const timesOf = (timeoutMs: number) => {
       const futexWait = vi.spyOn(libc(), 'futexWait')
       segment.waiter.waitSync(2100, 1, timeoutMs)
@@ -91,14 +91,14 @@ describe('FutexWaiter.waitSync()', () => {
 
 describe('FutexWaiter.wake()', () => {
   it('wakes nobody where nobody sleeps', () => {
-    const segment = Segment.anonymous(counter)
-    expect(segment.waiter.wake(2100, 1)).toBe(0)
-    expect(segment.waiter.wake(2100, 2 ** 31 - 1)).toBe(0)
+    const segment = Segment.createAnonymous(counter)
+    expect(segment.waiter.wakeThreads(2100, 1)).toBe(0)
+    expect(segment.waiter.wakeThreads(2100, 2 ** 31 - 1)).toBe(0)
     segment.close()
   })
 
   it.each(['overlay', 'view'] as const)('wakes a thread that sleeps through the %s mapper', async (mapper) => {
-    const segment = Segment.anonymous(counter)
+    const segment = Segment.createAnonymous(counter)
     const worker = startSleeper(segment, mapper)
     const left = new Promise((resolve) => worker.once('exit', resolve))
     expect(wakeUntil(segment, 1)).toBe(1)
@@ -108,7 +108,7 @@ describe('FutexWaiter.wake()', () => {
   })
 
   it('wakes as many as it was told to, and says how many', () => {
-    const segment = Segment.anonymous(counter)
+    const segment = Segment.createAnonymous(counter)
     for (let sleeper = 0; sleeper < 3; sleeper++) startSleeper(segment, 'overlay')
     // They look up now and then; sooner or later all three are asleep at once.
     expect(wakeUntil(segment, 3, 100)).toBe(3)
@@ -159,7 +159,7 @@ function startSleeper(segment: Segment<unknown>, mapper: string): Worker {
 function wakeUntil({ waiter, words }: Segment<unknown>, wanted: number, count = wanted): number {
   const pause = new Int32Array(new SharedArrayBuffer(4))
   for (const deadline = nowMs() + WATCHDOG_MS; nowMs() < deadline; ) {
-    const woken = waiter.wake(words.length - 1, count)
+    const woken = waiter.wakeThreads(words.length - 1, count)
     if (woken >= wanted) return woken
     Atomics.wait(pause, 0, 0, 5)
   }

@@ -61,11 +61,11 @@ function talkIn(trouble: Trouble): Promise<Talk> {
         const layout = struct({ there: futex(), back: futex(), arrived: futex() })
         const { there, back, arrived } = Segment.open(${JSON.stringify(where)}, layout).root
         arrived.value = 1
-        arrived.wakeAll()
+        arrived.notifyAll()
         for (let round = 0; ; round++) {
           await there.waitWhile(round)
           back.value = round + 1
-          back.wakeAll()
+          back.notifyAll()
         }`
       const node = [process.execPath, '--input-type=module', '--no-warnings', '--eval', program]
       const [command, ...parameters] = [...(trouble.peerWrapper ?? []), ...node]
@@ -87,7 +87,7 @@ function talkIn(trouble: Trouble): Promise<Talk> {
           const startedMs = performance.now()
           const answered = round === 0 ? first : back.waitWhile(round)
           there.value = round + 1
-          there.wakeAll()
+          there.notifyAll()
           await answered
           tookMs.push(performance.now() - startedMs)
           await sleep(40)
@@ -174,7 +174,7 @@ describe.runIf(isSuperuser)('two event loops wake each other soon', () => {
   it('by looking every 20 ms, if there is no place for their FIFOs at all, and say so once', async () => {
     const seen = await talkWithWorkerIn('mount -o remount,ro /dev/shm && mount -t tmpfs -o ro tmpfs /tmp')
     expect(Math.max(...seen.tookMs)).toBeLessThan(SOON_MS)
-    expect(seen).toMatchObject({ warnings: ['ISTHMUS_UNHEARD'], canBeWoken: [false, false], inTmp: [] })
+    expect(seen).toMatchObject({ warnings: ['ISTHMUS_UNREACHABLE'], canBeWoken: [false, false], inTmp: [] })
   })
 })
 
@@ -190,7 +190,7 @@ function talkWithWorkerIn(
       const warnings: (string | undefined)[] = []
       process.on('warning', (warning) => warnings.push((warning as { code?: string }).code))
       execFileSync('sh', ['-c', mounts])
-      const segment = Segment.anonymous(struct({ there: futex(), back: futex() }))
+      const segment = Segment.createAnonymous(struct({ there: futex(), back: futex() }))
       const program = `
         const { workerData } = require('node:worker_threads')
         Promise.all([import('@isthmus/shm-posix'), import('@isthmus/sync')]).then(async ([{ Segment }, { futex, struct }]) => {
@@ -198,7 +198,7 @@ function talkWithWorkerIn(
           for (let round = 0; ; round++) {
             await there.waitWhile(round)
             back.value = round + 1
-            back.wakeAll()
+            back.notifyAll()
           }
         })`
       const worker = new Worker(program, { eval: true, execArgv: [], workerData: segment.handle })
@@ -207,7 +207,7 @@ function talkWithWorkerIn(
         const startedMs = performance.now()
         const { there, back } = segment.root
         there.value = round + 1
-        there.wakeAll()
+        there.notifyAll()
         await back.waitWhile(round)
         // The worker starts with the first one.
         if (round > 0) tookMs.push(performance.now() - startedMs)
@@ -333,7 +333,7 @@ describe.runIf(isSuperuser)('the folder of a user', () => {
         process.umask(0o777)
         kit.fs.mkdirSync('/dev/shm/isthmus-0')
         kit.fs.chmodSync('/dev/shm/isthmus-0', 0o722)
-        const own = Segment.anonymous(futex())
+        const own = Segment.createAnonymous(futex())
         const before = mode()
         const shared = Segment.create('/shared', futex(), { mode: 0o666 })
         const while_ = mode()
@@ -369,7 +369,7 @@ describe.runIf(isSuperuser)('the folder of a user', () => {
         const listed = asNobody('ls /dev/shm/isthmus-0')
         const written = asNobody(`echo woken > /dev/shm/isthmus-0/${bell}; echo written`)
         shared.root.value = 1
-        shared.root.wakeAll()
+        shared.root.notifyAll()
         await waiting
         shared.close()
         return { read, listed, written: written.trim() }
@@ -407,7 +407,7 @@ describe('what stands in /dev/shm', () => {
           return [
             kit.failureOf(() => Segment.create('/one', futex()).close()),
             kit.failureOf(() => Segment.open('/one', futex()).close()),
-            kit.failureOf(() => Segment.anonymous(futex()).close()),
+            kit.failureOf(() => Segment.createAnonymous(futex()).close()),
             kit.failureOf(() => Segment.list()),
             kit.failureOf(() => Segment.prune({ prefix: '/nothing' })),
           ].map((failure) => failure?.code ?? 'fine')

@@ -12,13 +12,13 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { Worker } from 'node:worker_threads'
-import { eventLoop, mutex, nowMs, type PeerId, slotOf } from '@isthmus/sync'
+import { mutex, nowMs, type PeerId, pendingWaits, slotOf } from '@isthmus/sync'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { withoutSafetyNet } from '../../../sync/test/support/safety-net.js'
 import { soon } from '../../../sync/test/support/waiting.js'
 import { Segment } from '../../src/index.js'
-import { holdFifo } from '../../src/waiting/fifo.js'
-import { BESIDE } from '../../src/waiting/fifo-place.js'
+import { holdFifo } from '../../src/thread/fifo.js'
+import { BESIDE } from '../../src/thread/fifo-place.js'
 import { Child, endAllChildren, inChild } from '../support/child.js'
 import { endpointBeside, fifoPath, HeldFifo, threadOf } from '../support/fifos.js'
 import { counter } from '../support/ledger.js'
@@ -43,10 +43,10 @@ afterEach(async () => {
 async function startListener(name: string, hears = true): Promise<{ child: Child<unknown>; peer: PeerId }> {
   const child = Child.start(
     async (kit, { name, hears }) => {
-      const { Segment, struct, u32, eventLoop } = await kit.load()
+      const { Segment, struct, u32, pendingWaits } = await kit.load()
       const segment = Segment.open(name, struct({ count: u32(), other: u32() }))
-      eventLoop.lookAround = () => kit.tell('rung')
-      if (hears) segment.waiter.hear()
+      pendingWaits.repoll = () => kit.tell('rung')
+      if (hears) segment.waiter.listen()
       kit.tell(segment.peers.self)
       while ((await kit.hear()) !== 'close') await new Promise((resolve) => setImmediate(resolve))
       segment.close()
@@ -103,15 +103,15 @@ describe('SegmentWaiter.ring()', () => {
     using segment = Segment.create(name, counter)
     const { child, peer } = await startListener(name)
     for (let ring = 0; ring < 20; ring++) {
-      expect(segment.waiter.ring(peer)).toBe(true)
+      expect(segment.waiter.wakeLoop(peer)).toBe(true)
       expect(await child.next()).toBe('rung')
     }
   })
 
   it('reaches a thread of this process', async () => {
-    const lookAround = vi.spyOn(eventLoop, 'lookAround')
-    using segment = Segment.anonymous(counter)
-    segment.waiter.hear()
+    const repoll = vi.spyOn(pendingWaits, 'repoll')
+    using segment = Segment.createAnonymous(counter)
+    segment.waiter.listen()
     const program = `
       const { parentPort, workerData } = require('node:worker_threads')
       Promise.all([import(workerData.built), import(workerData.sync)]).then(([{ Segment }, { struct, u32 }]) => {
@@ -125,17 +125,20 @@ describe('SegmentWaiter.ring()', () => {
     const worker = new Worker(program, { eval: true, execArgv: [], workerData })
     workers.push(worker)
     expect(await new Promise((resolve) => worker.once('message', resolve))).toBe(true)
-    await vi.waitFor(() => expect(lookAround).toHaveBeenCalled())
+    await vi.waitFor(() => expect(repoll).toHaveBeenCalled())
   })
 
   it('rings its own thread without a FIFO', async () => {
-    const lookAround = vi.spyOn(eventLoop, 'lookAround')
-    using segment = Segment.anonymous(counter)
+    const repoll = vi.spyOn(pendingWaits, 'repoll')
+    using segment = Segment.createAnonymous(counter)
     using other = Segment.attach(segment.handle, counter)
-    expect([segment.waiter.ring(segment.peers.self), segment.waiter.ring(other.peers.self)]).toEqual([true, true])
-    expect(lookAround).not.toHaveBeenCalled()
+    expect([segment.waiter.wakeLoop(segment.peers.self), segment.waiter.wakeLoop(other.peers.self)]).toEqual([
+      true,
+      true,
+    ])
+    expect(repoll).not.toHaveBeenCalled()
     await new Promise((resolve) => setTimeout(resolve, 20))
-    expect(lookAround).toHaveBeenCalledTimes(1)
+    expect(repoll).toHaveBeenCalledTimes(1)
   })
 
   it('is heard after any number of rings that nobody has heard yet', async () => {
@@ -144,10 +147,10 @@ describe('SegmentWaiter.ring()', () => {
     const { child, peer } = await startListener(name)
     process.kill(child.pid, 'SIGSTOP')
     // More than a FIFO holds.
-    for (let ring = 0; ring < 70_000; ring++) expect(segment.waiter.ring(peer)).toBe(true)
+    for (let ring = 0; ring < 70_000; ring++) expect(segment.waiter.wakeLoop(peer)).toBe(true)
     process.kill(child.pid, 'SIGCONT')
     expect(await child.next()).toBe('rung')
-    expect(segment.waiter.ring(peer)).toBe(true)
+    expect(segment.waiter.wakeLoop(peer)).toBe(true)
   })
 
   it('is false where the bell was never made, and leaves no descriptor', async () => {
@@ -155,7 +158,7 @@ describe('SegmentWaiter.ring()', () => {
     using segment = Segment.create(name, counter)
     const { peer } = await startListener(name, false)
     const before = openDescriptors()
-    for (let ring = 0; ring < 5; ring++) expect(segment.waiter.ring(peer)).toBe(false)
+    for (let ring = 0; ring < 5; ring++) expect(segment.waiter.wakeLoop(peer)).toBe(false)
     expect(openDescriptors()).toEqual(before)
   })
 
@@ -164,9 +167,9 @@ describe('SegmentWaiter.ring()', () => {
     using segment = Segment.create(name, counter)
     const before = openDescriptors()
     const { child, peer } = await startListener(name)
-    if (isRungBefore) expect(segment.waiter.ring(peer)).toBe(true)
+    if (isRungBefore) expect(segment.waiter.wakeLoop(peer)).toBe(true)
     await child.kill()
-    expect(segment.waiter.ring(peer)).toBe(false)
+    expect(segment.waiter.wakeLoop(peer)).toBe(false)
     expect(openDescriptors()).toEqual(before)
   })
 
@@ -174,11 +177,11 @@ describe('SegmentWaiter.ring()', () => {
     const name = uniqueName()
     using segment = Segment.create(name, counter)
     const { child, peer } = await startListener(name)
-    expect(segment.waiter.ring(peer)).toBe(true)
+    expect(segment.waiter.wakeLoop(peer)).toBe(true)
     expect(await child.next()).toBe('rung')
     child.say('close')
     expect(await child.next()).toBe('closed')
-    expect(segment.waiter.ring(peer)).toBe(false)
+    expect(segment.waiter.wakeLoop(peer)).toBe(false)
   })
 
   it.each<[string, (path: string) => string | undefined]>([
@@ -213,7 +216,7 @@ describe('SegmentWaiter.ring()', () => {
     paths.push(path)
     const content = make(path)
     const before = openDescriptors()
-    expect(segment.waiter.ring(peer)).toBe(false)
+    expect(segment.waiter.wakeLoop(peer)).toBe(false)
     expect(openDescriptors()).toEqual(before)
     if (content !== undefined) expect(readFileSync(content, 'utf8')).toBe('precious')
   })
@@ -228,7 +231,7 @@ describe('SegmentWaiter.ring()', () => {
     const path = fifoPath(threadOf(segment, peer), 'bell')
     paths.push(path)
     symlinkSync(target, path)
-    expect(segment.waiter.ring(peer)).toBe(false)
+    expect(segment.waiter.wakeLoop(peer)).toBe(false)
     expect(readSync(reader, new Uint8Array(1))).toBe(0)
     closeSync(reader)
   })
@@ -245,7 +248,7 @@ describe('SegmentWaiter.ring()', () => {
       makeFifoByHand(path)
       const reader = openHeld(path)
       execFileSync('chown', ['65534', path])
-      expect(segment.waiter.ring(peer)).toBe(isRung)
+      expect(segment.waiter.wakeLoop(peer)).toBe(isRung)
       closeSync(reader)
     }
   })
@@ -269,9 +272,9 @@ describe('SegmentWaiter.ring()', () => {
       vi.spyOn(table, 'addressAt').mockReturnValue({ place: BESIDE, uid })
     }
     for (let round = 0; round < 3; round++) {
-      expect(open.waiter.ring((128 + 1) as PeerId)).toBe(true)
+      expect(open.waiter.wakeLoop((128 + 1) as PeerId)).toBe(true)
       expect([theirs.read(), ours.read()]).toEqual([4, 0])
-      expect(own.waiter.ring((128 + 1) as PeerId)).toBe(true)
+      expect(own.waiter.wakeLoop((128 + 1) as PeerId)).toBe(true)
       expect([theirs.read(), ours.read()]).toEqual([0, 4])
     }
   })
@@ -290,7 +293,7 @@ describe('SegmentWaiter.ring()', () => {
       makeFifoByHand(bellOf(slot))
       readers.push(openHeld(bellOf(slot)))
     }
-    const ring = (slot: number) => segment.waiter.ring((128 + slot) as PeerId)
+    const ring = (slot: number) => segment.waiter.wakeLoop((128 + slot) as PeerId)
     for (let slot = 1; slot <= 32; slot++) expect(ring(slot)).toBe(true)
     // The first is now the one used last; eight others have to go.
     expect(ring(1)).toBe(true)
@@ -317,7 +320,7 @@ describe('SegmentWaiter.watch()', () => {
   })
 
   it('tells within moments that a worker was terminated', async () => {
-    using segment = Segment.anonymous(counter)
+    using segment = Segment.createAnonymous(counter)
     const tally = new DeathTally('worker.terminate()')
     for (let death = 0; death < DEATHS; death++) {
       const { worker, peer } = await startWorker(segment)
@@ -384,9 +387,9 @@ describe('SegmentWaiter.watch()', () => {
     const segment = Segment.create(name, counter)
     const other = Segment.open(name, counter)
     const { peer } = await startListener(name)
-    segment.waiter.hear()
+    segment.waiter.listen()
     segment.waiter.watch(peer)
-    expect(segment.waiter.ring(peer)).toBe(true)
+    expect(segment.waiter.wakeLoop(peer)).toBe(true)
     segment.close()
     expect(openDescriptors().filter((link) => link.endsWith('.life'))).toHaveLength(2)
     other.close()
@@ -427,12 +430,12 @@ describe('SegmentWaiter.watch(), without ticks', () => {
       const { Segment, mutex } = await kit.load()
       const segment = Segment.open(name, mutex())
       segment.root.lockSync()
-      segment.waiter.hear()
+      segment.waiter.listen()
       kit.tell(segment.peers.self)
       await kit.hear()
       // As a tick does it, which looks after the names every 100 ms.
       await new Promise((resolve) => setTimeout(resolve, 150))
-      segment.waiter.hear()
+      segment.waiter.listen()
       kit.tell('mended')
       await kit.hear()
     }, name)
@@ -468,7 +471,7 @@ class DeathTally {
     segment.waiter.watch(peer)
     const startedMs = nowMs()
     const told = new Promise<number>((resolve) => {
-      const spy = vi.spyOn(eventLoop, 'lookForDead').mockImplementation(() => {
+      const spy = vi.spyOn(pendingWaits, 'reapDead').mockImplementation(() => {
         if (!segment.peers.isDead(peer)) {
           this.#early++
           return

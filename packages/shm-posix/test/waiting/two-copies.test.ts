@@ -22,13 +22,13 @@ describe('two copies of the packages in one thread', () => {
     const waiting = other.root.waitWhile(0)
     await new Promise((resolve) => setTimeout(resolve, 50))
     segment.root.value = 1
-    segment.root.wakeAll()
+    segment.root.notifyAll()
     expect(await waiting).toBe(true)
   })
 
   it('know that they are one thread, which would wait for itself', async () => {
     const built = await loadBuilt()
-    using segment = sources.Segment.anonymous(sync.mutex())
+    using segment = sources.Segment.createAnonymous(sync.mutex())
     using other = built.Segment.attach(segment.handle, built.mutex())
     const guard = segment.root.lockSync()
     expectCode('EDEADLK', () => other.root.lockSync({ timeoutMs: 1000 }))

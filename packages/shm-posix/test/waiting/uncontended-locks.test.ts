@@ -34,7 +34,7 @@ function countCalls(): { count: number } {
 
 describe('what nobody contends for', () => {
   test('costs no native call', async () => {
-    using segment = Segment.anonymous(locks)
+    using segment = Segment.createAnonymous(locks)
     const { lock, changed, permits, shared, meeting } = segment.root
     using member = meeting.join()
     const calls = countCalls()

@@ -1,9 +1,8 @@
 import { IsthmusError } from '../errors.js'
 import type { Condition } from '../waiting/condition.js'
 import type { TimeoutOptions, WaitOptions } from '../waiting/deadline.js'
-import { eventLoop } from '../waiting/event-loop.js'
 import { deadlineOf, signalOf } from '../waiting/wait-options.js'
-import type { WaitSet } from '../waiting/wait-set.js'
+import type { WaiterSet } from '../waiting/waiter-set.js'
 import { type Barrier, brokenError } from './barrier.js'
 import { followingPhase } from './layout.js'
 
@@ -21,13 +20,13 @@ interface Arrival {
  */
 export class BarrierMember {
   readonly #barrier: Barrier
-  readonly #waiters: WaitSet
+  readonly #waiters: WaiterSet
   /** The last one, until it is known what came of it. */
   #arrival: Arrival | undefined
   #hasLeft = false
 
   /** @internal Use barrier.join. */
-  constructor(barrier: Barrier, waiters: WaitSet) {
+  constructor(barrier: Barrier, waiters: WaiterSet) {
     this.#barrier = barrier
     this.#waiters = waiters
   }
@@ -52,10 +51,10 @@ export class BarrierMember {
     const arrival = this.#arrive()
     const condition = this.#conditionOf(arrival)
     const prove = () => {
-      condition.prove()
+      condition.reapDead()
       this.#barrier.assertNotWaitingForOwnThread(arrival.phase)
     }
-    return this.#waiters.waitSync({ ...condition, prove }, deadline)
+    return this.#waiters.waitSync({ ...condition, reapDead: prove }, deadline)
   }
 
   /**
@@ -76,7 +75,7 @@ export class BarrierMember {
     if (this.#hasLeft) return
     this.#barrier.leave()
     this.#hasLeft = true
-    eventLoop.lookAt(this.#waiters)
+    this.#waiters.pollOwnWaits()
   }
 
   [Symbol.dispose](): void {
@@ -108,8 +107,8 @@ export class BarrierMember {
 
   #conditionOf(arrival: Arrival): Condition {
     return {
-      isReady: () => this.#isOver(arrival),
-      prove: () => this.#barrier.prove(),
+      poll: () => this.#isOver(arrival),
+      reapDead: () => this.#barrier.reapDead(),
       dependsOn: () => this.#barrier.dependsOn(),
     }
   }

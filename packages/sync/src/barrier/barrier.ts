@@ -5,7 +5,7 @@ import type { PeerDescription } from '../peers/peers.js'
 import { assertOpen, type Region } from '../region/region.js'
 import { assertStackRoom } from '../waiting/stack-room.js'
 import { assertOptions } from '../waiting/wait-options.js'
-import { WaitSet } from '../waiting/wait-set.js'
+import { WaiterSet } from '../waiting/waiter-set.js'
 import { BarrierMember } from './barrier-member.js'
 import {
   BARRIER_BYTES,
@@ -18,7 +18,7 @@ import {
   PHASE_OFFSET,
   peerOfMember,
   phaseOf,
-  WAIT_SET_OFFSET,
+  WAITER_SET_OFFSET,
   withOneMoreJoin,
   withPhase,
 } from './layout.js'
@@ -104,7 +104,7 @@ export class Barrier {
   readonly #firstMember: number
   readonly #parties: number
   readonly #onDeath: OnMemberDeath
-  readonly #waiters: WaitSet
+  readonly #waiters: WaiterSet
   #member: BarrierMember | undefined
 
   /** @internal Use the `barrier` layout. */
@@ -115,7 +115,7 @@ export class Barrier {
     this.#firstMember = (byteOffset + MEMBERS_OFFSET) >>> 2
     this.#parties = parties
     this.#onDeath = onDeath
-    this.#waiters = new WaitSet(region, byteOffset + WAIT_SET_OFFSET)
+    this.#waiters = new WaiterSet(region, byteOffset + WAITER_SET_OFFSET)
   }
 
   /**
@@ -226,9 +226,9 @@ export class Barrier {
   }
 
   /** @internal Looks which members are dead, and does what the barrier does about it. */
-  prove(): void {
+  reapDead(): void {
     for (const member of this.#members()) {
-      if (this.#region.peers.isDead(peerOfMember(member))) this.#bury(member)
+      if (this.#region.peers.isDead(peerOfMember(member))) this.#removeDead(member)
     }
     // Whoever was about to end the phase may have been killed on the way.
     this.endPhaseIfComplete()
@@ -265,7 +265,7 @@ export class Barrier {
     for (;;) {
       const member = Atomics.load(this.#words, this.#firstMember + slotOf(deadPeer))
       if (peerOfMember(member) !== deadPeer) break
-      this.#bury(member)
+      this.#removeDead(member)
     }
     this.endPhaseIfComplete()
   }
@@ -275,7 +275,7 @@ export class Barrier {
     return this.#members().map(peerOfMember)
   }
 
-  #bury(member: number): void {
+  #removeDead(member: number): void {
     // First the others are told, then the name goes: killed in between, the next one tells them again.
     if (this.#onDeath === 'break') this.#breakFor(member)
     this.#replaceMember(member, NO_MEMBER)

@@ -1,5 +1,5 @@
 import { MAX_PEERS, type PeerId } from '../peers/peer-id.js'
-import { WAIT_SET_BYTES } from '../waiting/wait-set.js'
+import { WAITER_SET_BYTES } from '../waiting/waiter-set.js'
 
 /**
  * A barrier: a phase, and for each peer the phase at which it has arrived. There is no count of those who have, which a
@@ -24,7 +24,7 @@ import { WAIT_SET_BYTES } from '../waiting/wait-set.js'
  * | word        | written by                                      | read by  | its writer is killed right after           |
  * |-------------|-------------------------------------------------|----------|--------------------------------------------|
  * | phase word  | by CAS from exactly the word in which all had   | everyone | nothing is missing but a wake-up, see      |
- * |             | arrived: whoever sees it. B, by CAS: whoever    |          | WaitSet. B, and the dead one still stands  |
+ * |             | arrived: whoever sees it. B, by CAS: whoever    |          | WaiterSet. B, and the dead one still stands  |
  * |             | has proven a death; taken back by reset. joins: |          | as a member: whoever proves it next breaks |
  * |             | whoever has joined, so that no phase ends that  |          | once more                                  |
  * |             | was found complete without it                   |          |                                            |
@@ -35,8 +35,8 @@ import { WAIT_SET_BYTES } from '../waiting/wait-set.js'
  * |             | whoever resets a broken barrier                 |          |                                            |
  */
 export const PHASE_OFFSET = 0
-export const WAIT_SET_OFFSET = 4
-export const MEMBERS_OFFSET = WAIT_SET_OFFSET + WAIT_SET_BYTES
+export const WAITER_SET_OFFSET = 4
+export const MEMBERS_OFFSET = WAITER_SET_OFFSET + WAITER_SET_BYTES
 export const BARRIER_BYTES = MEMBERS_OFFSET + 4 * MAX_PEERS
 
 export const BROKEN = 1

@@ -7,7 +7,7 @@ import type { Condition } from '../waiting/condition.js'
 import type { TimeoutOptions, WaitOptions } from '../waiting/deadline.js'
 import { assertStackRoom } from '../waiting/stack-room.js'
 import { deadlineOf, signalOf } from '../waiting/wait-options.js'
-import { WAIT_SET_BYTES, WaitSet } from '../waiting/wait-set.js'
+import { WAITER_SET_BYTES, WaiterSet } from '../waiting/waiter-set.js'
 
 const ATTEMPT = 'Waiting on a condition variable'
 
@@ -20,7 +20,7 @@ export interface CondvarDescription {
 
 /**
  * A condition variable in shared memory: a place to wait, with a mutex, until another agent has changed something. In
- * memory it is a wait set (see WaitSet for its words), whose sequence is read while the mutex is held.
+ * memory it is a wait set (see WaiterSet for its words), whose sequence is read while the mutex is held.
  *
  * @example
  * ```ts
@@ -40,13 +40,13 @@ export interface CondvarDescription {
  */
 export function condvar(): Layout<Condvar> {
   return {
-    byteLength: WAIT_SET_BYTES,
+    byteLength: WAITER_SET_BYTES,
     byteAlignment: 4,
     signature: 'condvar@1',
     /** Zeroed memory is a wait set in which nobody waits. */
     initialize() {},
     attach: (region, byteOffset) => new Condvar(region, byteOffset),
-    sweep: (region, byteOffset, deadPeer) => new WaitSet(region, byteOffset).sweep(deadPeer),
+    sweep: (region, byteOffset, deadPeer) => new WaiterSet(region, byteOffset).sweep(deadPeer),
   }
 }
 
@@ -61,12 +61,12 @@ export function condvar(): Layout<Condvar> {
  */
 export class Condvar {
   readonly #region: Region
-  readonly #waiters: WaitSet
+  readonly #waiters: WaiterSet
 
   /** @internal Use the `condvar` layout. */
   constructor(region: Region, byteOffset: number) {
     this.#region = region
-    this.#waiters = new WaitSet(region, byteOffset)
+    this.#waiters = new WaiterSet(region, byteOffset)
   }
 
   /**
@@ -167,12 +167,12 @@ export class Condvar {
 
   #conditionOf(ticket: number): Condition {
     return {
-      isReady: () => this.#waiters.sequence !== ticket,
-      prove() {},
+      poll: () => this.#waiters.sequence !== ticket,
+      reapDead() {},
       // Whoever would have notified may be anybody; a death notifies nobody.
       dependsOn: () => [],
       // Where the region is closed meanwhile, this is the last chance.
-      passOn: (isReady) => {
+      handOffWakeup: (isReady) => {
         if (!isReady) this.#waiters.relaySince(ticket, false)
       },
     }

@@ -4,22 +4,22 @@ import type { Layout } from '../layout/layout.js'
 import { assertOpen, type Region } from '../region/region.js'
 import type { Condition } from '../waiting/condition.js'
 import type { TimeoutOptions, WaitOptions } from '../waiting/deadline.js'
-import type { WaitFor } from '../waiting/event-loop.js'
+import type { WaitFor } from '../waiting/pending-waits.js'
 import { WAITABLE, type Waitable } from '../waiting/wait-any.js'
 import { deadlineOf, signalOf } from '../waiting/wait-options.js'
-import { WAIT_SET_BYTES, WaitSet } from '../waiting/wait-set.js'
+import { WAITER_SET_BYTES, WaiterSet } from '../waiting/waiter-set.js'
 
 /**
  * ```
  * byte  0            4                    40
  *       +------------+-------- … ---------+
- *       | value      | wait set           |      value: written by the program; see WaitSet for the rest
+ *       | value      | wait set           |      value: written by the program; see WaiterSet for the rest
  *       +------------+-------- … ---------+
  * ```
  */
 const WAIT_SET_OFFSET = 4
 const ATTEMPT = 'Waiting while a futex has a value'
-const FUTEX_BYTES = WAIT_SET_OFFSET + WAIT_SET_BYTES
+const FUTEX_BYTES = WAIT_SET_OFFSET + WAITER_SET_BYTES
 
 /**
  * A 32-bit word that agents can wait for: `Atomics.wait`, `waitAsync` and `notify` across processes, and the stuff of which
@@ -30,7 +30,7 @@ const FUTEX_BYTES = WAIT_SET_OFFSET + WAIT_SET_BYTES
  * const region = HeapRegion.create(futex())
  * const started = region.root.waitWhile(0)
  * region.root.value = 1
- * region.root.wakeAll()
+ * region.root.notifyAll()
  * await started // true
  * ```
  */
@@ -41,20 +41,20 @@ export function futex(): Layout<Futex> {
     signature: 'futex@1',
     initialize() {},
     attach: (region, byteOffset) => new Futex(region, byteOffset),
-    sweep: (region, byteOffset, deadPeer) => new WaitSet(region, byteOffset + WAIT_SET_OFFSET).sweep(deadPeer),
+    sweep: (region, byteOffset, deadPeer) => new WaiterSet(region, byteOffset + WAIT_SET_OFFSET).sweep(deadPeer),
   }
 }
 
 /** An attached futex. Whoever changes the value wakes those who wait; the death of anybody wakes nobody. */
 export class Futex extends Int32Field {
   readonly #region: Region
-  readonly #waiters: WaitSet
+  readonly #waiters: WaiterSet
 
   /** @internal Use the `futex` layout. */
   constructor(region: Region, byteOffset: number) {
     super(region, byteOffset)
     this.#region = region
-    this.#waiters = new WaitSet(region, byteOffset + WAIT_SET_OFFSET)
+    this.#waiters = new WaiterSet(region, byteOffset + WAIT_SET_OFFSET)
   }
 
   /**
@@ -81,13 +81,13 @@ export class Futex extends Int32Field {
   }
 
   /** To be called after the value was changed. Wakes one that waits, or more. */
-  wakeOne(): void {
+  notifyOne(): void {
     assertOpen(this.#region)
     this.#waiters.notifyOne()
   }
 
   /** To be called after the value was changed. Wakes all who wait. */
-  wakeAll(): void {
+  notifyAll(): void {
     assertOpen(this.#region)
     this.#waiters.notifyAll()
   }
@@ -113,10 +113,10 @@ export class Futex extends Int32Field {
   #conditionOf(expected: number): Condition {
     const { sequence } = this.#waiters
     return {
-      isReady: () => this.value !== expected,
-      prove() {},
+      poll: () => this.value !== expected,
+      reapDead() {},
       dependsOn: () => [],
-      passOn: (isReady) => {
+      handOffWakeup: (isReady) => {
         this.#waiters.relaySince(sequence, isReady)
       },
     }

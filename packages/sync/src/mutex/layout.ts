@@ -1,4 +1,4 @@
-import { WAIT_SET_BYTES } from '../waiting/wait-set.js'
+import { WAITER_SET_BYTES } from '../waiting/waiter-set.js'
 
 /**
  * A mutex: an owner word, and a wait set for those who want to be the next.
@@ -36,7 +36,7 @@ export const OWNER_WORD_OFFSET = 0
 export const WAIT_SET_OFFSET = 4
 export const MUTEX_BYTES = 64
 
-if (WAIT_SET_OFFSET + WAIT_SET_BYTES > MUTEX_BYTES) throw new Error('A wait set does not fit into a mutex')
+if (WAIT_SET_OFFSET + WAITER_SET_BYTES > MUTEX_BYTES) throw new Error('A wait set does not fit into a mutex')
 
 export const CONTENDED = 1 << 29
 export const INCONSISTENT = 1 << 30

@@ -5,13 +5,13 @@ import type { PeerDescription } from '../peers/peers.js'
 import { assertOpen, type Region } from '../region/region.js'
 import type { Condition } from '../waiting/condition.js'
 import type { TimeoutOptions, WaitOptions } from '../waiting/deadline.js'
-import { eventLoop, type WaitFor } from '../waiting/event-loop.js'
-import { LOOK_RARELY } from '../waiting/spin.js'
+import { pendingWaits, type WaitFor } from '../waiting/pending-waits.js'
+import { SPIN_WITH_BACKOFF } from '../waiting/spin.js'
 import { assertStackRoom } from '../waiting/stack-room.js'
-import { TaskQueue } from '../waiting/task-queue.js'
+import { TurnQueue } from '../waiting/turn-queue.js'
 import { WAITABLE, type Waitable } from '../waiting/wait-any.js'
 import { deadlineOf, signalOf } from '../waiting/wait-options.js'
-import { WaitSet } from '../waiting/wait-set.js'
+import { WaiterSet } from '../waiting/waiter-set.js'
 import {
   ABANDONED,
   CONTENDED,
@@ -60,7 +60,7 @@ export function mutex(): Layout<Mutex> {
     attach: (region, byteOffset) => new Mutex(region, byteOffset),
     sweep(region, byteOffset, deadPeer) {
       const ownerWord = new OwnerWord(region, byteOffset + OWNER_WORD_OFFSET)
-      const waiters = new WaitSet(region, byteOffset + WAIT_SET_OFFSET, () => ownerOf(ownerWord.word) === 0)
+      const waiters = new WaiterSet(region, byteOffset + WAIT_SET_OFFSET, () => ownerOf(ownerWord.word) === 0)
       waiters.sweep(deadPeer)
       if (ownerWord.sweep(deadPeer)) waiters.notifyOne()
     },
@@ -85,8 +85,8 @@ export class Mutex implements Waitable {
   readonly #index: number
   readonly #self: number
   readonly #ownerWord: OwnerWord
-  readonly #waiters: WaitSet
-  readonly #locks = new TaskQueue()
+  readonly #waiters: WaiterSet
+  readonly #locks = new TurnQueue()
   /** The guard of every lock that did not have to wait in between: the fast path makes no garbage. */
   readonly #syncGuard: MutexGuard
   /** @internal Who has it in this attachment. */
@@ -99,7 +99,7 @@ export class Mutex implements Waitable {
     this.#index = (byteOffset + OWNER_WORD_OFFSET) >>> 2
     this.#self = region.peers.self
     this.#ownerWord = new OwnerWord(region, byteOffset + OWNER_WORD_OFFSET)
-    this.#waiters = new WaitSet(region, byteOffset + WAIT_SET_OFFSET, () => this.#isFree(), LOOK_RARELY)
+    this.#waiters = new WaiterSet(region, byteOffset + WAIT_SET_OFFSET, () => this.#isFree(), SPIN_WITH_BACKOFF)
     this.#syncGuard = new MutexGuard(this)
   }
 
@@ -112,7 +112,7 @@ export class Mutex implements Waitable {
     const guard = this.#syncGuard
     if (this.#tryFast(guard)) return guard
     if (this.current !== undefined) return undefined
-    return this.#take(guard, 0) || (this.prove() && this.#take(guard, CONTENDED)) ? guard : undefined
+    return this.#take(guard, 0) || (this.reapDead() && this.#take(guard, CONTENDED)) ? guard : undefined
   }
 
   /**
@@ -170,11 +170,11 @@ export class Mutex implements Waitable {
     return {
       point: this.#waiters,
       condition: {
-        isReady: () => this.#isFree(),
-        lastLook: () => this.#isFreeOrMarked(),
-        prove: () => this.prove(),
+        poll: () => this.#isFree(),
+        pollArmed: () => this.#isFreeOrMarked(),
+        reapDead: () => this.reapDead(),
         dependsOn: () => this.#region.peers.others(),
-        passOn: () => this.passOn(),
+        handOffWakeup: () => this.handOffWakeup(),
       },
     }
   }
@@ -197,8 +197,8 @@ export class Mutex implements Waitable {
   }
 
   /** @internal Frees it from a dead owner; returns whether it did. */
-  prove(): boolean {
-    if (!this.#ownerWord.prove()) return false
+  reapDead(): boolean {
+    if (!this.#ownerWord.reapDead()) return false
     this.#waiters.notifyOne()
     return true
   }
@@ -237,7 +237,7 @@ export class Mutex implements Waitable {
     this.#ownerWord.abandon()
     this.current = undefined
     this.#waiters.notifyAll()
-    eventLoop.lookSoon(this.#waiters.hint)
+    this.#waiters.schedulePollOfOwnWaits()
   }
 
   /** @internal For a condition variable: takes it once more, into the same guard. */
@@ -290,12 +290,12 @@ export class Mutex implements Waitable {
     const isAwaited = this.#ownerWord.release()
     this.current = undefined
     if (isAwaited) this.#waiters.notifyOne()
-    if (this.#locks.isBusy) eventLoop.lookSoon(this.#waiters.hint)
+    if (this.#locks.isBusy) this.#waiters.schedulePollOfOwnWaits()
   }
 
   #lockSlowly(guard: MutexGuard, deadline: number): MutexGuard | undefined {
     if (this.current !== undefined) throw deadlockError('this very attachment has it locked')
-    const wish: Wish = { guard, hasSlept: false, isGranted: false }
+    const wish: LockAttempt = { guard, hasSlept: false, isGranted: false }
     try {
       return this.#waiters.waitSync(this.#syncConditionOf(wish), deadline) ? guard : undefined
     } catch (error) {
@@ -314,10 +314,9 @@ export class Mutex implements Waitable {
     deadline: number,
     signal: WaitOptions['signal'],
   ): Promise<MutexGuard | undefined> {
-    if (signal?.aborted !== true && this.#locks.mayPass() && this.#tryFast(guard)) return guard
-    const wish: Wish = { guard, hasSlept: false, isGranted: false }
-    const entered = this.#locks.enter(deadline, signal)
-    if (entered !== true && !(await entered)) return undefined
+    if (signal?.aborted !== true && this.#locks.canCompleteSynchronously() && this.#tryFast(guard)) return guard
+    const wish: LockAttempt = { guard, hasSlept: false, isGranted: false }
+    if (!this.#locks.tryEnter() && !(await this.#locks.enter(deadline, signal))) return undefined
     try {
       return (await this.#waiters.wait(this.#conditionOf(wish), deadline, signal)) ? guard : undefined
     } catch (error) {
@@ -329,35 +328,35 @@ export class Mutex implements Waitable {
   }
 
   /** Where this attachment has it, its unlock looks for its own tasks. The mark is for the others' sake. */
-  #conditionOf(wish: Wish): Condition {
+  #conditionOf(wish: LockAttempt): Condition {
     return {
-      isReady: () => {
+      poll: () => {
         if (this.current === undefined) wish.isGranted = this.#take(wish.guard, wish.hasSlept ? CONTENDED : 0)
         return wish.isGranted
       },
-      lastLook: () => {
+      pollArmed: () => {
         wish.hasSlept = true
         if (this.current === undefined) wish.isGranted = this.#takeOrMark(wish.guard)
         return wish.isGranted
       },
-      prove: () => this.prove(),
+      reapDead: () => this.reapDead(),
       // Whoever is attached may have the lock next.
       dependsOn: () => this.#region.peers.others(),
-      passOn: (isReady) => {
-        if (!isReady) this.passOn()
+      handOffWakeup: (isReady) => {
+        if (!isReady) this.handOffWakeup()
       },
     }
   }
 
-  #syncConditionOf(wish: Wish): Condition {
+  #syncConditionOf(wish: LockAttempt): Condition {
     const prove = () => {
-      this.prove()
+      this.reapDead()
       const { owner } = this
       if (owner !== 0 && this.#region.peers.isOwnThread(owner)) {
         throw deadlockError('this very thread has it locked through another attachment')
       }
     }
-    return { ...this.#conditionOf(wish), prove }
+    return { ...this.#conditionOf(wish), reapDead: prove }
   }
 
   #isFree(): boolean {
@@ -376,7 +375,7 @@ export class Mutex implements Waitable {
    * @internal A wake-up may have come to us that was meant for whoever is next; or the mark may be gone that we would have
    * renewed.
    */
-  passOn(): void {
+  handOffWakeup(): void {
     const { word } = this.#ownerWord
     if (word === ABANDONED) return
     if (this.#isFreeOrMarked()) this.#waiters.notifyOne()
@@ -393,7 +392,7 @@ export class Mutex implements Waitable {
 }
 
 /** One call's wish to have the lock. */
-interface Wish {
+interface LockAttempt {
   readonly guard: MutexGuard
   hasSlept: boolean
   isGranted: boolean

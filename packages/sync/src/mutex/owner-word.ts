@@ -27,7 +27,7 @@ export class OwnerWord {
   }
 
   /** Frees it from an owner that is proven dead. */
-  prove(): boolean {
+  reapDead(): boolean {
     const { word } = this
     const owner = ownerOf(word) as PeerId
     if (owner === 0 || word === ABANDONED || !this.#region.peers.isDead(owner)) return false

@@ -2,7 +2,7 @@ import {
   DEAD,
   FREE,
   generationOfSlotWord,
-  HOLD_WORD,
+  LEASE_WORD,
   LIVE,
   PEER_SLOT_BYTES,
   STATE_WORD,
@@ -26,24 +26,24 @@ export class DeclaredLiveness implements Liveness {
     this.#firstWord = byteOffset >>> 2
   }
 
-  tryHold(slot: number): boolean {
+  tryAcquire(slot: number): boolean {
     const base = this.#wordOf(slot)
     for (;;) {
       const last = generationOfSlotWord(Atomics.load(this.#words, base + STATE_WORD))
       const next = nextGeneration(last)
-      if (Atomics.compareExchange(this.#words, base + HOLD_WORD, 0, next) !== 0) return false
+      if (Atomics.compareExchange(this.#words, base + LEASE_WORD, 0, next) !== 0) return false
       // Somebody may have come and gone in between. Then the hold bears a generation that has passed: try again.
       if (generationOfSlotWord(Atomics.load(this.#words, base + STATE_WORD)) === last) return true
-      Atomics.compareExchange(this.#words, base + HOLD_WORD, next, 0)
+      Atomics.compareExchange(this.#words, base + LEASE_WORD, next, 0)
     }
   }
 
   release(slot: number): void {
-    Atomics.store(this.#words, this.#wordOf(slot) + HOLD_WORD, 0)
+    Atomics.store(this.#words, this.#wordOf(slot) + LEASE_WORD, 0)
   }
 
   isHeldByAnother(slot: number): boolean {
-    return Atomics.load(this.#words, this.#wordOf(slot) + HOLD_WORD) !== 0
+    return Atomics.load(this.#words, this.#wordOf(slot) + LEASE_WORD) !== 0
   }
 
   /**
@@ -58,15 +58,15 @@ export class DeclaredLiveness implements Liveness {
     const before = Atomics.compareExchange(this.#words, base + STATE_WORD, live, slotWord(generation, DEAD))
     if (generationOfSlotWord(before) !== generation) return
     const mark = -(slotOf(self) + 1)
-    if (!this.#takeOver(base + HOLD_WORD, generation, mark)) return
+    if (!this.#takeOver(base + LEASE_WORD, generation, mark)) return
     try {
       // FREE: it died between giving everything back and letting go.
       if (stateOfSlotWord(before) !== FREE) sweep(peer)
     } catch (error) {
-      Atomics.compareExchange(this.#words, base + HOLD_WORD, mark, generation)
+      Atomics.compareExchange(this.#words, base + LEASE_WORD, mark, generation)
       throw error
     }
-    Atomics.compareExchange(this.#words, base + HOLD_WORD, mark, 0)
+    Atomics.compareExchange(this.#words, base + LEASE_WORD, mark, 0)
   }
 
   /** From the dead generation, or from a sweeper that is dead as well. */

@@ -55,15 +55,15 @@ export const PEER_SLOT_BYTES = 64
 export const STATE_WORD = 0
 export const PID_WORD = 1
 export const THREAD_ID_WORD = 2
-export const HOLD_WORD = 3
+export const LEASE_WORD = 3
 /** A number of the holder's thread alone: the lower half, then the upper one. It names the thread's FIFOs, see shm-posix. */
 export const LOOP_ID_WORD = 4
-export const BELL_WORD = 6
+export const WAKE_WORD = 6
 /** Where those FIFOs stand, see shm-posix: a place, and the number of the user who made them. */
 export const PLACE_WORD = 7
 export const NO_PLACE = 0
 export const UID_WORD = 8
-export const UNHEARD_WORD = 9
+export const UNREACHABLE_WORD = 9
 export const HINTS_WORD = 10
 export const HINT_WORDS = 4
 

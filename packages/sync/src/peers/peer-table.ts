@@ -16,7 +16,7 @@ import {
   stateOfSlotWord,
   THREAD_ID_WORD,
   UID_WORD,
-  UNHEARD_WORD,
+  UNREACHABLE_WORD,
 } from './layout.js'
 import { ownLoops } from './own-loops.js'
 import { assertPeer, generationOf, MAX_PEERS, nextGeneration, type PeerId, peerId, slotOf } from './peer-id.js'
@@ -59,7 +59,7 @@ export class PeerTable implements Peers {
   claim(agent: PeerIdentity, sweep: Sweep): PeerId {
     assertStackRoom()
     for (let slot = 0; slot < MAX_PEERS; slot++) {
-      if (this.#stateOf(slot) === LIVE || !this.#liveness.tryHold(slot)) continue
+      if (this.#stateOf(slot) === LIVE || !this.#liveness.tryAcquire(slot)) continue
       const generation = this.#sweepHeldSlot(slot, sweep)
       const base = this.#wordOf(slot)
       this.#words[base + PID_WORD] = agent.pid
@@ -69,7 +69,7 @@ export class PeerTable implements Peers {
       this.#words[base + LOOP_ID_WORD + 1] = high
       this.#words[base + PLACE_WORD] = agent.address?.place ?? 0
       this.#words[base + UID_WORD] = agent.address?.uid ?? 0
-      this.#words[base + UNHEARD_WORD] = agent.address?.place === NO_PLACE ? 1 : 0
+      this.#words[base + UNREACHABLE_WORD] = agent.address?.place === NO_PLACE ? 1 : 0
       const next = nextGeneration(generation)
       // SYNC peer attached: publishes pid, thread id, loop id and address
       Atomics.store(this.#words, base + STATE_WORD, slotWord(next, LIVE))
@@ -100,7 +100,7 @@ export class PeerTable implements Peers {
     for (let slot = 0; slot < MAX_PEERS; slot++) {
       if (this.#self !== undefined && slot === slotOf(this.#self)) continue
       const state = this.#stateOf(slot)
-      if (state === FREE || state === LIVE || !this.#liveness.tryHold(slot)) continue
+      if (state === FREE || state === LIVE || !this.#liveness.tryAcquire(slot)) continue
       const generation = this.#sweepHeldSlot(slot, sweep)
       Atomics.store(this.#words, this.#wordOf(slot) + STATE_WORD, slotWord(generation, FREE))
       this.#liveness.release(slot)
@@ -167,18 +167,18 @@ export class PeerTable implements Peers {
   }
 
   /** For a waker that could not reach this peer's event loop: the peer learns that it has to look for itself. */
-  noteUnheard(peer: PeerId): void {
-    if (this.at(slotOf(peer)) === peer) Atomics.store(this.#words, this.#wordOf(slotOf(peer)) + UNHEARD_WORD, 1)
+  noteUnreachable(peer: PeerId): void {
+    if (this.at(slotOf(peer)) === peer) Atomics.store(this.#words, this.#wordOf(slotOf(peer)) + UNREACHABLE_WORD, 1)
   }
 
   /** Whether a waker could not reach this attachment's event loop. */
-  get isUnheard(): boolean {
-    return this.#self !== undefined && this.#words[this.#wordOf(slotOf(this.#self)) + UNHEARD_WORD] !== 0
+  get isUnreachable(): boolean {
+    return this.#self !== undefined && this.#words[this.#wordOf(slotOf(this.#self)) + UNREACHABLE_WORD] !== 0
   }
 
   /** For this attachment, once its event loop can be reached again. */
-  forgetUnheard(): void {
-    if (this.#self !== undefined) Atomics.store(this.#words, this.#wordOf(slotOf(this.#self)) + UNHEARD_WORD, 0)
+  forgetUnreachable(): void {
+    if (this.#self !== undefined) Atomics.store(this.#words, this.#wordOf(slotOf(this.#self)) + UNREACHABLE_WORD, 0)
   }
 
   describe(peer: PeerId): PeerDescription {
@@ -191,7 +191,7 @@ export class PeerTable implements Peers {
       pid: this.#words[base + PID_WORD],
       threadId: this.#words[base + THREAD_ID_WORD],
       isDead: this.isDead(peer),
-      canBeWoken: this.#words[base + UNHEARD_WORD] === 0,
+      canBeWoken: this.#words[base + UNREACHABLE_WORD] === 0,
     }
   }
 

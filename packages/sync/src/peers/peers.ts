@@ -69,7 +69,7 @@ export type LoopId = readonly [low: number, high: number]
  */
 export interface Liveness {
   /** Takes the hold; false where another agent has it. */
-  tryHold(slot: number): boolean
+  tryAcquire(slot: number): boolean
   /** Gives one's own hold back. */
   release(slot: number): void
   /** Whether anybody but this attachment has the hold. */

@@ -2,7 +2,7 @@ import { CloseError, IsthmusTypeError, inWords } from '../errors.js'
 import type { Layout } from '../layout/layout.js'
 import type { PeerTable, Sweep } from '../peers/peer-table.js'
 import type { Peers } from '../peers/peers.js'
-import { eventLoop } from '../waiting/event-loop.js'
+import { pendingWaits } from '../waiting/pending-waits.js'
 import { assertStackRoom } from '../waiting/stack-room.js'
 import type { Waiter } from '../waiting/waiter.js'
 import { closedError, type Region } from './region.js'
@@ -99,7 +99,7 @@ export abstract class AttachedRegion<T> implements Region {
         errors.push(error)
       }
     }
-    attempt(() => eventLoop.endWaitsOf(this))
+    attempt(() => pendingWaits.endWaitsOf(this))
     // The last first: what was built upon something else ends before it.
     for (const listener of [...this.#closeListeners].reverse()) attempt(listener)
     // What the program still holds is given back as if it had died: nothing may stand in the name of the slot's next holder.

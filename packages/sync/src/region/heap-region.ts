@@ -5,8 +5,8 @@ import { DeclaredLiveness } from '../peers/declared-liveness.js'
 import { ownLoops } from '../peers/own-loops.js'
 import { assertPeer, type PeerId } from '../peers/peer-id.js'
 import { PeerTable } from '../peers/peer-table.js'
-import { eventLoop } from '../waiting/event-loop.js'
 import { HeapWaiter } from '../waiting/heap-waiter.js'
+import { pendingWaits } from '../waiting/pending-waits.js'
 import { assertOptions } from '../waiting/wait-options.js'
 import { AttachedRegion } from './attached-region.js'
 import {
@@ -127,8 +127,8 @@ export class HeapRegion<T> extends AttachedRegion<T> {
     }
     this.#liveness.declareDead(peer, this.peers.self, this.sweep)
     // Now that everything is swept: whoever waits for what the dead one had finds it.
-    for (const other of this.peers.others()) this.#waiter.ring(other)
-    eventLoop.lookSoon()
+    for (const other of this.peers.others()) this.#waiter.wakeLoop(other)
+    pendingWaits.schedulePoll()
   }
 
   protected override detach(): void {

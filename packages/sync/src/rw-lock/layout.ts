@@ -1,7 +1,7 @@
 import { MUTEX_BYTES } from '../mutex/layout.js'
 import { MAX_PEERS } from '../peers/peer-id.js'
 import { EVENT_COUNT_BYTES } from '../waiting/event-count.js'
-import { WAIT_SET_BYTES } from '../waiting/wait-set.js'
+import { WAITER_SET_BYTES } from '../waiting/waiter-set.js'
 
 /**
  * A read-write lock: a mutex for the writers, and a word for each peer that reads. There is no count of readers, which a
@@ -25,7 +25,7 @@ import { WAIT_SET_BYTES } from '../waiting/wait-set.js'
  * |              | before its first reader word; a sweep:   |             | writer looks at a reader word that is 0       |
  * |              | takes it back, after the reader word     |             |                                               |
  * | drained      | see EventCount: its sleeper is the owner of the writer mutex, its notifiers are readers that leave     |
- * | readers      | see WaitSet: sleepers want to read, the writer notifies when it is done                               |
+ * | readers      | see WaiterSet: sleepers want to read, the writer notifies when it is done                               |
  *
  * Never both: a reader stores its word, then looks at the mutex; a writer takes the mutex, then looks at the reader words
  * of all who are known. One of the two sees the other, and it is the reader that steps back.
@@ -33,7 +33,7 @@ import { WAIT_SET_BYTES } from '../waiting/wait-set.js'
 export const MUTEX_OFFSET = 0
 export const DRAINED_OFFSET = MUTEX_BYTES
 export const READERS_WAIT_SET_OFFSET = DRAINED_OFFSET + EVENT_COUNT_BYTES
-export const KNOWN_OFFSET = READERS_WAIT_SET_OFFSET + WAIT_SET_BYTES
+export const KNOWN_OFFSET = READERS_WAIT_SET_OFFSET + WAITER_SET_BYTES
 export const READER_WORDS_OFFSET = KNOWN_OFFSET + MAX_PEERS / 8
 export const RW_LOCK_BYTES = 640
 

@@ -9,10 +9,9 @@ import { assertOpen, type Region } from '../region/region.js'
 import type { Condition } from '../waiting/condition.js'
 import { nowMs, type TimeoutOptions, type WaitOptions } from '../waiting/deadline.js'
 import { EventCount } from '../waiting/event-count.js'
-import { eventLoop } from '../waiting/event-loop.js'
-import { TaskQueue } from '../waiting/task-queue.js'
+import { TurnQueue } from '../waiting/turn-queue.js'
 import { deadlineOf, signalOf } from '../waiting/wait-options.js'
-import { WaitSet } from '../waiting/wait-set.js'
+import { WaiterSet } from '../waiting/waiter-set.js'
 import {
   DRAINED_OFFSET,
   KNOWN_OFFSET,
@@ -55,7 +54,7 @@ export function rwLock(): Layout<RwLock> {
     initialize() {},
     attach: (region, byteOffset) => new RwLock(region, byteOffset),
     sweep(region, byteOffset, deadPeer) {
-      const readers = new WaitSet(region, byteOffset + READERS_WAIT_SET_OFFSET)
+      const readers = new WaiterSet(region, byteOffset + READERS_WAIT_SET_OFFSET)
       readers.sweep(deadPeer)
       writers.sweep(region, byteOffset + MUTEX_OFFSET, deadPeer)
       // It may have been the writer that they wait for.
@@ -93,9 +92,9 @@ export class RwLock {
   readonly #writers: Mutex
   readonly #writerIndex: number
   readonly #drained: EventCount
-  readonly #readers: WaitSet
-  readonly #writes = new TaskQueue()
-  readonly #readCondition: Omit<Condition, 'isReady'>
+  readonly #readers: WaiterSet
+  readonly #writes = new TurnQueue()
+  readonly #readCondition: Omit<Condition, 'poll'>
   readonly #drainCondition: Condition
   readonly #drainSyncCondition: Condition
   /** How many of this attachment read. */
@@ -114,23 +113,23 @@ export class RwLock {
     this.#writers = new Mutex(region, byteOffset + MUTEX_OFFSET)
     this.#writerIndex = (byteOffset + MUTEX_OFFSET + OWNER_WORD_OFFSET) >>> 2
     this.#drained = new EventCount(region, byteOffset + DRAINED_OFFSET)
-    this.#readers = new WaitSet(region, byteOffset + READERS_WAIT_SET_OFFSET)
+    this.#readers = new WaiterSet(region, byteOffset + READERS_WAIT_SET_OFFSET)
     this.#syncReadGuard = new ReadGuard(this)
     this.#syncWriteGuard = new WriteGuard(this)
     this.#readCondition = {
-      prove: () => this.#proveWriter(),
+      reapDead: () => this.#proveWriter(),
       dependsOn: () => region.peers.others(),
     }
     this.#drainCondition = {
-      isReady: () => this.#isDrained(),
-      prove: () => this.#proveReaders(),
+      poll: () => this.#isDrained(),
+      reapDead: () => this.#proveReaders(),
       dependsOn: () => region.peers.others(),
     }
     const prove = () => {
       this.#proveReaders()
       this.#assertNoOwnReader()
     }
-    this.#drainSyncCondition = { ...this.#drainCondition, prove }
+    this.#drainSyncCondition = { ...this.#drainCondition, reapDead: prove }
   }
 
   /**
@@ -141,7 +140,7 @@ export class RwLock {
   tryReadLock(): ReadGuard | undefined {
     const guard = this.#syncReadGuard
     if (this.#tryEnter(guard)) return guard
-    if (!this.#writers.prove()) return undefined
+    if (!this.#writers.reapDead()) return undefined
     this.#readers.notifyAll()
     return this.#tryEnter(guard) ? guard : undefined
   }
@@ -173,7 +172,7 @@ export class RwLock {
     const guard = new ReadGuard(this)
     const isReady = () => guard.isHeld || this.#tryEnterInTurn(guard)
     try {
-      return (await this.#readers.wait({ ...this.#readCondition, isReady }, deadline, signal)) ? guard : undefined
+      return (await this.#readers.wait({ ...this.#readCondition, poll: isReady }, deadline, signal)) ? guard : undefined
     } catch (error) {
       if (guard.isHeld && !this.#region.isClosed) guard.unlock()
       throw error
@@ -212,8 +211,7 @@ export class RwLock {
   async writeLock(options?: WaitOptions): Promise<WriteGuard | undefined> {
     const deadline = deadlineOf(options, WRITING)
     const signal = signalOf(options, WRITING)
-    const entered = this.#writes.enter(deadline, signal)
-    if (entered !== true && !(await entered)) return undefined
+    if (!this.#writes.tryEnter() && !(await this.#writes.enter(deadline, signal))) return undefined
     let turn: MutexGuard | undefined
     let isDrained = false
     try {
@@ -274,7 +272,7 @@ export class RwLock {
     if (isAbandoned) turn.abandon()
     else turn.unlock()
     this.#readers.notifyAll()
-    eventLoop.lookSoon(this.#readers.hint)
+    this.#readers.schedulePollOfOwnWaits()
   }
 
   /** Takes the writers' turn and waits for the readers to leave; without a deadline, it only looks. */
@@ -296,7 +294,7 @@ export class RwLock {
       if (this.#writers.current === turn) {
         this.#writers.current = undefined
         Atomics.and(this.#words, this.#writerIndex, INCONSISTENT)
-        this.#writers.passOn()
+        this.#writers.handOffWakeup()
         this.#readers.notifyAll()
       }
       throw error
@@ -308,11 +306,11 @@ export class RwLock {
     let isEntered = false
     const condition: Condition = {
       ...this.#readCondition,
-      isReady: () => {
+      poll: () => {
         isEntered = isEntered || this.#tryEnter(guard)
         return isEntered
       },
-      prove: () => {
+      reapDead: () => {
         this.#proveWriter()
         this.#assertNoOwnWriter()
       },
@@ -396,7 +394,7 @@ export class RwLock {
   }
 
   #proveWriter(): void {
-    if (this.#writers.prove()) this.#readers.notifyAll()
+    if (this.#writers.reapDead()) this.#readers.notifyAll()
   }
 
   #assertNoOwnWriter(): void {

@@ -12,7 +12,7 @@
  * |------|--------------------------------------------------|----------|------------------------------------------------|
  * | cell | 0 = free. CAS from 0 to a peer id: its holder;   | everyone | a holder is dead: CAS from its id to 0, by     |
  * |      | from that id to 0: the holder, a sweep, whoever  |          | whoever proves it, or by the sweep. Freed, and |
- * |      | has proven the death                             |          | nobody woken: see WaitSet                      |
+ * |      | has proven the death                             |          | nobody woken: see WaiterSet                      |
  */
 export const WAIT_SET_OFFSET = 0
 export const CELLS_OFFSET = 40

@@ -1,16 +1,16 @@
 import { IsthmusError, IsthmusRangeError, inWords } from '../errors.js'
 import type { Layout } from '../layout/layout.js'
+import { LivenessCheckThrottle } from '../peers/liveness-check-throttle.js'
 import { type PeerId, slotOf } from '../peers/peer-id.js'
 import type { PeerDescription } from '../peers/peers.js'
 import { assertOpen, type Region } from '../region/region.js'
 import type { Condition } from '../waiting/condition.js'
 import type { TimeoutOptions, WaitOptions } from '../waiting/deadline.js'
-import { eventLoop, type WaitFor } from '../waiting/event-loop.js'
-import { PollingProbe } from '../waiting/polling-probe.js'
-import { TaskQueue } from '../waiting/task-queue.js'
+import { pendingWaits, type WaitFor } from '../waiting/pending-waits.js'
+import { TurnQueue } from '../waiting/turn-queue.js'
 import { WAITABLE, type Waitable } from '../waiting/wait-any.js'
 import { assertOptions, deadlineOf, signalOf } from '../waiting/wait-options.js'
-import { WaitSet } from '../waiting/wait-set.js'
+import { WaiterSet } from '../waiting/waiter-set.js'
 import { CELLS_OFFSET, PERMITS_MAX, WAIT_SET_OFFSET } from './layout.js'
 
 export interface SemaphoreOptions {
@@ -67,7 +67,7 @@ export function semaphore(options: SemaphoreOptions): Layout<Semaphore> {
     initialize() {},
     attach: (region, byteOffset) => new Semaphore(region, byteOffset, permits),
     sweep(region, byteOffset, deadPeer) {
-      const waiters = new WaitSet(region, byteOffset + WAIT_SET_OFFSET)
+      const waiters = new WaiterSet(region, byteOffset + WAIT_SET_OFFSET)
       waiters.sweep(deadPeer)
       const cells = (byteOffset + CELLS_OFFSET) >>> 2
       for (let cell = cells; cell < cells + permits; cell++) {
@@ -90,9 +90,9 @@ export class Semaphore implements Waitable {
   readonly #words: Int32Array
   readonly #firstCell: number
   readonly #self: PeerId
-  readonly #waiters: WaitSet
-  readonly #acquires = new TaskQueue()
-  readonly #probe = new PollingProbe()
+  readonly #waiters: WaiterSet
+  readonly #acquires = new TurnQueue()
+  readonly #probe = new LivenessCheckThrottle()
   readonly #condition: Condition
   /** One for each cell that was ever taken without waiting on the loop: that path makes no garbage. */
   readonly #syncPermits: (Permit | undefined)[] = []
@@ -107,12 +107,12 @@ export class Semaphore implements Waitable {
     this.#firstCell = (byteOffset + CELLS_OFFSET) >>> 2
     this.#self = region.peers.self
     this.#hint = slotOf(this.#self) % permits
-    this.#waiters = new WaitSet(region, byteOffset + WAIT_SET_OFFSET, () => this.#isAnyFree())
+    this.#waiters = new WaiterSet(region, byteOffset + WAIT_SET_OFFSET, () => this.#isAnyFree())
     this.#condition = {
-      isReady: () => this.#isAnyFree(),
-      prove: () => this.#prove(),
+      poll: () => this.#isAnyFree(),
+      reapDead: () => this.#prove(),
       dependsOn: () => region.peers.others(),
-      passOn: () => this.#passOn(),
+      handOffWakeup: () => this.#passOn(),
     }
   }
 
@@ -150,13 +150,12 @@ export class Semaphore implements Waitable {
     const deadline = deadlineOf(options, ATTEMPT)
     const signal = signalOf(options, ATTEMPT)
     const permit = new Permit(this)
-    if (signal?.aborted !== true && this.#acquires.mayPass() && this.#take(permit)) return permit
-    const entered = this.#acquires.enter(deadline, signal)
-    if (entered !== true && !(await entered)) return undefined
+    if (signal?.aborted !== true && this.#acquires.canCompleteSynchronously() && this.#take(permit)) return permit
+    if (!this.#acquires.tryEnter() && !(await this.#acquires.enter(deadline, signal))) return undefined
     try {
       // Between the taking and the settling of the promise others of this thread may take, too.
       const isReady = () => permit.isHeld || (this.#isAnyFree() && this.#take(permit))
-      return (await this.#waiters.wait({ ...this.#condition, isReady }, deadline, signal)) ? permit : undefined
+      return (await this.#waiters.wait({ ...this.#condition, poll: isReady }, deadline, signal)) ? permit : undefined
     } catch (error) {
       if (permit.isHeld && !this.#region.isClosed) permit.release()
       throw error
@@ -212,7 +211,7 @@ export class Semaphore implements Waitable {
   /** @internal Use permit.release. */
   tellOfFreeCell(): void {
     this.#waiters.notifyOne()
-    if (this.#acquires.isBusy) eventLoop.lookSoon(this.#waiters.hint)
+    if (this.#acquires.isBusy) this.#waiters.schedulePollOfOwnWaits()
   }
 
   /** @internal */

@@ -1,7 +1,7 @@
 import { host } from './host.js'
 
 /** What keeps something that others may wait for, such as the space of messages that were received. */
-export interface Debtor {
+export interface SpaceHolder {
   /**
    * Gives it to them. Returns whether nothing is left: a debtor that still needs some of it stays in the list, and is
    * asked again before the next sleep, and in the next turn of the event loop.
@@ -18,19 +18,19 @@ export interface Debtor {
  * that the program has dropped, and its region, are collected as before.
  */
 class BeforeSleep {
-  readonly #debtors = new Set<WeakRef<Debtor>>()
+  readonly #debtors = new Set<WeakRef<SpaceHolder>>()
   #isSettlingDue = false
 
   /**
    * The debtor keeps something from now on.
    * @param isAsleep whether this thread waits for something already, on its event loop: then it settles in its next turn
    */
-  add(debtor: WeakRef<Debtor>, isAsleep: boolean): void {
+  add(debtor: WeakRef<SpaceHolder>, isAsleep: boolean): void {
     this.#debtors.add(debtor)
     if (isAsleep) this.#settleInNextTurn()
   }
 
-  remove(debtor: WeakRef<Debtor>): void {
+  remove(debtor: WeakRef<SpaceHolder>): void {
     this.#debtors.delete(debtor)
   }
 

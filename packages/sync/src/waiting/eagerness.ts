@@ -8,7 +8,7 @@ const RESTRAINT_MAX = 64
  * core on which we look: then we hold back, the longer the more often that happens, before we try again. (The idea of
  * glibc's adaptive mutex and of folly's spin cutoff; the holding back is ours.)
  */
-export class Eagerness {
+export class SpinBudget {
   readonly #least: number
   readonly #most: number
   readonly #shortSleepMs: number

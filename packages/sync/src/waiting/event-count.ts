@@ -1,14 +1,13 @@
 import type { PeerId } from '../peers/peer-id.js'
 import type { PeerDescription } from '../peers/peers.js'
 import type { Region } from '../region/region.js'
-import type { Condition } from './condition.js'
-import { eventLoop } from './event-loop.js'
-import { LOOK_OFTEN } from './spin.js'
-import { lastLook, WaitPoint } from './wait-point.js'
+import { type Condition, pollArmed } from './condition.js'
+import { SPIN_TIGHT } from './spin.js'
+import { WaitPoint } from './wait-point.js'
 
 /**
  * An event count for one sleeper: the meeting point of an agent that waits for a condition in shared memory and of those
- * who make it true. (The two-phase handshake of folly's EventCount, here for a single sleeper. WaitSet is for several.)
+ * who make it true. (The two-phase handshake of folly's EventCount, here for a single sleeper. WaiterSet is for several.)
  *
  * ```
  * byte  0            4            8
@@ -48,7 +47,7 @@ export class EventCount extends WaitPoint {
 
   constructor(region: Region, byteOffset: number) {
     const sequenceIndex = (byteOffset >>> 2) + SEQUENCE_WORD
-    super(region, sequenceIndex, LOOK_OFTEN)
+    super(region, sequenceIndex, SPIN_TIGHT)
     this.#words = region.words
     this.#sleeperIndex = (byteOffset >>> 2) + SLEEPER_WORD
     this.#sequenceIndex = sequenceIndex
@@ -77,7 +76,7 @@ export class EventCount extends WaitPoint {
   }
 
   arm(): void {
-    this.region.waiter.hear()
+    this.region.waiter.listen()
     this.#armedCount++
     Atomics.store(this.#words, this.#sleeperIndex, this.region.peers.self | ON_EVENT_LOOP)
   }
@@ -90,7 +89,7 @@ export class EventCount extends WaitPoint {
     const sequence = Atomics.load(this.#words, this.#sequenceIndex)
     Atomics.store(this.#words, this.#sleeperIndex, this.region.peers.self)
     try {
-      if (lastLook(condition)) return true
+      if (pollArmed(condition)) return true
       this.region.waiter.waitSync(this.#sequenceIndex, sequence, timeoutMs)
       return false
     } finally {
@@ -107,12 +106,12 @@ export class EventCount extends WaitPoint {
   /** A thread slept in the place of its own event loop. */
   #armAgain(): void {
     Atomics.store(this.#words, this.#sleeperIndex, this.region.peers.self | ON_EVENT_LOOP)
-    eventLoop.lookSoon(this.hint)
+    this.schedulePollOfOwnWaits()
   }
 
   #wake(sleeper: number): void {
     Atomics.add(this.#words, this.#sequenceIndex, 1)
-    if ((sleeper & ON_EVENT_LOOP) === 0) this.region.waiter.wake(this.#sequenceIndex, 1)
-    else this.ring((sleeper & PEER_MASK) as PeerId)
+    if ((sleeper & ON_EVENT_LOOP) === 0) this.region.waiter.wakeThreads(this.#sequenceIndex, 1)
+    else this.wakeLoop((sleeper & PEER_MASK) as PeerId)
   }
 }

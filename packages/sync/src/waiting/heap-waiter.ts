@@ -1,7 +1,7 @@
 import { IsthmusError } from '../errors.js'
-import { BELL_WORD, HINT_WORDS, HINTS_WORD, PEER_SLOT_BYTES } from '../peers/layout.js'
+import { HINT_WORDS, HINTS_WORD, PEER_SLOT_BYTES, WAKE_WORD } from '../peers/layout.js'
 import { type PeerId, slotOf } from '../peers/peer-id.js'
-import { eventLoop } from './event-loop.js'
+import { pendingWaits } from './pending-waits.js'
 import type { Waiter, Watch } from './waiter.js'
 
 /**
@@ -10,13 +10,13 @@ import type { Waiter, Watch } from './waiter.js'
  * to look, one bit for all words with the same hash.
  */
 export class HeapWaiter implements Waiter {
-  readonly bellMs = 0.05
-  readonly isUnheard = false
+  readonly wakeLatencyMs = 0.05
+  readonly isUnreachable = false
   readonly #firstHint = nextFirstHint()
   readonly #words: Int32Array<SharedArrayBuffer>
   readonly #peersWord: number
   #ownSlot = -1
-  #isHearing = false
+  #isListening = false
 
   constructor(words: Int32Array<SharedArrayBuffer>, peersByteOffset: number) {
     this.#words = words
@@ -36,39 +36,39 @@ export class HeapWaiter implements Waiter {
     }
   }
 
-  wake(index: number, count: number): number {
+  wakeThreads(index: number, count: number): number {
     return Atomics.notify(this.#words, index, count)
   }
 
-  hear(): void {
-    if (this.#ownSlot < 0 || this.#isHearing) return
+  listen(): void {
+    if (this.#ownSlot < 0 || this.#isListening) return
     if (Atomics.waitAsync === undefined) {
       throw new IsthmusError(
         'ERR_ISTHMUS_UNSUPPORTED',
         'Waiting on an event loop: this runtime has no Atomics.waitAsync. Use the Sync form in a worker.',
       )
     }
-    const index = this.#bellOf(this.#ownSlot)
+    const index = this.#wakeWordOf(this.#ownSlot)
     const outcome = Atomics.waitAsync(this.#words, index, Atomics.load(this.#words, index))
     if (!outcome.async) {
       // Somebody rang between the load and the wait.
-      eventLoop.lookSoon()
-      this.hear()
+      pendingWaits.schedulePoll()
+      this.listen()
       return
     }
-    this.#isHearing = true
+    this.#isListening = true
     // It never rejects. It cannot be cancelled either: where nobody waits any more, it is a look at nothing.
     void outcome.value.then(() => {
-      this.#isHearing = false
+      this.#isListening = false
       // First the ear, then the look: what rings in between rings again.
-      this.hear()
-      this.#lookAsHinted()
+      this.listen()
+      this.#pollAsHinted()
     })
   }
 
-  ring(peer: PeerId, word?: number): boolean {
-    const bell = this.#bellOf(slotOf(peer))
-    const hints = bell - BELL_WORD + HINTS_WORD
+  wakeLoop(peer: PeerId, word?: number): boolean {
+    const bell = this.#wakeWordOf(slotOf(peer))
+    const hints = bell - WAKE_WORD + HINTS_WORD
     if (word === undefined) {
       for (let group = 0; group < HINT_WORDS; group++) Atomics.store(this.#words, hints + group, ALL_HINTS)
     } else {
@@ -97,21 +97,21 @@ export class HeapWaiter implements Waiter {
   detach(): void {
     const slot = this.#ownSlot
     this.#ownSlot = -1
-    if (this.#isHearing) Atomics.notify(this.#words, this.#bellOf(slot))
+    if (this.#isListening) Atomics.notify(this.#words, this.#wakeWordOf(slot))
   }
 
-  #lookAsHinted(): void {
+  #pollAsHinted(): void {
     if (this.#ownSlot < 0) return
-    const hints = this.#bellOf(this.#ownSlot) - BELL_WORD + HINTS_WORD
+    const hints = this.#wakeWordOf(this.#ownSlot) - WAKE_WORD + HINTS_WORD
     for (let group = 0; group < HINT_WORDS; group++) {
       for (let bits = Atomics.exchange(this.#words, hints + group, 0); bits !== 0; bits &= bits - 1) {
-        eventLoop.lookAround(this.#firstHint + group * 32 + 31 - Math.clz32(bits & -bits))
+        pendingWaits.repoll(this.#firstHint + group * 32 + 31 - Math.clz32(bits & -bits))
       }
     }
   }
 
-  #bellOf(slot: number): number {
-    return this.#peersWord + (slot * PEER_SLOT_BYTES) / 4 + BELL_WORD
+  #wakeWordOf(slot: number): number {
+    return this.#peersWord + (slot * PEER_SLOT_BYTES) / 4 + WAKE_WORD
   }
 }
 

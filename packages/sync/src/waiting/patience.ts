@@ -1,4 +1,4 @@
-import { Eagerness } from './eagerness.js'
+import { SpinBudget } from './eagerness.js'
 import { isSingleCore } from './host.js'
 
 /** Looking for a few times as long as a bell takes: two loops that answer each other then come to look at the same time. */
@@ -8,14 +8,14 @@ const SHORTEST_SHARE = 1 / 16
 const SOON_MS = 0.05
 
 /** For how long an event loop looks again, once in each of its turns, before it sleeps: a turn costs about a microsecond. */
-export class Patience {
-  readonly #ms: Eagerness
+export class PollBudget {
+  readonly #ms: SpinBudget
   #lastEndMs = Number.NEGATIVE_INFINITY
 
-  /** @param bellMs about how long it takes until a ring is heard */
-  constructor(bellMs: number) {
-    const longestMs = isSingleCore ? 0 : bellMs * BELLS
-    this.#ms = new Eagerness(longestMs * SHORTEST_SHARE, longestMs, 2 * longestMs)
+  /** @param wakeLatencyMs about how long it takes until a ring is heard */
+  constructor(wakeLatencyMs: number) {
+    const longestMs = isSingleCore ? 0 : wakeLatencyMs * BELLS
+    this.#ms = new SpinBudget(longestMs * SHORTEST_SHARE, longestMs, 2 * longestMs)
   }
 
   /**

@@ -1,6 +1,6 @@
 import { IsthmusTypeError, inWords } from '../errors.js'
 import type { WaitOptions } from './deadline.js'
-import { eventLoop, type WaitFor } from './event-loop.js'
+import { pendingWaits, type WaitFor } from './pending-waits.js'
 import { deadlineOf, signalOf } from './wait-options.js'
 
 const KEY_NAME = 'isthmus.waitable'
@@ -42,8 +42,8 @@ export async function waitAny<W extends Waitable>(waitables: Iterable<W>, option
   if (all.length === 0) return []
   const waits = all.map(waitForOf)
   for (;;) {
-    const isReady = await eventLoop.wait(waits, deadline, signal)
-    const ready = isReady ? all.filter((_, at) => waits[at].condition.isReady()) : []
+    const isReady = await pendingWaits.wait(waits, deadline, signal)
+    const ready = isReady ? all.filter((_, at) => waits[at].condition.poll()) : []
     // Others of this thread may have been quicker.
     if (!isReady || ready.length > 0) return ready
   }

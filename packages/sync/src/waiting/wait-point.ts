@@ -3,10 +3,10 @@ import type { Region } from '../region/region.js'
 import { beforeSleep } from './before-sleep.js'
 import type { Condition } from './condition.js'
 import { nowMs } from './deadline.js'
-import { eventLoop } from './event-loop.js'
 import type { Signal } from './host.js'
-import { Patience } from './patience.js'
-import { AdaptiveSpin, type Pace } from './spin.js'
+import { PollBudget } from './patience.js'
+import { pendingWaits } from './pending-waits.js'
+import { AdaptiveSpin, type SpinPolicy } from './spin.js'
 import { assertStackRoom } from './stack-room.js'
 import { sliceAfter } from './waiter.js'
 
@@ -19,18 +19,18 @@ export abstract class WaitPoint {
   /** By which the event loop finds the waits at this point; see Waiter.hintOf. */
   readonly hint: number
   /** How long an event loop looks again before it sleeps. */
-  readonly patience: Patience
+  readonly pollBudget: PollBudget
   readonly #word: number
   readonly #spin: AdaptiveSpin
   #isRef = true
 
   /** @param word of the region's words, the one that names this point to the event loops of others */
-  protected constructor(region: Region, word: number, pace: Pace) {
+  protected constructor(region: Region, word: number, pace: SpinPolicy) {
     this.region = region
     this.hint = region.waiter.hintOf(word)
     this.#word = word
     this.#spin = new AdaptiveSpin(pace)
-    this.patience = new Patience(region.waiter.bellMs)
+    this.pollBudget = new PollBudget(region.waiter.wakeLatencyMs)
   }
 
   /**
@@ -43,7 +43,7 @@ export abstract class WaitPoint {
       isReady = this.#spin.until(condition) || this.#sleepUntil(condition, deadline)
       return isReady
     } finally {
-      condition.passOn?.(isReady)
+      condition.handOffWakeup?.(isReady)
     }
   }
 
@@ -52,7 +52,7 @@ export abstract class WaitPoint {
    * @throws AbortError
    */
   wait(condition: Condition, deadline: number, signal: Signal | undefined): Promise<boolean> {
-    return eventLoop.wait([{ point: this, condition }], deadline, signal)
+    return pendingWaits.wait([{ point: this, condition }], deadline, signal)
   }
 
   /** Whether a pending wait here keeps the process running. It does unless told otherwise. */
@@ -62,7 +62,17 @@ export abstract class WaitPoint {
 
   setRef(isRef: boolean): void {
     this.#isRef = isRef
-    eventLoop.updateKeepAlive()
+    pendingWaits.updateKeepAlive()
+  }
+
+  /** Polls the pending waits of this thread at this point: the caller has just changed what they wait for. */
+  pollOwnWaits(): void {
+    pendingWaits.pollPoint(this)
+  }
+
+  /** The same in the next turn of the event loop. */
+  schedulePollOfOwnWaits(): void {
+    pendingWaits.schedulePoll(this.hint)
   }
 
   /** From now on, whoever notifies this point rings this agent's bell. */
@@ -73,28 +83,23 @@ export abstract class WaitPoint {
   protected abstract sleepOnce(condition: Condition, timeoutMs: number): boolean
 
   /** Rings the bell of a peer that sleeps here. */
-  protected ring(peer: PeerId): boolean {
-    eventLoop.noteRing()
-    return this.region.waiter.ring(peer, this.#word)
+  protected wakeLoop(peer: PeerId): boolean {
+    pendingWaits.noteWake()
+    return this.region.waiter.wakeLoop(peer, this.#word)
   }
 
   #sleepUntil(condition: Condition, deadline: number): boolean {
     assertStackRoom()
     const beganMs = nowMs()
     for (;;) {
-      condition.prove()
-      if (condition.isReady()) return true
+      condition.reapDead()
+      if (condition.poll()) return true
       const startedMs = nowMs()
       if (startedMs >= deadline) return false
       beforeSleep.settle()
       if (this.sleepOnce(condition, Math.min(deadline - startedMs, sliceAfter(startedMs - beganMs)))) return true
       this.#spin.learn(nowMs() - startedMs)
-      if (condition.isReady()) return true
+      if (condition.poll()) return true
     }
   }
-}
-
-/** The look right before a sleep. */
-export function lastLook(condition: Condition): boolean {
-  return condition.lastLook === undefined ? condition.isReady() : condition.lastLook()
 }

@@ -6,32 +6,32 @@ import type { PeerId } from '../peers/peer-id.js'
  */
 export interface Waiter {
   /** About how long it takes until an event loop hears its bell, in milliseconds. */
-  readonly bellMs: number
+  readonly wakeLatencyMs: number
   /**
    * Blocks the thread while `words[index]` holds `expected`, until somebody wakes it, for at most `timeoutMs`. It may
    * return early for no reason: the caller looks again at what it waits for, and at whether the peer that could bring it
-   * still lives; and so it does after each slice (see safetyNet).
+   * still lives; and so it does after each slice (see fallbackPolling).
    */
   waitSync(index: number, expected: number, timeoutMs: number): void
   /** Wakes up to `count` threads that sleep on `words[index]`; returns how many it woke. */
-  wake(index: number, count: number): number
+  wakeThreads(index: number, count: number): number
   /**
    * From now on this agent's event loop hears its bell. Called before any word says that it waits, and again at each tick:
    * it also mends what has become of the bell meanwhile.
    */
-  hear(): void
+  listen(): void
   /**
    * Rings the bell of a peer: its event loop looks at what it waits for at the wait point with this word, or, if none is
    * given, at everything it waits for. A superfluous ring costs one look.
    * @returns false if no one hears it. That does not prove the peer dead, but is a reason to ask.
    */
-  ring(peer: PeerId, word?: number): boolean
+  wakeLoop(peer: PeerId, word?: number): boolean
   /** By which the event loop finds the waits at the wait point with this word when the bell rings. Waits of others may share it. */
   hintOf(word: number): number
   /** Asks the system to tell this thread when this peer dies; this thread then looks for the dead. */
   watch(peer: PeerId): Watch
   /** Whether others cannot ring this agent's bell. Its event loop then looks at every tick of the shortest kind. */
-  readonly isUnheard: boolean
+  readonly isUnreachable: boolean
 }
 
 /**
@@ -48,28 +48,28 @@ export type Watch = 'already' | 'from-now-on' | 'never'
  *
  * The first slices and ticks are short. Then they grow with the wait, to a tenth of it: what is lost costs a tenth of the
  * time that was waited anyway, and a program that waits for hours does not pay for looking often; neither does a loop with
- * thousands of waits, whose ticks lie further apart (see EventLoop). A wake-up that no waiter
- * has taken after `passOnMs` goes on to the next one (see WaitSet).
+ * thousands of waits, whose ticks lie further apart (see PendingWaits). A wake-up that no waiter
+ * has taken after `handOffMs` goes on to the next one (see WaiterSet).
  *
  * Nothing else depends on it. Tests take the net away to see that no wake-up is lost while every peer lives and runs:
- * `passOnMs` is Infinity then.
+ * `handOffMs` is Infinity then.
  */
-export const safetyNet = { sliceMs: 20, longestSliceMs: 250, tickMs: 20, longestTickMs: 2000, passOnMs: 5 }
+export const fallbackPolling = { sliceMs: 20, longestSliceMs: 250, tickMs: 20, longestTickMs: 2000, handOffMs: 5 }
 
 /** A slice or a tick adds a tenth at most to a wait. Waking up and looking takes between 0.1 and 0.2 ms of a core. */
 const SHARE_OF_WAIT = 1 / 10
 
 /** How long a thread that has waited for `waitedMs` sleeps at most before it looks. */
 export function sliceAfter(waitedMs: number): number {
-  return Math.max(safetyNet.sliceMs, Math.min(waitedMs * SHARE_OF_WAIT, safetyNet.longestSliceMs))
+  return Math.max(fallbackPolling.sliceMs, Math.min(waitedMs * SHARE_OF_WAIT, fallbackPolling.longestSliceMs))
 }
 
 /** Not shorter than the shortest one, which tests make endless. */
 export function longestTickMs(): number {
-  return Math.max(safetyNet.tickMs, safetyNet.longestTickMs)
+  return Math.max(fallbackPolling.tickMs, fallbackPolling.longestTickMs)
 }
 
 /** After what time a wait on an event loop, which has lasted for `waitedMs`, looks again by itself. */
 export function tickAfter(waitedMs: number): number {
-  return Math.max(safetyNet.tickMs, Math.min(waitedMs * SHARE_OF_WAIT, safetyNet.longestTickMs))
+  return Math.max(fallbackPolling.tickMs, Math.min(waitedMs * SHARE_OF_WAIT, fallbackPolling.longestTickMs))
 }

@@ -311,7 +311,7 @@ describe('Condvar.notifyOne and notifyAll', () => {
     await until(() => waiters() === 2)
     own.changed.notifyOne()
     // Others may sleep in other threads, and the notify has reached this one alone.
-    const wake = vi.spyOn(regions[1].waiter, 'wake')
+    const wake = vi.spyOn(regions[1].waiter, 'wakeThreads')
     controller.abort()
     expect(wake).toHaveBeenCalled()
     await expectRejection('ABORT_ERR', aborted)

@@ -37,7 +37,7 @@ describeWait<Futex>({
     root.value = 0
     return () => {
       root.value = 1
-      root.wakeAll()
+      root.notifyAll()
     }
   },
   wait: (root, options) => root.waitWhile(0, options),
@@ -64,7 +64,7 @@ describe('Futex', () => {
     ])
   })
 
-  test('Futex.wakeOne wakes one of several threads, and the next with the next call', async () => {
+  test('Futex.notifyOne wakes one of several threads, and the next with the next call', async () => {
     const { regions, own, waiters } = setUp()
     let woken = 0
     const start = () => startAgent(regions[0], '(sync) => sync.futex()', '(root) => root.waitWhileSync(0)')
@@ -73,28 +73,28 @@ describe('Futex', () => {
     await until(() => waiters() === 2)
     await sleep(10)
     own.value = 1
-    own.wakeOne()
+    own.notifyOne()
     await until(() => woken === 1)
     await sleep(20)
     expect([woken, waiters()]).toEqual([1, 1])
-    own.wakeOne()
+    own.notifyOne()
     expect(await Promise.all(agents.map(({ result }) => result))).toEqual([true, true])
   })
 
-  test('Futex.wakeOne without a change of the value wakes nobody for good', async () => {
+  test('Futex.notifyOne without a change of the value wakes nobody for good', async () => {
     const { own, other, waiters } = setUp()
     const waiting = other.waitWhile(0)
     await until(() => waiters() === 1)
-    own.wakeOne()
-    own.wakeAll()
+    own.notifyOne()
+    own.notifyAll()
     expect(await stateOf(waiting)).toBe('pending')
     expect(waiters()).toBe(1)
     own.value = 1
-    own.wakeOne()
+    own.notifyOne()
     expect(await soon(waiting)).toBe(true)
   })
 
-  test('Futex.wakeOne that reached one that gave up is passed on', async () => {
+  test('Futex.notifyOne that reached one that gave up is passed on', async () => {
     const { regions, own, other, third, waiters } = setUp()
     const controller = new AbortController()
     const aborted = other.waitWhile(0, { signal: controller.signal })
@@ -102,7 +102,7 @@ describe('Futex', () => {
     const waiting = third.waitWhile(0)
     await until(() => waiters() === 2)
     own.value = 1
-    own.wakeOne()
+    own.notifyOne()
     controller.abort()
     await aborted.catch(() => {})
     expect(await soon(waiting)).toBe(true)
@@ -111,8 +111,8 @@ describe('Futex', () => {
 
   test('Futex costs nothing where nobody waits: the sequence stays', () => {
     const { regions, own } = setUp()
-    own.wakeOne()
-    own.wakeAll()
+    own.notifyOne()
+    own.notifyAll()
     expect(rootWord(regions[0], layout, SEQUENCE)).toBe(0)
   })
 
@@ -124,11 +124,11 @@ describe('Futex', () => {
     expect(leftovers(regions[0], layout, [SEQUENCE])).toEqual([])
   })
 
-  test('Futex.wakeOne and wakeAll after close are refused', () => {
+  test('Futex.notifyOne and notifyAll after close are refused', () => {
     const { regions, own } = setUp()
     regions[0].close()
-    expectCode('ERR_ISTHMUS_CLOSED', () => own.wakeOne())
-    expectCode('ERR_ISTHMUS_CLOSED', () => own.wakeAll())
+    expectCode('ERR_ISTHMUS_CLOSED', () => own.notifyOne())
+    expectCode('ERR_ISTHMUS_CLOSED', () => own.notifyAll())
     expectCode('ERR_ISTHMUS_CLOSED', () => own.value)
   })
 
@@ -142,7 +142,7 @@ describe('Futex', () => {
     const waiting = waitAny([first])
     await sleep(5)
     own.value = 1
-    own.wakeOne()
+    own.notifyOne()
     expect(await soon(waiting)).toEqual([first])
     expect(leftovers(regions[0], layout, [VALUE, SEQUENCE])).toEqual([])
   })

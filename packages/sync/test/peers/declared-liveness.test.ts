@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { MAX_PEERS, type PeerId } from '../../src/index.js'
 import { DeclaredLiveness } from '../../src/peers/declared-liveness.js'
-import { DEAD, FREE, HOLD_WORD, LIVE, PEER_SLOT_BYTES, STATE_WORD, slotWord } from '../../src/peers/layout.js'
+import { DEAD, FREE, LEASE_WORD, LIVE, PEER_SLOT_BYTES, STATE_WORD, slotWord } from '../../src/peers/layout.js'
 import { peerId } from '../../src/peers/peer-id.js'
 
 const SLOT = 3
@@ -15,16 +15,16 @@ function setUp() {
     liveness,
     words,
     setHold: (hold: number) => {
-      words[base + HOLD_WORD] = hold
+      words[base + LEASE_WORD] = hold
     },
     setState: (word: number) => {
       words[base + STATE_WORD] = word
     },
     state: () => words[base + STATE_WORD],
-    hold: () => words[base + HOLD_WORD],
+    hold: () => words[base + LEASE_WORD],
     attach: (generation: number): PeerId => {
       words[base + STATE_WORD] = slotWord(generation - 1, FREE)
-      if (!liveness.tryHold(SLOT)) throw new Error('the slot is held')
+      if (!liveness.tryAcquire(SLOT)) throw new Error('the slot is held')
       words[base + STATE_WORD] = slotWord(generation, LIVE)
       return peerId(SLOT, generation)
     },
@@ -40,26 +40,26 @@ const noSweep = () => {
 }
 
 describe('DeclaredLiveness: the hold', () => {
-  test('DeclaredLiveness.tryHold gives a hold to one at a time', () => {
+  test('DeclaredLiveness.tryAcquire gives a hold to one at a time', () => {
     const { liveness } = setUp()
     expect(liveness.isHeldByAnother(SLOT)).toBe(false)
-    expect([liveness.tryHold(SLOT), liveness.tryHold(SLOT)]).toEqual([true, false])
+    expect([liveness.tryAcquire(SLOT), liveness.tryAcquire(SLOT)]).toEqual([true, false])
     expect(liveness.isHeldByAnother(SLOT)).toBe(true)
     liveness.release(SLOT)
     expect(liveness.isHeldByAnother(SLOT)).toBe(false)
-    expect(liveness.tryHold(SLOT)).toBe(true)
+    expect(liveness.tryAcquire(SLOT)).toBe(true)
   })
 
-  test('DeclaredLiveness.tryHold holds one slot and no other', () => {
+  test('DeclaredLiveness.tryAcquire holds one slot and no other', () => {
     const { liveness } = setUp()
-    liveness.tryHold(SLOT)
+    liveness.tryAcquire(SLOT)
     expect([SLOT - 1, SLOT, SLOT + 1].map((slot) => liveness.isHeldByAnother(slot))).toEqual([false, true, false])
   })
 
-  test('DeclaredLiveness.tryHold writes the generation that the claimer is going to have', () => {
+  test('DeclaredLiveness.tryAcquire writes the generation that the claimer is going to have', () => {
     const { liveness, setState, hold } = setUp()
     setState(slotWord(41, FREE))
-    liveness.tryHold(SLOT)
+    liveness.tryAcquire(SLOT)
     expect(hold()).toBe(42)
   })
 })
@@ -139,6 +139,6 @@ describe('DeclaredLiveness.declareDead', () => {
     }
     expect(() => liveness.declareDead(peer, SELF, failingSweep)).toThrow('sweep failed')
     liveness.declareDead(peer, SELF, () => {})
-    expect(liveness.tryHold(SLOT)).toBe(true)
+    expect(liveness.tryAcquire(SLOT)).toBe(true)
   })
 })

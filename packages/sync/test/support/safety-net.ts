@@ -1,11 +1,11 @@
 import { afterEach, beforeEach } from 'vitest'
-import { safetyNet } from '../../src/index.js'
+import { fallbackPolling } from '../../src/index.js'
 
 /** For all tests of a file: a wake-up that is lost stays lost, and the test hangs. `net` is that of another copy. */
-export function withoutSafetyNet(net: typeof safetyNet = safetyNet): void {
+export function withoutSafetyNet(net: typeof fallbackPolling = fallbackPolling): void {
   const before = { ...net }
   beforeEach(() => {
-    Object.assign(net, { sliceMs: 1e9, tickMs: 1e9, passOnMs: Number.POSITIVE_INFINITY })
+    Object.assign(net, { sliceMs: 1e9, tickMs: 1e9, handOffMs: Number.POSITIVE_INFINITY })
   })
   afterEach(() => {
     Object.assign(net, before)

@@ -25,7 +25,7 @@ export class TestLiveness implements Liveness {
     this.#holders = holders
   }
 
-  tryHold(slot: number): boolean {
+  tryAcquire(slot: number): boolean {
     if (this.#holders.has(slot)) return false
     this.#holders.set(slot, this)
     return true

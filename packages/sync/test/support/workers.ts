@@ -30,7 +30,7 @@ export async function startAgent<T, R>(
   const program = `
     const { parentPort, workerData } = require('node:worker_threads')
     import(workerData.built).then(async (sync) => {
-      Object.assign(sync.safetyNet, { sliceMs: 1e9, tickMs: 1e9, passOnMs: Infinity })
+      Object.assign(sync.fallbackPolling, { sliceMs: 1e9, tickMs: 1e9, handOffMs: Infinity })
       const region = sync.HeapRegion.attach(workerData.handle, (${layout})(sync))
       const { root } = region
       parentPort.postMessage({ peer: region.peers.self })

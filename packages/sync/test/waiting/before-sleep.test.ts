@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest'
-import { beforeSleep, type Debtor, eventLoop, type HeapRegion, type Mutex, mutex } from '../../src/index.js'
+import { beforeSleep, type HeapRegion, type Mutex, mutex, pendingWaits, type SpaceHolder } from '../../src/index.js'
 import { attach } from '../support/regions.js'
 import { withoutSafetyNet } from '../support/safety-net.js'
 import { soon, turns, until } from '../support/waiting.js'
@@ -16,7 +16,7 @@ beforeEach(() => {
 /** Owes something that it gives back when it is asked, from the given time on. */
 function debtorOf(isSettledAt = 1) {
   let asked = 0
-  const debtor: Debtor = { settle: () => ++asked >= isSettledAt }
+  const debtor: SpaceHolder = { settle: () => ++asked >= isSettledAt }
   return { debtor, reference: new WeakRef(debtor), asked: () => asked }
 }
 
@@ -37,18 +37,18 @@ describe('beforeSleep', () => {
   test('an event loop settles when it begins to sleep, and in its next turn for what comes while it sleeps', async () => {
     const first = debtorOf()
     const late = debtorOf()
-    beforeSleep.add(first.reference, eventLoop.isAsleep)
+    beforeSleep.add(first.reference, pendingWaits.isAsleep)
     const guard = own.root.lockSync()
     const waiting = other.root.lock()
     await until(() => own.root.describe().waiters.length > 0)
-    expect([first.asked(), eventLoop.isAsleep]).toEqual([1, true])
-    beforeSleep.add(late.reference, eventLoop.isAsleep)
+    expect([first.asked(), pendingWaits.isAsleep]).toEqual([1, true])
+    beforeSleep.add(late.reference, pendingWaits.isAsleep)
     expect(late.asked()).toBe(0)
     await turns()
     expect([first.asked(), late.asked()]).toEqual([1, 1])
     guard.unlock()
     ;(await soon(waiting)).unlock()
-    expect([eventLoop.isAsleep, first.debtor, late.debtor]).toEqual([false, first.debtor, late.debtor])
+    expect([pendingWaits.isAsleep, first.debtor, late.debtor]).toEqual([false, first.debtor, late.debtor])
   })
 
   test('a debtor that still needs what it owes stays in the list, and is asked again in the next turn', async () => {
@@ -64,7 +64,7 @@ describe('beforeSleep', () => {
   })
 
   test('a debtor that throws does not lose the others, and the wait throws the same', async () => {
-    const broken: Debtor = {
+    const broken: SpaceHolder = {
       settle() {
         beforeSleep.remove(brokenReference)
         throw new Error('broken')

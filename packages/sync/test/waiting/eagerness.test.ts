@@ -1,16 +1,16 @@
 import { describe, expect, test } from 'vitest'
-import { Eagerness } from '../../src/waiting/eagerness.js'
+import { SpinBudget } from '../../src/waiting/eagerness.js'
 
 const SHORT_MS = 0.05
 const LONG_MS = 1
 
 /** Learns at most 16, at least 1, and begins with 16. */
 function make() {
-  return new Eagerness(1, 16, SHORT_MS)
+  return new SpinBudget(1, 16, SHORT_MS)
 }
 
-describe('Eagerness', () => {
-  test('Eagerness halves with each long sleep, down to the least', () => {
+describe('SpinBudget', () => {
+  test('SpinBudget halves with each long sleep, down to the least', () => {
     const eagerness = make()
     const amounts = Array.from({ length: 6 }, () => {
       eagerness.slept(LONG_MS)
@@ -19,7 +19,7 @@ describe('Eagerness', () => {
     expect(amounts).toEqual([8, 4, 2, 1, 1, 1])
   })
 
-  test('Eagerness doubles where looking was enough, and after a short sleep, up to the most', () => {
+  test('SpinBudget doubles where looking was enough, and after a short sleep, up to the most', () => {
     const eagerness = make()
     for (let sleep = 0; sleep < 3; sleep++) eagerness.slept(LONG_MS)
     const amounts = [eagerness.amount]
@@ -32,7 +32,7 @@ describe('Eagerness', () => {
     expect(amounts).toEqual([2, 4, 8, 16])
   })
 
-  test('Eagerness holds back where the longest look was in vain before a short sleep, longer each time', () => {
+  test('SpinBudget holds back where the longest look was in vain before a short sleep, longer each time', () => {
     const eagerness = make()
     const waits: number[] = []
     for (let time = 0; time < 3; time++) {
@@ -45,7 +45,7 @@ describe('Eagerness', () => {
     expect(waits).toEqual([1, 3, 7])
   })
 
-  test('Eagerness forgets its restraint when the longest look was enough', () => {
+  test('SpinBudget forgets its restraint when the longest look was enough', () => {
     const eagerness = make()
     eagerness.slept(SHORT_MS / 2)
     eagerness.slept(SHORT_MS / 2)

@@ -25,20 +25,20 @@ function setUp(onSleep: (events: EventCount) => void = () => {}) {
   const rings: PeerId[] = []
   const calls: string[] = []
   const waiter: Waiter = {
-    bellMs: 0,
+    wakeLatencyMs: 0,
     waitSync(index, expected, timeoutMs) {
       sleeps.push({ isStillExpected: heap.words[index] === expected, sleeper: heap.root[SLEEPER], timeoutMs })
       onSleep(events)
     },
-    wake(_index, count) {
+    wakeThreads(_index, count) {
       wakes.push(count)
       return 0
     },
-    hear: () => void calls.push(`hear with ${heap.root[SLEEPER]}`),
-    ring: (peer) => rings.push(peer) > 0,
+    listen: () => void calls.push(`hear with ${heap.root[SLEEPER]}`),
+    wakeLoop: (peer) => rings.push(peer) > 0,
     watch: () => 'already',
     hintOf: (word) => word,
-    isUnheard: false,
+    isUnreachable: false,
   }
   const region: Region = {
     subject: 'a region of a test',
@@ -54,7 +54,7 @@ function setUp(onSleep: (events: EventCount) => void = () => {}) {
 }
 
 function condition(isReady: () => boolean, rest: Partial<Condition> = {}): Condition {
-  return { isReady, prove() {}, dependsOn: () => [], ...rest }
+  return { poll: isReady, reapDead() {}, dependsOn: () => [], ...rest }
 }
 
 const never = Number.POSITIVE_INFINITY
@@ -92,7 +92,7 @@ describe('EventCount.waitSync', () => {
     }
     expect(
       events.waitSync(
-        condition(() => isReady, { prove }),
+        condition(() => isReady, { reapDead: prove }),
         deadlineAfter(0),
       ),
     ).toBe(true)
@@ -124,7 +124,7 @@ describe('EventCount.waitSync', () => {
       expect(proofs).toBe(sleepCount + 1)
     }
     events.waitSync(
-      condition(() => sleepCount === 3, { prove }),
+      condition(() => sleepCount === 3, { reapDead: prove }),
       never,
     )
     expect(proofs).toBe(3)
@@ -155,10 +155,10 @@ describe('EventCount.waitSync', () => {
 
   test('EventCount.waitSync takes the last look, where there is one, with the sleeper word set', () => {
     const { events, memory, sleeps, self } = setUp()
-    const lastLook = () => memory[SLEEPER] === self
+    const pollArmed = () => memory[SLEEPER] === self
     expect(
       events.waitSync(
-        condition(() => false, { lastLook }),
+        condition(() => false, { pollArmed: pollArmed }),
         never,
       ),
     ).toBe(true)
@@ -188,7 +188,7 @@ describe('EventCount.waitSync', () => {
     }
     expect(() =>
       events.waitSync(
-        condition(() => false, { prove }),
+        condition(() => false, { reapDead: prove }),
         never,
       ),
     ).toThrow(failure)
@@ -205,20 +205,20 @@ describe('EventCount.waitSync', () => {
     expect(memory[SLEEPER]).toBe(0)
   })
 
-  test('EventCount.waitSync calls passOn at the end, when it is not waiting any more, and says how it ended', () => {
+  test('EventCount.waitSync calls handOffWakeup at the end, when it is not waiting any more, and says how it ended', () => {
     const { events, memory } = setUp()
     const passed: [boolean, number][] = []
-    const passOn = (isReady: boolean) => void passed.push([isReady, memory[SLEEPER]])
+    const handOffWakeup = (isReady: boolean) => void passed.push([isReady, memory[SLEEPER]])
     for (const isReady of [true, false]) {
       events.waitSync(
-        condition(() => isReady, { passOn }),
+        condition(() => isReady, { handOffWakeup: handOffWakeup }),
         deadlineAfter(2),
       )
     }
     const fail = () => {
       throw new Error('corrupt')
     }
-    expect(() => events.waitSync(condition(fail, { passOn }), never)).toThrow('corrupt')
+    expect(() => events.waitSync(condition(fail, { handOffWakeup: handOffWakeup }), never)).toThrow('corrupt')
     expect(passed).toEqual([
       [true, 0],
       [false, 0],

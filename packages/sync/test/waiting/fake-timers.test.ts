@@ -50,7 +50,7 @@ test.each(fakes)('With %s waits are woken, time out, and come to their turns', a
   const queued = [other.lock.lock(), other.lock.lock({ timeoutMs: 30 })]
   await sleep(10)
   own.word.value = 1
-  own.word.wakeAll()
+  own.word.notifyAll()
   expect(await watchdog(waiting)).toBe(true)
   expect(await watchdog(queued[1])).toBeUndefined()
   held.unlock()

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { Segment } from '../../../shm-posix/src/index.js'
-import { EVENT_COUNT_BYTES, EventCount, eventLoop, HeapRegion, type Region, words } from '../../src/index.js'
+import { EVENT_COUNT_BYTES, EventCount, HeapRegion, pendingWaits, type Region, words } from '../../src/index.js'
 import { withoutSafetyNet } from '../support/safety-net.js'
 import { soon } from '../support/waiting.js'
 
@@ -26,7 +26,7 @@ const kinds: [string, number, () => [Attachment, Attachment]][] = [
     'a segment',
     1,
     () => {
-      const segment = Segment.anonymous(layout)
+      const segment = Segment.createAnonymous(layout)
       return [segment, Segment.attach(segment.handle, layout)]
     },
   ],
@@ -41,18 +41,18 @@ test.each(kinds)(
       const isReady = new Uint8Array(WAITS)
       const pending = Array.from({ length: WAITS }, (_, index) => {
         const condition = {
-          isReady: () => {
+          poll: () => {
             looksAt[index]++
             return isReady[index] === 1
           },
-          prove() {},
+          reapDead() {},
           dependsOn: () => [],
         }
         const point = new EventCount(
           region,
           region.root.byteOffset - region.words.byteOffset + index * EVENT_COUNT_BYTES,
         )
-        return eventLoop.wait([{ point, condition }], Number.POSITIVE_INFINITY, undefined)
+        return pendingWaits.wait([{ point, condition }], Number.POSITIVE_INFINITY, undefined)
       })
       const armed = (index: number) => Atomics.load(region.root, index * 2) !== 0
       await expect.poll(() => pending.every((_, index) => armed(index))).toBe(true)

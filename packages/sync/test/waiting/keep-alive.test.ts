@@ -6,7 +6,7 @@ const built = new URL('../../dist/index.js', import.meta.url).href
 /** How a process ends that does nothing else; without the safety net it could not end by accident. */
 function run(program: string): Promise<{ exitCode: number; output: string }> {
   const text = `
-    import { futex, HeapRegion, mutex, safetyNet, semaphore, struct } from '${built}'
+    import { futex, HeapRegion, mutex, fallbackPolling, semaphore, struct } from '${built}'
     const layout = struct({ word: futex(), lock: mutex(), permits: semaphore({ permits: 1 }) })
     const region = HeapRegion.create(layout)
     const other = HeapRegion.attach(region.handle, layout)
@@ -36,7 +36,7 @@ describe('ref and unref', () => {
   test('Futex.waitWhile keeps the process running until it is woken, with a timeout too', async () => {
     const woken = `
       const waiting = other.root.word.waitWhile(0)
-      setTimeout(() => { region.root.word.value = 1; region.root.word.wakeAll() }, 50).unref()
+      setTimeout(() => { region.root.word.value = 1; region.root.word.notifyAll() }, 50).unref()
       console.log(await waiting)`
     expect(await run(woken)).toEqual({ exitCode: 0, output: 'true' })
     expect(await run('console.log(await other.root.word.waitWhile(0, { timeoutMs: 50 }))')).toEqual({

@@ -57,7 +57,7 @@ function expectFree({ lock, permits, shared, gate }: Root): void {
   expect(gate.describe().members).toEqual([])
 }
 
-withoutSafetyNet(built.safetyNet)
+withoutSafetyNet(built.fallbackPolling)
 
 describe('At the edge of the stack', () => {
   test.each<[string, (root: Root) => Held | undefined]>([

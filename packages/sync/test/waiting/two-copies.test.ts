@@ -8,13 +8,13 @@ withoutSafetyNet()
 test('Two copies of the package in one program wake each other', async () => {
   const built = (await import('../../dist/index.js')) as unknown as typeof sources
   expect(built.HeapRegion).not.toBe(sources.HeapRegion)
-  Object.assign(built.safetyNet, sources.safetyNet)
+  Object.assign(built.fallbackPolling, sources.fallbackPolling)
   // The region of one, and with it the bell; the structure of the other, and with it the wait.
   const region = sources.HeapRegion.create(built.futex())
   const other = sources.HeapRegion.attach(region.handle, built.futex())
   const waiting = region.root.waitWhile(0)
   expect(await stateOf(waiting)).toBe('pending')
   other.root.value = 1
-  other.root.wakeAll()
+  other.root.notifyAll()
   expect(await soon(waiting)).toBe(true)
 })

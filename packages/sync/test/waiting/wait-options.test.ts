@@ -78,7 +78,7 @@ const awaited: [
     ({ own }) =>
       () => {
         own.word.value = 1
-        own.word.wakeAll()
+        own.word.notifyAll()
       },
     ({ own }, options) => own.word.waitWhile(0, options),
   ],

@@ -252,12 +252,12 @@ export const futexSubject: Subject = {
         timeoutMs: 5,
         run: async () => {
           const waiting = word.waitWhile(word.value, optionsOf(random, timeoutMs))
-          other.wakeOne()
+          other.notifyOne()
           await waiting
         },
       },
-      { name: 'wakeOne', run: () => word.wakeOne() },
-      { name: 'wakeAll', run: () => word.wakeAll() },
+      { name: 'notifyOne', run: () => word.notifyOne() },
+      { name: 'notifyAll', run: () => word.notifyAll() },
       { name: 'add', run: () => word.add(1) },
       { name: 'waitAny', timeoutMs, run: () => waitAny([word.otherThan(word.value)], { timeoutMs }) },
     ]),

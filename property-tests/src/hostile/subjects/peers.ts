@@ -33,7 +33,7 @@ class PeersUsers implements Users {
       { name: 'isDead', run: () => first.peers.isDead(anybody) },
       { name: 'at', run: () => first.peers.at(random.below(MAX_PEERS)) },
       { name: 'describe', run: () => second.peers.describe(anybody) },
-      { name: 'ring', run: () => first.waiter.ring(anybody) },
+      { name: 'ring', run: () => first.waiter.wakeLoop(anybody) },
       { name: 'declareDead', run: () => this.#declareDead(second.peers.self) },
     ])
   }

@@ -23,7 +23,7 @@ export const meeting: Layout<Meeting> = {
 
 /** A condition that depends on nobody's life. */
 export function waitFor(isReady: () => boolean): Condition {
-  return { isReady, prove() {}, dependsOn: () => [] }
+  return { poll: isReady, reapDead() {}, dependsOn: () => [] }
 }
 
 const ROUNDS = 2

@@ -14,7 +14,7 @@ function sleeper(times = 1) {
   })
 }
 
-function waker(times: number, wake: 'wakeOne' | 'wakeAll') {
+function waker(times: number, wake: 'notifyOne' | 'notifyAll') {
   return agent(layout, {
     prepare: (tools) => tools.attach().root,
     run(word) {
@@ -30,15 +30,15 @@ export const futexTwo = scenario({
   name: 'futex',
   about: 'A sleeper waits while the word is 0, then while it is 1; the other one sets it and wakes, twice.',
   ...words,
-  agents: { sleeper: sleeper(2), waker: waker(2, 'wakeOne') },
+  agents: { sleeper: sleeper(2), waker: waker(2, 'notifyOne') },
   check: () => undefined,
 })
 
 export const futexAll = scenario({
   name: 'futex-two-sleepers',
-  about: 'Two sleepers, and one wakeAll for both.',
+  about: 'Two sleepers, and one notifyAll for both.',
   ...words,
-  agents: { sleeper: sleeper(), other: sleeper(), waker: waker(1, 'wakeAll') },
+  agents: { sleeper: sleeper(), other: sleeper(), waker: waker(1, 'notifyAll') },
   check: () => undefined,
 })
 
@@ -50,7 +50,7 @@ export const futexCrash = scenario({
   mayCrash: ['waker'],
   agents: {
     sleeper: sleeper(),
-    waker: waker(1, 'wakeOne'),
+    waker: waker(1, 'notifyOne'),
     successor: agent(layout, {
       prepare: (tools) => tools.attach().root,
       run(word, tools) {

@@ -1,4 +1,4 @@
-import { safetyNet } from '@isthmus/sync'
+import { fallbackPolling } from '@isthmus/sync'
 import type { Scenario } from '../scenario.js'
 import {
   barrierBreak,
@@ -37,8 +37,8 @@ import { spscTakeover, spscTakeoverChunked } from './spsc-takeover.js'
 import { spscWrap } from './spsc-wrap.js'
 
 // A sleep ends by a wake-up or by the program's own timeout: what only the net would catch is to be seen.
-safetyNet.sliceMs = Number.POSITIVE_INFINITY
-safetyNet.passOnMs = Number.POSITIVE_INFINITY
+fallbackPolling.sliceMs = Number.POSITIVE_INFINITY
+fallbackPolling.handOffMs = Number.POSITIVE_INFINITY
 
 /** Each is about a layout of its own, which only its own agents need to know. */
 export const scenarios = [

@@ -1,5 +1,5 @@
 import { type HeapRegion, slotOf, type WaitFor } from '@isthmus/sync'
-import { BELL_WORD, HINT_WORDS, HINTS_WORD, PEER_SLOT_BYTES } from '../../../../packages/sync/src/peers/layout.js'
+import { HINT_WORDS, HINTS_WORD, PEER_SLOT_BYTES, WAKE_WORD } from '../../../../packages/sync/src/peers/layout.js'
 import { PEERS_BYTE_OFFSET } from '../../../../packages/sync/src/region/header.js'
 import type { AgentTools } from '../scenario.js'
 
@@ -17,18 +17,18 @@ export function waitOnEventLoop<T>(
   tools: Pick<AgentTools<unknown>, 'awaitRing'>,
 ): void {
   const words = region.words as Int32Array<SharedArrayBuffer>
-  const bell = (PEERS_BYTE_OFFSET + slotOf(region.peers.self) * PEER_SLOT_BYTES) / 4 + BELL_WORD
-  if (condition.isReady()) return
+  const bell = (PEERS_BYTE_OFFSET + slotOf(region.peers.self) * PEER_SLOT_BYTES) / 4 + WAKE_WORD
+  if (condition.poll()) return
   point.arm()
-  condition.prove()
-  while (!(condition.lastLook?.() ?? condition.isReady())) {
+  condition.reapDead()
+  while (!(condition.pollArmed?.() ?? condition.poll())) {
     do {
       tools.awaitRing(bell)
       while (!Atomics.waitAsync(words, bell, Atomics.load(words, bell)).async);
-    } while (!isHinted(words, bell - BELL_WORD + HINTS_WORD, point.hint % (HINT_WORDS * 32)))
+    } while (!isHinted(words, bell - WAKE_WORD + HINTS_WORD, point.hint % (HINT_WORDS * 32)))
   }
   point.disarm()
-  condition.passOn?.(true)
+  condition.handOffWakeup?.(true)
 }
 
 /** Takes all hints, as HeapWaiter does; returns whether the one with this number is among them. */

@@ -1,5 +1,5 @@
 import { type HeapRegion, Int32Field, type Layout, slotOf } from '@isthmus/sync'
-import { HOLD_WORD, PEER_SLOT_BYTES } from '../../../../packages/sync/src/peers/layout.js'
+import { LEASE_WORD, PEER_SLOT_BYTES } from '../../../../packages/sync/src/peers/layout.js'
 import { PEERS_BYTE_OFFSET } from '../../../../packages/sync/src/region/header.js'
 import { agent, scenario } from '../scenario.js'
 
@@ -58,7 +58,7 @@ export const peerReuse = scenario({
     const { slot, hasTaken } = returned('second') as { slot: number; hasTaken: boolean }
     const cell = region.words[region.rootByteOffset >>> 2]
     if (hasTaken && cell !== slot + 1) return `the second agent has taken the cell in slot ${slot}, and it is ${cell}`
-    const hold = region.words[(PEERS_BYTE_OFFSET + FIRST_SLOT * PEER_SLOT_BYTES) / 4 + HOLD_WORD]
+    const hold = region.words[(PEERS_BYTE_OFFSET + FIRST_SLOT * PEER_SLOT_BYTES) / 4 + LEASE_WORD]
     if (crashed !== undefined && slot !== FIRST_SLOT && hold !== 0) return `the dead agent's slot is lost: ${hold}`
     if (!hasTaken && cell !== 0 && crashed !== undefined) return `a dead agent still has the cell: ${cell}`
     return undefined

@@ -1,5 +1,5 @@
 import { u32 } from '@isthmus/sync'
-import { HOLD_WORD, PEER_SLOT_BYTES } from '../../../../packages/sync/src/peers/layout.js'
+import { LEASE_WORD, PEER_SLOT_BYTES } from '../../../../packages/sync/src/peers/layout.js'
 import { PEERS_BYTE_OFFSET } from '../../../../packages/sync/src/region/header.js'
 import { agent, type RegionWords, scenario } from '../scenario.js'
 
@@ -8,7 +8,7 @@ const layout = u32()
 const SLOT = 1
 
 function holdOf({ words }: RegionWords, slot: number): number {
-  return words[(PEERS_BYTE_OFFSET + slot * PEER_SLOT_BYTES) / 4 + HOLD_WORD]
+  return words[(PEERS_BYTE_OFFSET + slot * PEER_SLOT_BYTES) / 4 + LEASE_WORD]
 }
 
 export const peerSlots = scenario({

@@ -1,4 +1,4 @@
-import { type Attached, condvar, mutex, safetyNet, struct, words } from '@isthmus/sync'
+import { type Attached, condvar, fallbackPolling, mutex, struct, words } from '@isthmus/sync'
 import { expect, expectEqual } from '../expectations.js'
 import { type Scenario, scenario } from '../scenario.js'
 import type { Survivor } from '../survivor.js'
@@ -136,10 +136,10 @@ export const condvarScenarios: Scenario<unknown>[] = [
     name: 'condvar: dies with a notify that another one waits for',
     isSurvivorAwaiting: true,
     layout,
-    prepare: () => ({ isNotified: false, tickMs: safetyNet.tickMs }),
+    prepare: () => ({ isNotified: false, tickMs: fallbackPolling.tickMs }),
     async meanwhile(survivor, seen) {
       const { lock, changed, told } = survivor.root
-      safetyNet.tickMs = TICK_MS
+      fallbackPolling.tickMs = TICK_MS
       try {
         const guard = await lock.lock({ timeoutMs: 500 })
         expect(guard !== undefined, 'Nobody can have the lock')
@@ -151,7 +151,7 @@ export const condvarScenarios: Scenario<unknown>[] = [
         // One of the two has it: the victim, or who was left.
         if (areBothThere && told[0] !== IS_NOTIFIED) expect(seen.isNotified, 'A notify died with the one it came to')
       } finally {
-        safetyNet.tickMs = seen.tickMs
+        fallbackPolling.tickMs = seen.tickMs
       }
     },
     victim({ root: { lock, changed, told } }) {

@@ -22,7 +22,7 @@ async function check(survivor: Survivor<Root>, seen: Seen): Promise<void> {
   const newcomer = survivor.newcomer().root.word
   const waiting = newcomer.waitWhile(word.value, { timeoutMs: 500 })
   word.value = 2
-  word.wakeAll()
+  word.notifyAll()
   expect(await waiting, 'A change does not reach the next waiter')
 }
 
@@ -32,7 +32,7 @@ function changeWhenAwaited(victim: Victim<Root>): () => void {
   victim.beginsWhen(() => told[1] === 1)
   return () => {
     word.value = 1
-    word.wakeAll()
+    word.notifyAll()
   }
 }
 
@@ -70,7 +70,7 @@ export const futexScenarios: Scenario<unknown>[] = [
     meanwhile({ root: { word } }) {
       setTimeout(() => {
         word.value = 1
-        word.wakeOne()
+        word.notifyOne()
       }, 2)
       return new Promise((resolve) => setTimeout(resolve, 3))
     },
@@ -87,7 +87,7 @@ export const futexScenarios: Scenario<unknown>[] = [
     async meanwhile({ root: { word } }) {
       await new Promise((resolve) => setTimeout(resolve, 4))
       word.value = 1
-      word.wakeOne()
+      word.notifyOne()
     },
     victim: ({ root }) => {
       return () => root.word.waitWhile(0)

@@ -1,12 +1,12 @@
 import { abortErrorOf, throwIfAborted } from '../errors.js'
 import { onAbort } from './abort.js'
 import { callAt } from './deadline.js'
-import { eventLoop } from './event-loop.js'
 import type { Signal } from './host.js'
 import { assertStackRoom } from './stack-room.js'
+import { yieldBudget } from './yield-budget.js'
 
 /** The asynchronous calls on one handle: one after the other, in the order in which they were made. */
-export class TaskQueue {
+export class TurnQueue {
   readonly #waiting = new Set<() => void>()
   #isBusy = false
 
@@ -15,30 +15,30 @@ export class TaskQueue {
     return this.#isBusy
   }
 
-  /** Whether a call may be done with at once, without its turn: nobody waits for its turn, see also EventLoop.mayPass. */
-  mayPass(): boolean {
-    return !this.#isBusy && eventLoop.mayPass()
+  /** Whether a call may complete at once, without a turn: no call is under way, and the event loop is not due (see YieldBudget). */
+  canCompleteSynchronously(): boolean {
+    return !this.#isBusy && yieldBudget.canCompleteSynchronously()
   }
 
-  /**
-   * A turn begins at once where nobody has it, or when it comes; false, or a promise of it, where that is not in time. Who
-   * has entered leaves, whatever happens; an entry that throws or rejects has not entered.
-   */
-  enter(deadline: number, signal: Signal | undefined): boolean | Promise<boolean> {
+  /** Lets everything else in this thread have its turn, if that is due (see YieldBudget). */
+  yieldToEventLoop(): Promise<void> {
+    return yieldBudget.yieldToEventLoop()
+  }
+
+  /** Begins a turn if no call has one. The caller must `leave`, whatever happens. */
+  tryEnter(): boolean {
     assertStackRoom()
-    if (this.#isBusy) return this.#turn(deadline, signal)
+    if (this.#isBusy) return false
     this.#isBusy = true
     return true
   }
 
-  /** Ends a turn. It stays busy where somebody waits: nobody overtakes the one whose turn it is. */
-  leave(): void {
-    const [next] = this.#waiting
-    if (next === undefined) this.#isBusy = false
-    else next()
-  }
-
-  #turn(deadline: number, signal: Signal | undefined): Promise<boolean> {
+  /**
+   * Waits for this call's turn, after `tryEnter` has returned false. Resolves to true when the turn begins, and then the
+   * caller must `leave`; to false if the deadline passes first.
+   * @throws AbortError; no turn has begun then
+   */
+  enter(deadline: number, signal: Signal | undefined): Promise<boolean> {
     return new Promise((resolve, reject) => {
       throwIfAborted(signal)
       let isOver = false
@@ -69,5 +69,12 @@ export class TaskQueue {
       if (isOver) forgetAbort()
       else this.#waiting.add(begin)
     })
+  }
+
+  /** Ends a turn. It stays busy where somebody waits: nobody overtakes the one whose turn it is. */
+  leave(): void {
+    const [next] = this.#waiting
+    if (next === undefined) this.#isBusy = false
+    else next()
   }
 }

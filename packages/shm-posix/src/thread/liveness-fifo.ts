@@ -1,6 +1,6 @@
 import { closeSync, constants, openSync } from 'node:fs'
-import { type FifoAccess, grantAccess, hasName, makeHeldFifo, unlinkFifo } from '../waiting/fifo.js'
-import type { FifoPlace } from '../waiting/fifo-place.js'
+import { type FifoAccess, grantAccess, hasName, makeHeldFifo, unlinkFifo } from './fifo.js'
+import type { FifoPlace } from './fifo-place.js'
 
 const FLAGS = constants.O_RDWR | constants.O_NONBLOCK | constants.O_NOFOLLOW
 
@@ -8,7 +8,7 @@ const FLAGS = constants.O_RDWR | constants.O_NONBLOCK | constants.O_NOFOLLOW
  * A thread's life FIFO: those who read it reach its end when the thread is gone, whatever ended it. The descriptor is one
  * of Node.js's own, which closes it with the thread.
  */
-export class LifeLine {
+export class LivenessFifo {
   readonly #place: FifoPlace
   readonly #path: string
   #fd: number
@@ -20,9 +20,9 @@ export class LifeLine {
   }
 
   /** @throws SystemCallError if this thread may not make it */
-  static begin(thread: string, place: FifoPlace, access: FifoAccess): LifeLine {
+  static begin(thread: string, place: FifoPlace, access: FifoAccess): LivenessFifo {
     const path = place.pathOf(thread, 'life')
-    return new LifeLine(place, path, open(place, path, access))
+    return new LivenessFifo(place, path, open(place, path, access))
   }
 
   grant(access: FifoAccess): void {

@@ -3,9 +3,9 @@ import {
   type Condition,
   EVENT_COUNT_BYTES,
   EventCount,
-  eventLoop,
+  fallbackPolling,
   HeapRegion,
-  safetyNet,
+  pendingWaits,
   words,
 } from '../../src/index.js'
 import { host } from '../../src/waiting/host.js'
@@ -31,22 +31,22 @@ class TestCondition implements Condition {
   isThere = false
   /** Looks since it was armed, the one of the arming included. */
   looks = 0
-  readonly passOn: (isReady: boolean) => void
+  readonly handOffWakeup: (isReady: boolean) => void
 
-  constructor(passOn: (isReady: boolean) => void = () => {}) {
-    this.passOn = passOn
+  constructor(handOffWakeup: (isReady: boolean) => void = () => {}) {
+    this.handOffWakeup = handOffWakeup
   }
 
-  isReady(): boolean {
+  poll(): boolean {
     return this.isThere
   }
 
-  lastLook(): boolean {
+  pollArmed(): boolean {
     this.looks++
     return this.isThere
   }
 
-  prove(): void {}
+  reapDead(): void {}
 
   dependsOn(): readonly (typeof region.peers.self)[] {
     return [region.peers.self]
@@ -54,12 +54,12 @@ class TestCondition implements Condition {
 }
 
 function wait(condition: Condition): Promise<boolean> {
-  return eventLoop.wait([{ point, condition }], Number.POSITIVE_INFINITY, undefined)
+  return pendingWaits.wait([{ point, condition }], Number.POSITIVE_INFINITY, undefined)
 }
 
 describe('Ticks', () => {
   it('come to each of many waits that no bell reaches', async () => {
-    vi.spyOn(region.waiter, 'isUnheard', 'get').mockReturnValue(true)
+    vi.spyOn(region.waiter, 'isUnreachable', 'get').mockReturnValue(true)
     const conditions = Array.from({ length: 400 }, () => new TestCondition())
     const pending = conditions.map(wait)
     await until(() => conditions.every(({ looks }) => looks >= 1))
@@ -85,27 +85,27 @@ describe('A look within the turn of the loop', () => {
     // It leaves something to the other one, which this turn has looked at already, and tells its own thread.
     const handsOver = new TestCondition((isReady) => {
       late.isThere = isReady
-      eventLoop.lookSoon(asksWithHint ? point.hint : undefined)
+      pendingWaits.schedulePoll(asksWithHint ? point.hint : undefined)
     })
     const pending = [late, handsOver].map(wait)
     await until(() => late.looks > 0 && handsOver.looks > 0)
     handsOver.isThere = true
-    eventLoop.lookSoon(hasHint ? point.hint : undefined)
+    pendingWaits.schedulePoll(hasHint ? point.hint : undefined)
     expect(await soon(Promise.all(pending), 'the second look')).toEqual([true, true])
   })
 })
 
 describe('A death that the system could not tell', () => {
-  const usual = { ...safetyNet }
+  const usual = { ...fallbackPolling }
   afterEach(() => {
-    Object.assign(safetyNet, usual)
+    Object.assign(fallbackPolling, usual)
   })
 
   it('is watched for again at each tick, until it can; then the ticks are as rare as usual', async () => {
     const { now } = host
     let passedMs = 0
     vi.spyOn(host, 'now').mockImplementation(() => now() + passedMs)
-    Object.assign(safetyNet, { tickMs: 2, longestTickMs: 1e9 })
+    Object.assign(fallbackPolling, { tickMs: 2, longestTickMs: 1e9 })
     const watch = vi.spyOn(region.waiter, 'watch').mockReturnValue('never')
     const condition = new TestCondition()
     const pending = wait(condition)
@@ -119,7 +119,7 @@ describe('A death that the system could not tell', () => {
     await sleep(60)
     expect([watch.mock.calls.length, condition.looks]).toEqual([length + 1, expect.toSatisfy((looks) => looks <= 1)])
     condition.isThere = true
-    eventLoop.lookAround()
+    pendingWaits.repoll()
     expect(await soon(pending)).toBe(true)
   })
 })

@@ -4,7 +4,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest'
 import { expectCode } from '../../../sync/test/support/expect-code.js'
 import { Segment } from '../../src/index.js'
 import { libc } from '../../src/native/libc.js'
-import { removeFifosIfGone } from '../../src/waiting/fifo-removal.js'
+import { removeFifosIfGone } from '../../src/thread/fifo-removal.js'
 import { endAllChildren, inChild, withOwnSharedMemory } from '../support/child.js'
 import { endpointOf, fifoPath, fifosOf, threadOf } from '../support/fifos.js'
 import { counter } from '../support/ledger.js'
@@ -25,17 +25,17 @@ function modeOf(thread: string, kind: 'life' | 'bell'): number {
   return statSync(fifoPath(thread, kind)).mode & 0o7777
 }
 
-describe('ThreadPresence', () => {
+describe('ThreadEndpoints', () => {
   it('is one for all segments of a thread, from the first to the last, and leaves nothing', () => {
     const before = openDescriptors()
-    const one = Segment.anonymous(counter)
+    const one = Segment.createAnonymous(counter)
     const thread = threadOf(one)
     expect(fifosOf(thread)).toEqual(['life'])
     const other = Segment.create(uniqueName(), counter)
     expect(threadOf(other)).toBe(thread)
-    other.waiter.hear()
-    other.waiter.hear()
-    one.waiter.hear()
+    other.waiter.listen()
+    other.waiter.listen()
+    one.waiter.listen()
     expect(fifosOf(thread)).toEqual(['life', 'bell'])
     other.close()
     expect(fifosOf(thread)).toEqual(['life', 'bell'])
@@ -43,11 +43,11 @@ describe('ThreadPresence', () => {
     one.close()
     expect(fifosOf(thread)).toEqual([])
     expect(openDescriptors()).toEqual(before)
-    expectCode('ERR_ISTHMUS_CLOSED', () => one.waiter.hear())
+    expectCode('ERR_ISTHMUS_CLOSED', () => one.waiter.listen())
     expect(fifosOf(thread)).toEqual([])
-    using next = Segment.anonymous(counter)
+    using next = Segment.createAnonymous(counter)
     expect(threadOf(next)).not.toBe(thread)
-    expect([one.waiter.ring(next.peers.self), openDescriptors().length]).toEqual([false, before.length + 2])
+    expect([one.waiter.wakeLoop(next.peers.self), openDescriptors().length]).toEqual([false, before.length + 2])
   })
 
   it('does not outlive an attachment that failed', () => {
@@ -56,20 +56,20 @@ describe('ThreadPresence', () => {
       throw new Error('of a layout')
     }
     const layout = { ...counter, initialize }
-    expect(() => Segment.anonymous(layout)).toThrow()
+    expect(() => Segment.createAnonymous(layout)).toThrow()
     expect(() => Segment.create(uniqueName(), layout)).toThrow()
     expect(openDescriptors()).toEqual(before)
-    using segment = Segment.anonymous(counter)
+    using segment = Segment.createAnonymous(counter)
     const thread = threadOf(segment)
-    expect(() => Segment.anonymous(layout)).toThrow()
+    expect(() => Segment.createAnonymous(layout)).toThrow()
     expect(fifosOf(thread)).toEqual(['life'])
   })
 
   it('lets those watch and ring who may attach, and no others', () => {
-    const anonymous = Segment.anonymous(counter)
+    const anonymous = Segment.createAnonymous(counter)
     const thread = threadOf(anonymous)
     expect(modeOf(thread, 'life')).toBe(0o600)
-    anonymous.waiter.hear()
+    anonymous.waiter.listen()
     expect(modeOf(thread, 'bell')).toBe(0o600)
     const shared = Segment.create(uniqueName(), counter, { mode: 0o660 })
     expect([modeOf(thread, 'life'), modeOf(thread, 'bell')]).toEqual([0o640, 0o620])
@@ -85,13 +85,13 @@ describe('ThreadPresence', () => {
     Segment.create(name, counter, { mode: 0o660 }).close()
     const c = libc()
     expect(c).toBeDefined()
-    using own = Segment.anonymous(counter)
+    using own = Segment.createAnonymous(counter)
     const thread = threadOf(own)
     const { gid } = statSync(fifoPath(thread, 'life'))
     expect(gid).toBe(process.getgid?.())
     chownSync(`/dev/shm${name}`, 0, 12345)
     using grouped = Segment.open(name, counter)
-    grouped.waiter.hear()
+    grouped.waiter.listen()
     expect(['life', 'bell'].map((kind) => statSync(fifoPath(thread, kind as 'life')).gid)).toEqual([12345, 12345])
   })
 
@@ -100,7 +100,7 @@ describe('ThreadPresence', () => {
     vi.spyOn(c, 'fchown').mockReturnValue(-1)
     vi.spyOn(c, 'errno').mockReturnValue(constants.errno[code])
     using segment = Segment.create(uniqueName(), counter, { mode: 0o660 })
-    segment.waiter.hear()
+    segment.waiter.listen()
     const thread = threadOf(segment)
     expect([modeOf(thread, 'life'), modeOf(thread, 'bell')]).toEqual([0o644, 0o622])
   })
@@ -112,7 +112,7 @@ describe('ThreadPresence', () => {
     const threads = new Set<string>()
     for (let cycle = 0; cycle < 1000; cycle++) {
       const segment = Segment.open(name, counter)
-      segment.waiter.hear()
+      segment.waiter.listen()
       threads.add(threadOf(segment))
       segment.close()
     }
@@ -132,7 +132,7 @@ describe('ThreadPresence', () => {
             .readdirSync('/dev/shm', { recursive: true })
             .map(String)
             .filter((path) => /\.(life|bell)$/.test(path))
-        const forget = () => Segment.open(name, layout).waiter.hear()
+        const forget = () => Segment.open(name, layout).waiter.listen()
         const kept = Segment.create(name, layout)
         forget()
         await kit.collectGarbage()
@@ -191,7 +191,7 @@ describe('a place for FIFOs', () => {
         // One for its root, one for the segment, one for the folder.
         execFileSync('sh', ['-c', 'mkdir /dev/shm/full && mount -t tmpfs -o nr_inodes=3 tmpfs /dev/shm/full'])
         const segment = Segment.create({ file: '/dev/shm/full/segment' }, futex())
-        segment.waiter.hear()
+        segment.waiter.listen()
         const names = [kit.fs.readdirSync('/dev/shm/full'), kit.fs.readdirSync('/dev/shm').sort()]
         segment.close()
         return [...names, kit.fs.readdirSync('/dev/shm')]
@@ -235,7 +235,7 @@ describe('a place for FIFOs', () => {
         const { Segment, futex } = await kit.load()
         const NOBODY = 65534
         const own = Segment.create('/own', futex())
-        own.waiter.hear()
+        own.waiter.listen()
         Segment.create('/grouped', futex(), { mode: 0o660 }).close()
         kit.fs.chownSync('/dev/shm/grouped', NOBODY, 2000)
         Segment.create('/open', futex(), { mode: 0o666 }).close()
@@ -249,7 +249,7 @@ describe('a place for FIFOs', () => {
           })
         }
         const grouped = Segment.open('/grouped', futex())
-        grouped.waiter.hear()
+        grouped.waiter.listen()
         const modesForGroup = modes().sort()
         const open = Segment.open('/open', futex(), { owner: 0 })
         const canBeWoken = [grouped, open].map((segment) => segment.peers.list()[0].canBeWoken)
@@ -371,8 +371,8 @@ describe('what a killed thread leaves', () => {
 
 describe('removeFifosIfGone()', () => {
   it('removes nothing of a thread that lives', () => {
-    using segment = Segment.anonymous(counter)
-    segment.waiter.hear()
+    using segment = Segment.createAnonymous(counter)
+    segment.waiter.listen()
     const thread = threadOf(segment)
     removeFifosIfGone(endpointOf(thread))
     expect(fifosOf(thread)).toEqual(['life', 'bell'])
@@ -391,7 +391,7 @@ describe('removeFifosIfGone()', () => {
       if (made.length <= 2) removeFifosIfGone(endpointOf(path.slice(-21, -5)))
       return result
     })
-    using segment = Segment.anonymous(counter)
+    using segment = Segment.createAnonymous(counter)
     expect(made).toHaveLength(3)
     const thread = threadOf(segment)
     expect([made[2], fifosOf(thread)]).toEqual([fifoPath(thread, 'life'), ['life']])
@@ -412,7 +412,7 @@ describe('removeFifosIfGone()', () => {
       }
       return fcntlLock(fd, command, flock)
     })
-    using segment = Segment.anonymous(counter)
+    using segment = Segment.createAnonymous(counter)
     // With the FIFO its folder was removed, so the second attempt fails, and makes the folder.
     expect(made).toHaveBeenCalledTimes(3)
     const thread = threadOf(segment)
@@ -420,7 +420,7 @@ describe('removeFifosIfGone()', () => {
     // The same for the bell, whose name is known already: where the life FIFO does not answer for it.
     rmSync(fifoPath(thread, 'life'))
     isRemoved = false
-    segment.waiter.hear()
+    segment.waiter.listen()
     expect(made).toHaveBeenCalledTimes(6)
     expect(fifosOf(thread)).toEqual(['bell'])
   })

@@ -1,11 +1,11 @@
 import { MAX_PEERS, type PeerId, slotOf } from '../peers/peer-id.js'
 import type { PeerDescription } from '../peers/peers.js'
 import type { Region } from '../region/region.js'
-import type { Condition } from './condition.js'
+import { type Condition, pollArmed } from './condition.js'
 import { host, setKeepsAlive } from './host.js'
-import { LOOK_OFTEN } from './spin.js'
-import { lastLook, WaitPoint } from './wait-point.js'
-import { safetyNet } from './waiter.js'
+import { SPIN_TIGHT } from './spin.js'
+import { WaitPoint } from './wait-point.js'
+import { fallbackPolling } from './waiter.js'
 
 /**
  * An event count for any number of sleepers, threads and event loops mixed: each has a bit, so nothing is counted that a
@@ -29,14 +29,14 @@ import { safetyNet } from './waiter.js'
  * |          |                                     |           | when they hear of the death                             |
  *
  * The handshake is EventCount's. One that is woken may have been meant to hand over what it finds, not to keep it: every
- * sleeper passes on what it leaves (Condition.passOn), after its bit is gone. A notifier that still saw the bit changed
+ * sleeper passes on what it leaves (Condition.handOffWakeup), after its bit is gone. A notifier that still saw the bit changed
  * the memory before, so the sleeper sees the change.
  *
  * A sleeper that is stopped (SIGSTOP, a debugger, a long computation on its event loop) takes a wake-up and does nothing
- * with it. So the thread of a notifier looks again `safetyNet.passOnMs` later, if it runs an event loop: if every sleeper
+ * with it. So the thread of a notifier looks again `fallbackPolling.handOffMs` later, if it runs an event loop: if every sleeper
  * of then still sleeps, and what they wait for is still there, it wakes as many again and looks again.
  */
-export const WAIT_SET_BYTES = 36
+export const WAITER_SET_BYTES = 36
 const SEQUENCE_WORD = 0
 const WAITING_WORD = 1
 const AWAITING_WORD = 5
@@ -45,9 +45,9 @@ const BITMAP_WORDS = MAX_PEERS / 32
 /** Threads are woken before event loops, since they are quicker. Every so often both are, so that no loop waits for ever. */
 const BOTH_EVERY = 8
 /** One of them may be busy for a moment. */
-const LOOPS_TO_RING = 2
+const LOOPS_TO_WAKE = 2
 
-export class WaitSet extends WaitPoint {
+export class WaiterSet extends WaitPoint {
   readonly #words: Int32Array
   readonly #sequenceIndex: number
   readonly #waitingIndex: number
@@ -62,14 +62,14 @@ export class WaitSet extends WaitPoint {
   /** Who slept here before the notification that is to be looked after, and before the last one since. */
   readonly #sleepersThen = new Int32Array(BITMAP_WORDS)
   readonly #sleepersSince = new Int32Array(BITMAP_WORDS)
-  #isLookingAfter = false
+  #isHandOffPlanned = false
   #isNotifiedSince = false
 
   /**
    * @param isStillThere whether a waiter that came now would get what was notified; says whether a wake-up goes on to the
    * next sleeper if the first ones do not take it
    */
-  constructor(region: Region, byteOffset: number, isStillThere: () => boolean = always, pace = LOOK_OFTEN) {
+  constructor(region: Region, byteOffset: number, isStillThere: () => boolean = always, pace = SPIN_TIGHT) {
     const sequenceIndex = (byteOffset >>> 2) + SEQUENCE_WORD
     super(region, sequenceIndex, pace)
     this.#isStillThere = isStillThere
@@ -87,18 +87,18 @@ export class WaitSet extends WaitPoint {
   /** Wakes one sleeper, if there is any. To be called after the condition was changed through Atomics. */
   notifyOne(): void {
     if (!this.#isAwaited()) return
-    this.#lookAfter()
+    this.#watchNotification()
     const sequence = Atomics.add(this.#words, this.#sequenceIndex, 1)
-    const woken = this.region.waiter.wake(this.#sequenceIndex, 1)
-    if (woken === 0 || (sequence & (BOTH_EVERY - 1)) === 0) this.#ring(LOOPS_TO_RING)
+    const woken = this.region.waiter.wakeThreads(this.#sequenceIndex, 1)
+    if (woken === 0 || (sequence & (BOTH_EVERY - 1)) === 0) this.#wakeLoops(LOOPS_TO_WAKE)
   }
 
   /** Wakes everybody who sleeps here. */
   notifyAll(): void {
     if (!this.#isAwaited()) return
     Atomics.add(this.#words, this.#sequenceIndex, 1)
-    this.region.waiter.wake(this.#sequenceIndex, MAX_PEERS)
-    this.#ring(MAX_PEERS)
+    this.region.waiter.wakeThreads(this.#sequenceIndex, MAX_PEERS)
+    this.#wakeLoops(MAX_PEERS)
   }
 
   /**
@@ -107,8 +107,8 @@ export class WaitSet extends WaitPoint {
    */
   relay(): void {
     if (!this.#isAwaited()) return
-    this.region.waiter.wake(this.#sequenceIndex, MAX_PEERS)
-    this.#ring(MAX_PEERS)
+    this.region.waiter.wakeThreads(this.#sequenceIndex, MAX_PEERS)
+    this.#wakeLoops(MAX_PEERS)
   }
 
   /**
@@ -122,7 +122,7 @@ export class WaitSet extends WaitPoint {
   }
 
   arm(): void {
-    this.region.waiter.hear()
+    this.region.waiter.listen()
     if (this.#armedCount++ > 0) return
     this.#setBit(this.#waitingIndex)
     this.#setBit(this.#awaitingIndex)
@@ -164,7 +164,7 @@ export class WaitSet extends WaitPoint {
     const sequence = this.sequence
     this.enterSync()
     try {
-      if (lastLook(condition)) return true
+      if (pollArmed(condition)) return true
       this.region.waiter.waitSync(this.#sequenceIndex, sequence, timeoutMs)
       return false
     } finally {
@@ -173,35 +173,35 @@ export class WaitSet extends WaitPoint {
   }
 
   /** Before a notification: looks later whether one of those who sleep here now has woken up; see above. */
-  #lookAfter(): void {
-    if (safetyNet.passOnMs === Number.POSITIVE_INFINITY) return
-    this.#isNotifiedSince = this.#isLookingAfter
-    this.#copySleepers(this.#isLookingAfter ? this.#sleepersSince : this.#sleepersThen)
-    if (!this.#isLookingAfter) this.#passOnLater(LOOPS_TO_RING)
+  #watchNotification(): void {
+    if (fallbackPolling.handOffMs === Number.POSITIVE_INFINITY) return
+    this.#isNotifiedSince = this.#isHandOffPlanned
+    this.#copySleepers(this.#isHandOffPlanned ? this.#sleepersSince : this.#sleepersThen)
+    if (!this.#isHandOffPlanned) this.#handOffLater(LOOPS_TO_WAKE)
   }
 
-  #passOnLater(count: number): void {
-    this.#isLookingAfter = true
+  #handOffLater(count: number): void {
+    this.#isHandOffPlanned = true
     setKeepsAlive(
-      host.setTimeout(() => this.#passOnIfUntaken(count), safetyNet.passOnMs),
+      host.setTimeout(() => this.#handOffIfUntaken(count), fallbackPolling.handOffMs),
       false,
     )
   }
 
-  #passOnIfUntaken(count: number): void {
-    this.#isLookingAfter = false
+  #handOffIfUntaken(count: number): void {
+    this.#isHandOffPlanned = false
     if (this.region.isClosed) return
     if (this.#hasAnyWoken() || !this.#isStillThere()) {
       if (!this.#isNotifiedSince) return
       this.#isNotifiedSince = false
       this.#sleepersThen.set(this.#sleepersSince)
-      this.#passOnLater(LOOPS_TO_RING)
+      this.#handOffLater(LOOPS_TO_WAKE)
       return
     }
     // Each time twice as many: of a hundred that are stopped, the last one is passed after six times.
-    this.region.waiter.wake(this.#sequenceIndex, count)
-    this.#ring(count)
-    if (count < MAX_PEERS) this.#passOnLater(count * 2)
+    this.region.waiter.wakeThreads(this.#sequenceIndex, count)
+    this.#wakeLoops(count)
+    if (count < MAX_PEERS) this.#handOffLater(count * 2)
   }
 
   #hasAnyWoken(): boolean {
@@ -222,12 +222,12 @@ export class WaitSet extends WaitPoint {
     return false
   }
 
-  #ring(count: number): void {
+  #wakeLoops(count: number): void {
     const { peers } = this.region
     let rung = 0
     for (const slot of this.#slotsIn(this.#awaitingIndex, this.#nextSlot)) {
       const peer = peers.at(slot)
-      if (peer === undefined || !this.ring(peer)) continue
+      if (peer === undefined || !this.wakeLoop(peer)) continue
       this.#nextSlot = (slot + 1) % MAX_PEERS
       if (++rung === count) return
     }

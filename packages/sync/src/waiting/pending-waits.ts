@@ -2,21 +2,20 @@ import { abortErrorOf, throwIfAborted } from '../errors.js'
 import { closedError, type Region } from '../region/region.js'
 import { leaveUnhandled, onAbort } from './abort.js'
 import { beforeSleep } from './before-sleep.js'
-import type { Condition } from './condition.js'
+import { type Condition, pollArmed } from './condition.js'
 import { callAt, nowMs, TIMER_MS_MAX } from './deadline.js'
 import { host, type Signal, setKeepsAlive } from './host.js'
 import { assertStackRoom } from './stack-room.js'
-import { lastLook, type WaitPoint } from './wait-point.js'
+import type { WaitPoint } from './wait-point.js'
 import { longestTickMs, tickAfter } from './waiter.js'
+import { yieldBudget } from './yield-budget.js'
 
-/** So many calls in a row need not wait. */
-const PASSES_PER_TURN = 256
 /**
  * A loop with many pending waits must not spend its time on ticks: this many milliseconds lie between two of them for each
  * wait, up to the longest tick. Those that others cannot reach depend on their ticks.
  */
 const TICK_MS_PER_WAIT = 2
-const UNHEARD_TICK_MS_PER_WAIT = 0.2
+const UNREACHABLE_TICK_MS_PER_WAIT = 0.2
 
 /** A condition, and the point at which those who bring it about look for sleepers. */
 export interface WaitFor {
@@ -26,12 +25,12 @@ export interface WaitFor {
 
 /**
  * Everything that this thread waits for without blocking. A wait is looked at in every turn of the loop for a short while
- * (see Patience). Then it is armed: the others see that somebody waits and ring the bell of this thread, with a hint at the
- * wait point: the waits at that point are looked at. An armed wait also has ticks of its own (see safetyNet). One timer,
+ * (see PollBudget). Then it is armed: the others see that somebody waits and ring the bell of this thread, with a hint at the
+ * wait point: the waits at that point are looked at. An armed wait also has ticks of its own (see fallbackPolling). One timer,
  * while anything is armed, serves the next of them, and is what keeps the process running.
  */
-class EventLoop {
-  readonly #restless = new Set<PendingWait>()
+class PendingWaits {
+  readonly #polling = new Set<PendingWait>()
   readonly #armed = new Set<PendingWait>()
   /** The armed waits by the hints of their wait points. */
   readonly #armedAt = new Map<number, Set<PendingWait>>()
@@ -39,16 +38,15 @@ class EventLoop {
   #armedPointCount = 0
   /** How many of the armed waits keep the process running. */
   #refCount = 0
-  #passes = 0
   /** When this thread last woke another one's loop. */
-  lastRingMs = Number.NEGATIVE_INFINITY
+  lastWakeMs = Number.NEGATIVE_INFINITY
   #isTurnDue = false
-  #isLookDue = false
+  #isRepollDue = false
   readonly #dueHints = new Set<number>()
   #tick: unknown
   #tickDueMs = Number.POSITIVE_INFINITY
   #lastTickMs = Number.NEGATIVE_INFINITY
-  #lastUnheardTickMs = Number.NEGATIVE_INFINITY
+  #lastUnreachableTickMs = Number.NEGATIVE_INFINITY
   #keepsAlive = false
 
   /** Resolves to whether one of these is ready; false once the time is up. */
@@ -64,34 +62,34 @@ class EventLoop {
   }
 
   enter(wait: PendingWait): void {
-    if (host.setImmediate === undefined || wait.patienceMs === 0) {
+    if (host.setImmediate === undefined || wait.pollMs === 0) {
       this.#arm(wait)
     } else {
-      this.#restless.add(wait)
-      this.#lookInNextTurn()
+      this.#polling.add(wait)
+      this.#scheduleTurn()
     }
   }
 
   #answerAtOnce(waits: readonly WaitFor[], wasReady: boolean, resolve: (isReady: boolean) => void): void {
     // Who does not want to wait at all is to learn of a death, too.
-    if (!wasReady) for (const { condition } of waits) condition.prove()
+    if (!wasReady) for (const { condition } of waits) condition.reapDead()
     const isReady = wasReady || isAnyReady(waits)
-    for (const { condition } of waits) condition.passOn?.(isReady)
-    if (this.mayPass()) resolve(isReady)
-    else this.breathe().then(() => resolve(isReady))
+    for (const { condition } of waits) condition.handOffWakeup?.(isReady)
+    if (yieldBudget.canCompleteSynchronously()) resolve(isReady)
+    else yieldBudget.yieldToEventLoop().then(() => resolve(isReady))
   }
 
   /**
    * The bell rang: another thread brought about something that this one waits for, or may have.
    * @param hint of the wait point; without it, everything is looked at
    */
-  lookAround(hint?: number): void {
+  repoll(hint?: number): void {
     if (hint === undefined) {
-      for (const wait of this.#armed) wait.lookAgain()
+      for (const wait of this.#armed) wait.repoll()
       return
     }
     const waits = this.#armedAt.get(hint)
-    if (waits !== undefined) for (const wait of waits) wait.lookAgain(hint)
+    if (waits !== undefined) for (const wait of waits) wait.repoll(hint)
   }
 
   /** Whether something is waited for that others have to bring about, and that they have been shown. */
@@ -99,66 +97,48 @@ class EventLoop {
     return this.#armed.size > 0
   }
 
-  noteRing(): void {
-    this.lastRingMs = nowMs()
+  noteWake(): void {
+    this.lastWakeMs = nowMs()
   }
 
   /** Somebody may have died: one proof for each peer of a region, however many waits depend on it. */
-  lookForDead(): void {
-    this.#lookForDeadAt(this.#armed)
+  reapDead(): void {
+    this.#reapDeadOf(this.#armed)
   }
 
-  #lookForDeadAt(waits: Iterable<PendingWait>): void {
+  #reapDeadOf(waits: Iterable<PendingWait>): void {
     const verdicts = new Map<Region, boolean>()
     const hasDead = (region: Region) => {
       const verdict = verdicts.get(region) ?? region.peers.hasDead()
       verdicts.set(region, verdict)
       return verdict
     }
-    for (const wait of waits) wait.lookForDead(hasDead)
+    for (const wait of waits) wait.reapDead(hasDead)
   }
 
-  /** This very thread has changed something; the bell would say it later. The hint is as in lookAround. */
-  lookSoon(hint?: number): void {
-    if (hint === undefined) this.#isLookDue = true
+  /** This very thread has changed something; the bell would say it later. The hint is as in repoll. */
+  schedulePoll(hint?: number): void {
+    if (hint === undefined) this.#isRepollDue = true
     else this.#dueHints.add(hint)
-    this.#lookInNextTurn()
+    this.#scheduleTurn()
   }
 
   /** For a region that is about to close. */
   endWaitsOf(region: Region): void {
-    for (const waits of [this.#restless, this.#armed]) {
+    for (const waits of [this.#polling, this.#armed]) {
       for (const wait of waits) if (wait.isIn(region)) wait.fail(closedError('Waiting'))
     }
   }
 
   /** The waits at this point look now, and not when the loop comes to it. */
-  lookAt(point: WaitPoint): void {
-    for (const waits of [this.#restless, this.#armedAt.get(point.hint) ?? []]) {
-      for (const wait of waits) if (wait.isAt(point)) wait.look()
+  pollPoint(point: WaitPoint): void {
+    for (const waits of [this.#polling, this.#armedAt.get(point.hint) ?? []]) {
+      for (const wait of waits) if (wait.isAt(point)) wait.poll()
     }
   }
 
-  /**
-   * Whether a call may be done with at once. Not every time: a program that awaits one thing after the other, all of them
-   * there already, would keep its timers and sockets waiting.
-   */
-  mayPass(): boolean {
-    return ++this.#passes < PASSES_PER_TURN
-  }
-
-  /** Where so many calls have passed, everything else that is due in this thread has its turn. */
-  async breathe(): Promise<void> {
-    if (this.#passes < PASSES_PER_TURN) return
-    await new Promise<void>((resolve) => {
-      if (host.setImmediate !== undefined) host.setImmediate(resolve)
-      else host.setTimeout(resolve, 0)
-    })
-    this.#passes = 0
-  }
-
   forget(wait: PendingWait): void {
-    this.#restless.delete(wait)
+    this.#polling.delete(wait)
     if (!this.#armed.delete(wait)) return
     this.#armedPointCount -= wait.pointCount
     for (const hint of wait.hints()) {
@@ -179,7 +159,7 @@ class EventLoop {
     this.#updateTimer()
   }
 
-  #lookInNextTurn(): void {
+  #scheduleTurn(): void {
     if (this.#isTurnDue) return
     const turn = () => this.#turn()
     if (host.setImmediate !== undefined) host.setImmediate(turn)
@@ -191,19 +171,19 @@ class EventLoop {
   #turn(): void {
     this.#isTurnDue = false
     // Taken before the looks: one of them may bring about what another one waits for.
-    const isLookDue = this.#isLookDue
+    const isLookDue = this.#isRepollDue
     const hints = [...this.#dueHints]
-    this.#isLookDue = false
+    this.#isRepollDue = false
     this.#dueHints.clear()
-    if (isLookDue) this.lookAround()
-    else for (const hint of hints) this.lookAround(hint)
+    if (isLookDue) this.repoll()
+    else for (const hint of hints) this.repoll(hint)
     const now = nowMs()
-    for (const wait of this.#restless) {
-      if (wait.look() || now < wait.restlessUntilMs) continue
-      this.#restless.delete(wait)
+    for (const wait of this.#polling) {
+      if (wait.poll() || now < wait.pollUntilMs) continue
+      this.#polling.delete(wait)
       this.#arm(wait)
     }
-    if (this.#restless.size > 0) this.#lookInNextTurn()
+    if (this.#polling.size > 0) this.#scheduleTurn()
   }
 
   #arm(wait: PendingWait): void {
@@ -236,9 +216,9 @@ class EventLoop {
     this.#tickDueMs = Number.POSITIVE_INFINITY
     const now = nowMs()
     const due = [...this.#armed].filter((wait) => this.#tickOf(wait) <= now)
-    if (due.some(({ isUnheard }) => !isUnheard)) this.#lastTickMs = now
-    if (due.some(({ isUnheard }) => isUnheard)) this.#lastUnheardTickMs = now
-    this.#lookForDeadAt(due)
+    if (due.some(({ isUnreachable }) => !isUnreachable)) this.#lastTickMs = now
+    if (due.some(({ isUnreachable }) => isUnreachable)) this.#lastUnreachableTickMs = now
+    this.#reapDeadOf(due)
     let nextMs = Number.POSITIVE_INFINITY
     for (const wait of this.#armed) nextMs = Math.min(nextMs, this.#tickOf(wait))
     this.#tickAt(nextMs)
@@ -248,8 +228,11 @@ class EventLoop {
   /** When this wait is looked at; see TICK_MS_PER_WAIT. */
   #tickOf(wait: PendingWait): number {
     const count = this.#armedPointCount
-    const spaceMs = Math.min(count * (wait.isUnheard ? UNHEARD_TICK_MS_PER_WAIT : TICK_MS_PER_WAIT), longestTickMs())
-    return Math.max(wait.nextTickMs, (wait.isUnheard ? this.#lastUnheardTickMs : this.#lastTickMs) + spaceMs)
+    const spaceMs = Math.min(
+      count * (wait.isUnreachable ? UNREACHABLE_TICK_MS_PER_WAIT : TICK_MS_PER_WAIT),
+      longestTickMs(),
+    )
+    return Math.max(wait.nextTickMs, (wait.isUnreachable ? this.#lastUnreachableTickMs : this.#lastTickMs) + spaceMs)
   }
 
   #updateTimer(): void {
@@ -265,9 +248,9 @@ class PendingWait {
   readonly #waits: readonly WaitFor[]
   readonly #resolve: (isReady: boolean) => void
   readonly #reject: (error: unknown) => void
-  readonly #loop: EventLoop
+  readonly #loop: PendingWaits
   readonly #startedMs = nowMs()
-  readonly patienceMs: number
+  readonly pollMs: number
   readonly #armedPoints: WaitPoint[] = []
   #forgetAbort: (() => void) | undefined
   #forgetDeadline: (() => void) | undefined
@@ -275,8 +258,8 @@ class PendingWait {
   /** When it looks by itself; it is armed. */
   nextTickMs = Number.POSITIVE_INFINITY
   /** Whether it depends on its ticks: others cannot wake it, or a peer can die without a word from the system. */
-  isUnheard = false
-  #mustLookOften = false
+  isUnreachable = false
+  #mustPollOften = false
   /** Whether the loop has counted it among those that keep the process running. */
   countsAsRef = false
 
@@ -284,15 +267,15 @@ class PendingWait {
     waits: readonly WaitFor[],
     resolve: (isReady: boolean) => void,
     reject: (error: unknown) => void,
-    loop: EventLoop,
+    loop: PendingWaits,
   ) {
     this.#waits = waits
     this.#resolve = resolve
     this.#reject = reject
     this.#loop = loop
-    this.patienceMs = 0
+    this.pollMs = 0
     for (const { point } of waits) {
-      this.patienceMs = Math.max(this.patienceMs, point.patience.for(this.#startedMs, loop.lastRingMs))
+      this.pollMs = Math.max(this.pollMs, point.pollBudget.for(this.#startedMs, loop.lastWakeMs))
     }
   }
 
@@ -300,7 +283,7 @@ class PendingWait {
   begin(deadline: number, signal: Signal | undefined): void {
     try {
       if (deadline !== Number.POSITIVE_INFINITY) {
-        this.#forgetDeadline = callAt(deadline, () => this.look() || this.#settle(false))
+        this.#forgetDeadline = callAt(deadline, () => this.poll() || this.#settle(false))
       }
       if (signal !== undefined) this.#forgetAbort = onAbort(signal, () => this.fail(abortErrorOf(signal)))
       if (this.#isOver) this.#forgetAbort?.()
@@ -318,8 +301,8 @@ class PendingWait {
     return this.#waits.some(({ point }) => point.isRef)
   }
 
-  get restlessUntilMs(): number {
-    return this.#startedMs + this.patienceMs
+  get pollUntilMs(): number {
+    return this.#startedMs + this.pollMs
   }
 
   isIn(region: Region): boolean {
@@ -331,8 +314,8 @@ class PendingWait {
   }
 
   /** Returns whether the wait is over. */
-  look(): boolean {
-    return this.#settleIf(({ condition }) => condition.isReady())
+  poll(): boolean {
+    return this.#settleIf(({ condition }) => condition.poll())
   }
 
   /** For the loop, which finds it by the hints of its wait points. */
@@ -341,35 +324,35 @@ class PendingWait {
   }
 
   /** For an armed wait: the marks that others see have to be there still. */
-  lookAgain(hint?: number): void {
+  repoll(hint?: number): void {
     const isAll = hint === undefined || this.#waits.length === 1
     const waits = isAll ? this.#waits : this.#waits.filter(({ point }) => point.hint === hint)
-    if (!this.#settleIf(({ condition }) => lastLook(condition), waits)) this.#watch(waits)
+    if (!this.#settleIf(({ condition }) => pollArmed(condition), waits)) this.#watch(waits)
   }
 
   /**
    * For an armed wait, at its tick or after a death. If all the dead have been swept, looking is enough: a sweep leaves
    * everything as a proof would.
    */
-  lookForDead(hasDead: (region: Region) => boolean): void {
+  reapDead(hasDead: (region: Region) => boolean): void {
     this.#attempt(() => {
       for (const { point, condition } of this.#waits) {
-        point.region.waiter.hear()
-        if (hasDead(point.region)) condition.prove()
+        point.region.waiter.listen()
+        if (hasDead(point.region)) condition.reapDead()
       }
     })
     // Perhaps the system can tell by now, or the peer has made anew what was gone.
-    if (this.#mustLookOften) {
-      this.#mustLookOften = false
+    if (this.#mustPollOften) {
+      this.#mustPollOften = false
       this.#watch(this.#waits)
     }
-    if (!this.#settleIf(({ condition }) => lastLook(condition))) this.#planTick()
+    if (!this.#settleIf(({ condition }) => pollArmed(condition))) this.#planTick()
   }
 
   #planTick(): void {
     const now = nowMs()
-    this.isUnheard = this.#mustLookOften || this.#waits.some(({ point }) => point.region.waiter.isUnheard)
-    this.nextTickMs = now + tickAfter(this.isUnheard ? 0 : now - this.#startedMs)
+    this.isUnreachable = this.#mustPollOften || this.#waits.some(({ point }) => point.region.waiter.isUnreachable)
+    this.nextTickMs = now + tickAfter(this.isUnreachable ? 0 : now - this.#startedMs)
   }
 
   arm(): void {
@@ -381,7 +364,7 @@ class PendingWait {
       }
     })
     this.#watch(this.#waits)
-    if (!this.#settleIf(({ condition }) => lastLook(condition))) this.#planTick()
+    if (!this.#settleIf(({ condition }) => pollArmed(condition))) this.#planTick()
   }
 
   /** Watched first, then proven: who dies in between is noticed by one or the other. */
@@ -393,9 +376,9 @@ class PendingWait {
         for (const peer of peers) {
           const watch = point.region.waiter.watch(peer)
           if (watch !== 'already') isWatched = false
-          if (watch === 'never') this.#mustLookOften = true
+          if (watch === 'never') this.#mustPollOften = true
         }
-        if (!isWatched) condition.prove()
+        if (!isWatched) condition.reapDead()
       }
     })
   }
@@ -447,21 +430,21 @@ class PendingWait {
     const endMs = nowMs()
     const sleptMs = this.#armedPoints.length === 0 ? 0 : endMs - this.#startedMs
     for (const point of this.#armedPoints) point.disarm()
-    for (const { point } of this.#waits) point.patience.learn(endMs, sleptMs)
-    for (const { point, condition } of this.#waits) if (!point.region.isClosed) condition.passOn?.(isReady)
+    for (const { point } of this.#waits) point.pollBudget.learn(endMs, sleptMs)
+    for (const { point, condition } of this.#waits) if (!point.region.isClosed) condition.handOffWakeup?.(isReady)
   }
 }
 
 function isAnyReady(waits: readonly WaitFor[]): boolean {
-  return waits.some(({ condition }) => condition.isReady())
+  return waits.some(({ condition }) => condition.poll())
 }
 
 const KEY = Symbol.for('isthmus.event-loop@2')
-const shared = globalThis as { [KEY]?: EventLoop }
+const shared = globalThis as { [KEY]?: PendingWaits }
 
 /**
  * One for each thread, also where a program has several copies of this package: a thread has one bell, and what waits
  * through another copy would not hear it.
  */
-export const eventLoop: EventLoop = shared[KEY] ?? new EventLoop()
-shared[KEY] = eventLoop
+export const pendingWaits: PendingWaits = shared[KEY] ?? new PendingWaits()
+shared[KEY] = pendingWaits

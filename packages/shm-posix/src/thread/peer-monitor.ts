@@ -1,12 +1,12 @@
 import { constants } from 'node:fs'
 import type { Socket } from 'node:net'
-import { callAt, eventLoop, nowMs, type Watch } from '@isthmus/sync'
+import { callAt, nowMs, pendingWaits, type Watch } from '@isthmus/sync'
 import { statDescriptor } from '../native/descriptor-stat.js'
 import { libc } from '../native/libc.js'
 import { O_CLOEXEC } from '../native/open-flags.js'
-import { isFifoHeld, listenTo } from '../waiting/fifo.js'
-import { SearchLimit } from '../waiting/fifo-search.js'
-import type { PeerEndpoint } from '../waiting/peer-endpoint.js'
+import { isFifoHeld, listenTo } from './fifo.js'
+import { SearchLimit } from './fifo-search.js'
+import type { PeerEndpoint } from './peer-endpoint.js'
 
 const FLAGS = constants.O_RDONLY | constants.O_NONBLOCK | O_CLOEXEC
 
@@ -20,14 +20,14 @@ const LOOK_AGAIN_AFTER_MS = [1, 4, 16, 64, 256, 1024]
 const UNHELD_MS = 1000
 
 /** Tells this thread's event loop of the deaths of other threads, through their life FIFOs. */
-export class DeathWatch {
+export class PeerMonitor {
   /** By the keys of their endpoints. */
   readonly #sockets = new Map<string, Socket>()
   /** Of threads that are gone while their slots still say that they live: when that was found. */
   readonly #unheldMs = new Map<string, number>()
   readonly #searches = new SearchLimit()
   readonly #onDeath: (key: string) => void
-  #looksToCome: (() => void)[] = []
+  #plannedChecks: (() => void)[] = []
 
   constructor(onDeath: (key: string) => void) {
     this.#onDeath = onDeath
@@ -44,7 +44,7 @@ export class DeathWatch {
     if (!isFifoHeld(fd)) {
       libc().close(fd)
       this.#unheldMs.set(key, nowMs())
-      this.#lookForAWhile()
+      this.#checkForAWhile()
       return 'from-now-on'
     }
     this.#unheldMs.delete(key)
@@ -56,27 +56,27 @@ export class DeathWatch {
   close(): void {
     for (const socket of this.#sockets.values()) socket.destroy()
     this.#sockets.clear()
-    for (const forget of this.#looksToCome.splice(0)) forget()
+    for (const forget of this.#plannedChecks.splice(0)) forget()
   }
 
   #end(key: string): void {
     this.#sockets.get(key)?.destroy()
     this.#sockets.delete(key)
     this.#onDeath(key)
-    eventLoop.lookForDead()
+    pendingWaits.reapDead()
     // It may live, and have made its FIFO anew: then it is watched anew.
-    eventLoop.lookAround()
-    this.#lookForAWhile()
+    pendingWaits.repoll()
+    this.#checkForAWhile()
   }
 
   /** A new series takes the place of one that is under way. */
-  #lookForAWhile(): void {
-    for (const forget of this.#looksToCome) forget()
+  #checkForAWhile(): void {
+    for (const forget of this.#plannedChecks) forget()
     const now = nowMs()
-    this.#looksToCome = LOOK_AGAIN_AFTER_MS.map((delayMs) => {
+    this.#plannedChecks = LOOK_AGAIN_AFTER_MS.map((delayMs) => {
       return callAt(now + delayMs, () => {
         this.#forgetUnheld()
-        eventLoop.lookForDead()
+        pendingWaits.reapDead()
       })
     })
   }

@@ -1,10 +1,10 @@
-import { eventLoop } from '@isthmus/sync'
+import { pendingWaits } from '@isthmus/sync'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { host } from '../../../sync/src/waiting/host.js'
 import { sleep } from '../../../sync/test/support/waiting.js'
-import { DeathWatch } from '../../src/liveness/death-watch.js'
 import { libc } from '../../src/native/libc.js'
-import type { PeerEndpoint } from '../../src/waiting/peer-endpoint.js'
+import type { PeerEndpoint } from '../../src/thread/peer-endpoint.js'
+import { PeerMonitor } from '../../src/thread/peer-monitor.js'
 import { endpointBeside, HeldFifo } from '../support/fifos.js'
 import { removeEverything, temporaryDirectory } from '../support/names.js'
 
@@ -12,11 +12,11 @@ import { removeEverything, temporaryDirectory } from '../support/names.js'
 const LOOKS_MAX = 6
 const onDeath = vi.fn<(key: string) => void>()
 let directory: string
-let deathWatch: DeathWatch
+let deathWatch: PeerMonitor
 
 beforeEach(() => {
   directory = temporaryDirectory()
-  deathWatch = new DeathWatch(onDeath)
+  deathWatch = new PeerMonitor(onDeath)
 })
 
 afterEach(() => {
@@ -34,9 +34,9 @@ function goneThread(): PeerEndpoint {
   return endpoint
 }
 
-describe('DeathWatch', () => {
+describe('PeerMonitor', () => {
   it('looks a few times for threads that are gone, however often waits ask for them', async () => {
-    const lookForDead = vi.spyOn(eventLoop, 'lookForDead').mockReturnValue()
+    const reapDead = vi.spyOn(pendingWaits, 'reapDead').mockReturnValue()
     const open = vi.spyOn(libc(), 'open')
     const gone = Array.from({ length: 10 }, goneThread)
     for (let round = 0; round < 50; round++) {
@@ -44,12 +44,12 @@ describe('DeathWatch', () => {
       await sleep(4)
     }
     expect(open).toHaveBeenCalledTimes(gone.length)
-    expect(lookForDead.mock.calls.length).toBeGreaterThan(0)
-    expect(lookForDead.mock.calls.length).toBeLessThanOrEqual(LOOKS_MAX)
+    expect(reapDead.mock.calls.length).toBeGreaterThan(0)
+    expect(reapDead.mock.calls.length).toBeLessThanOrEqual(LOOKS_MAX)
   })
 
   it('looks a few times for all those that end together', async () => {
-    const lookForDead = vi.spyOn(eventLoop, 'lookForDead').mockReturnValue()
+    const reapDead = vi.spyOn(pendingWaits, 'reapDead').mockReturnValue()
     const fifos = Array.from({ length: 10 }, () => {
       const thread = endpointBeside(directory)
       const fifo = new HeldFifo(thread, 'life')
@@ -60,7 +60,7 @@ describe('DeathWatch', () => {
     await vi.waitFor(() => expect(onDeath).toHaveBeenCalledTimes(fifos.length))
     await sleep(100)
     // One at each end, and one series.
-    expect(lookForDead.mock.calls.length).toBeLessThanOrEqual(fifos.length + LOOKS_MAX)
+    expect(reapDead.mock.calls.length).toBeLessThanOrEqual(fifos.length + LOOKS_MAX)
   })
 
   it('asks again after a second whether a thread that was gone is there', () => {
@@ -77,7 +77,7 @@ describe('DeathWatch', () => {
   })
 
   it('asks for a look at everything if a FIFO ends that its thread has made anew, and watches the new one', async () => {
-    const lookAround = vi.spyOn(eventLoop, 'lookAround')
+    const repoll = vi.spyOn(pendingWaits, 'repoll')
     const thread = endpointBeside(directory)
     const first = new HeldFifo(thread, 'life')
     expect([deathWatch.watch(thread), deathWatch.watch(thread)]).toEqual(['from-now-on', 'already'])
@@ -85,7 +85,7 @@ describe('DeathWatch', () => {
     const second = new HeldFifo(thread, 'life')
     first.letGo()
     await vi.waitFor(() => expect(onDeath).toHaveBeenCalledTimes(1))
-    expect(lookAround.mock.calls).toEqual([[]])
+    expect(repoll.mock.calls).toEqual([[]])
     expect([deathWatch.watch(thread), deathWatch.watch(thread)]).toEqual(['from-now-on', 'already'])
     second.letGo()
     await vi.waitFor(() => expect(onDeath.mock.calls).toEqual([[thread.key], [thread.key]]))

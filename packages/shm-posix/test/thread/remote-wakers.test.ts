@@ -25,7 +25,7 @@ describe('The descriptor in reserve', () => {
           return `/dev/shm/isthmus-${process.geteuid?.()}/00007e57${slot.toString(16).padStart(8, '0')}.bell`
         }
         const makeBell = (slot: number) => execFileSync('mkfifo', [bellOf(slot)])
-        const ring = (slot: number) => segment.waiter.ring((128 + slot) as never)
+        const ring = (slot: number) => segment.waiter.wakeLoop((128 + slot) as never)
         // Of the first three, one has no bell, one has something else, and one does not listen.
         kit.fs.writeFileSync(bellOf(2), '')
         makeBell(3)

@@ -1,4 +1,4 @@
-import { nowMs } from './deadline.js'
+import { nowMs } from '../waiting/deadline.js'
 
 const PROBE_INTERVAL_MS = 10
 const LOOKS_BETWEEN_CLOCKS_MAX = 64
@@ -8,7 +8,7 @@ const LOOKS_BETWEEN_CLOCKS_MAX = 64
  * must not stand in every look; and for those who look millions of times a second, even the clock is read only now and
  * then. Whoever looks seldom reads it every time.
  */
-export class PollingProbe {
+export class LivenessCheckThrottle {
   #looksUntilClock = 1
   #looksBetweenClocks = 1
   #lastClockMs = nowMs()

@@ -13,8 +13,8 @@ import type { FifoKind, FifoPlace } from './fifo-place.js'
  *
  * | FIFO | its thread holds       | others                          | what it tells them                             |
  * |------|------------------------|---------------------------------|------------------------------------------------|
- * | life | both ends, all along   | read, see DeathWatch            | the end of file: the thread is gone            |
- * | bell | both ends, and reads,  | write, see BellRopes            | no reader: its event loop does not listen      |
+ * | life | both ends, all along   | read, see PeerMonitor            | the end of file: the thread is gone            |
+ * | bell | both ends, and reads,  | write, see RemoteWakers            | no reader: its event loop does not listen      |
  * |      | once its loop waits    |                                 |                                                |
  *
  * Their thread has a lock on each, which the kernel drops with the thread: only who gets the lock may remove a name.

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs'
-import { eventLoop } from '@isthmus/sync'
+import { pendingWaits } from '@isthmus/sync'
 import { libc } from '../native/libc.js'
 import { O_CLOEXEC } from '../native/open-flags.js'
 import { SystemCallError } from '../native/system-error.js'
@@ -18,21 +18,21 @@ const FLAGS = constants.O_RDWR | constants.O_NONBLOCK | constants.O_NOFOLLOW | O
  */
 export const EVERYWHERE = 0
 
-export class Doorbell {
+export class WakeFifo {
   readonly #place: FifoPlace
   readonly #path: string
-  #opened: OpenedBell
+  #opened: OpenedFifo
 
-  private constructor(place: FifoPlace, path: string, opened: OpenedBell) {
+  private constructor(place: FifoPlace, path: string, opened: OpenedFifo) {
     this.#place = place
     this.#path = path
     this.#opened = opened
   }
 
   /** @throws SystemCallError if this thread may not make it */
-  static hang(thread: string, place: FifoPlace, access: FifoAccess): Doorbell {
+  static open(thread: string, place: FifoPlace, access: FifoAccess): WakeFifo {
     const path = place.pathOf(thread, 'bell')
-    return new Doorbell(place, path, open(place, path, access))
+    return new WakeFifo(place, path, open(place, path, access))
   }
 
   grant(access: FifoAccess): void {
@@ -49,7 +49,7 @@ export class Doorbell {
     this.#opened = open(this.#place, this.#path, access)
     old.close()
     // What came through the old one and was not read yet.
-    eventLoop.lookSoon()
+    pendingWaits.schedulePoll()
     return true
   }
 
@@ -72,21 +72,21 @@ function look(hints: Int32Array, byteLength: number): void {
   let isEverywhere = byteLength === FIFO_BUFFER_BYTES || byteLength !== count * 4
   for (let index = 0; index < count; index++) isEverywhere ||= hints[index] === EVERYWHERE
   if (isEverywhere) {
-    eventLoop.lookAround()
+    pendingWaits.repoll()
     return
   }
   for (let index = 0; index < count; index++) {
     // The same hint comes several times if several wakers saw the same waiter.
-    if (index === 0 || hints[index] !== hints[index - 1]) eventLoop.lookAround(hints[index])
+    if (index === 0 || hints[index] !== hints[index - 1]) pendingWaits.repoll(hints[index])
   }
 }
 
-interface OpenedBell {
+interface OpenedFifo {
   readonly fd: number
   close(): void
 }
 
-function open(place: FifoPlace, path: string, access: FifoAccess): OpenedBell {
+function open(place: FifoPlace, path: string, access: FifoAccess): OpenedFifo {
   const opened = makeHeldFifo(place, path, openForBoth)
   try {
     grantAccess(opened.fd, 'bell', access)
@@ -99,7 +99,7 @@ function open(place: FifoPlace, path: string, access: FifoAccess): OpenedBell {
 }
 
 /** The socket has it at once: of a thread that is terminated before, the descriptor would stay. */
-function openForBoth(path: string): OpenedBell {
+function openForBoth(path: string): OpenedFifo {
   const c = libc()
   const fd = c.open(path, FLAGS)
   if (fd === -1) {
@@ -108,6 +108,6 @@ function openForBoth(path: string): OpenedBell {
       'opening the FIFO through which others wake the event loop of this thread. If the process is out of descriptors, allow more (ulimit -n).',
     )
   }
-  const socket = listenTo(fd, look, () => eventLoop.lookAround())
+  const socket = listenTo(fd, look, () => pendingWaits.repoll())
   return { fd, close: () => socket.destroy() }
 }

@@ -12,17 +12,17 @@ test('A mark that a peer could not be woken is taken back: twice at once, with a
   let nowMs = host.now()
   vi.spyOn(host, 'now').mockImplementation(() => nowMs)
   const emitWarning = vi.spyOn(process, 'emitWarning').mockReturnValue()
-  using segment = Segment.anonymous(counter)
+  using segment = Segment.createAnonymous(counter)
   const { waiter } = segment
   const peers = segment.peers as PeerTable
-  const isUnheard = () => {
-    waiter.hear()
-    expect(peers.list()[0].canBeWoken).toBe(!waiter.isUnheard)
-    return waiter.isUnheard
+  const isUnreachable = () => {
+    waiter.listen()
+    expect(peers.list()[0].canBeWoken).toBe(!waiter.isUnreachable)
+    return waiter.isUnreachable
   }
   const mark = () => {
-    peers.noteUnheard(peers.self)
-    return isUnheard()
+    peers.noteUnreachable(peers.self)
+    return isUnreachable()
   }
   expect([mark(), mark()]).toEqual([false, false])
   expect(emitWarning).not.toHaveBeenCalled()
@@ -30,11 +30,14 @@ test('A mark that a peer could not be woken is taken back: twice at once, with a
   for (const forgivenAfterMs of [1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000]) {
     expect(mark()).toBe(true)
     nowMs += forgivenAfterMs - 1
-    expect(isUnheard()).toBe(true)
+    expect(isUnreachable()).toBe(true)
     nowMs += 1
-    expect(isUnheard()).toBe(false)
+    expect(isUnreachable()).toBe(false)
   }
   expect(emitWarning.mock.calls).toEqual([
-    [expect.stringContaining('a peer could not reach its FIFOs'), expect.objectContaining({ code: 'ISTHMUS_UNHEARD' })],
+    [
+      expect.stringContaining('a peer could not reach its FIFOs'),
+      expect.objectContaining({ code: 'ISTHMUS_UNREACHABLE' }),
+    ],
   ])
 })

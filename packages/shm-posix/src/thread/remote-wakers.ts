@@ -6,12 +6,12 @@ import { SearchLimit } from './fifo-search.js'
 import type { PeerEndpoint } from './peer-endpoint.js'
 
 const FLAGS = constants.O_WRONLY | constants.O_NONBLOCK
-const ROPES_MAX = 32
+const WAKERS_MAX = 32
 const hint = new Int32Array(1)
 const ring = new Uint8Array(hint.buffer)
 
 /** The end of a bell FIFO that is written to. */
-interface Rope {
+interface RemoteWaker {
   readonly fd: number
   /** Whose bell it is. */
   readonly uid: number
@@ -21,9 +21,9 @@ interface Rope {
  * The bells of others, as far as this thread has rung them lately. Failures are no errors: what a ring tells has happened
  * already. The caller tells the peer that it could not be reached.
  */
-export class BellRopes {
+export class RemoteWakers {
   /** The one that was used last stands last. */
-  readonly #ropes = new Map<string, Rope>()
+  readonly #wakers = new Map<string, RemoteWaker>()
   #last: string | undefined
   /** A descriptor in reserve: without it, a process out of descriptors could not open the bell of a peer. */
   #reserve: number | undefined
@@ -34,50 +34,50 @@ export class BellRopes {
   }
 
   /** Returns false if nobody hears it, or if the bell is of a user that may not be trusted with it. */
-  ring(peer: PeerEndpoint, word: number, isTrusted: (uid: number) => boolean): boolean {
+  wake(peer: PeerEndpoint, word: number, isTrusted: (uid: number) => boolean): boolean {
     const { key } = peer
-    const rope = this.#ropes.get(key) ?? this.#take(peer)
+    const rope = this.#wakers.get(key) ?? this.#take(peer)
     if (rope === undefined || !isTrusted(rope.uid)) return false
     if (key !== this.#last) {
-      this.#ropes.delete(key)
-      this.#ropes.set(key, rope)
+      this.#wakers.delete(key)
+      this.#wakers.set(key, rope)
       this.#last = key
     }
     if (write(rope.fd, word)) return true
-    this.letGo(key)
+    this.drop(key)
     // Its thread may have made it anew, because the name was deleted.
     const renewed = this.#take(peer)
     return renewed !== undefined && isTrusted(renewed.uid) && write(renewed.fd, word)
   }
 
   /** @param key of a PeerEndpoint */
-  letGo(key: string): void {
-    const rope = this.#ropes.get(key)
+  drop(key: string): void {
+    const rope = this.#wakers.get(key)
     if (rope === undefined) return
-    this.#ropes.delete(key)
+    this.#wakers.delete(key)
     if (this.#last === key) this.#last = undefined
     closeSync(rope.fd)
     this.#keepReserve()
   }
 
   close(): void {
-    for (const key of [...this.#ropes.keys()]) this.letGo(key)
+    for (const key of [...this.#wakers.keys()]) this.drop(key)
     if (this.#reserve !== undefined) closeSync(this.#reserve)
     this.#reserve = undefined
   }
 
-  #take(peer: PeerEndpoint): Rope | undefined {
-    const rope = this.#openBell(peer)
+  #take(peer: PeerEndpoint): RemoteWaker | undefined {
+    const rope = this.#openWakeFifo(peer)
     if (rope === undefined) return undefined
-    if (this.#ropes.size === ROPES_MAX) {
-      const [oldest] = this.#ropes.keys()
-      this.letGo(oldest)
+    if (this.#wakers.size === WAKERS_MAX) {
+      const [oldest] = this.#wakers.keys()
+      this.drop(oldest)
     }
-    this.#ropes.set(peer.key, rope)
+    this.#wakers.set(peer.key, rope)
     return rope
   }
 
-  #openBell(peer: PeerEndpoint): Rope | undefined {
+  #openWakeFifo(peer: PeerEndpoint): RemoteWaker | undefined {
     const path = peer.pathOf('bell')
     if (path === undefined) return undefined
     const rope = this.#open(path, FLAGS | constants.O_NOFOLLOW)
@@ -92,7 +92,7 @@ export class BellRopes {
   }
 
   /** Undefined if there is no such bell, nobody behind it, or no permission. */
-  #open(path: string, flags: number): Rope | undefined {
+  #open(path: string, flags: number): RemoteWaker | undefined {
     let fd: number
     try {
       // Of Node.js, which closes it when this thread is terminated.
@@ -117,8 +117,8 @@ export class BellRopes {
     }
     if (this.#reserve === undefined) {
       // A rope that is let go becomes the reserve.
-      const [oldest] = this.#ropes.keys()
-      if (oldest !== undefined) this.letGo(oldest)
+      const [oldest] = this.#wakers.keys()
+      if (oldest !== undefined) this.drop(oldest)
     }
     if (this.#reserve !== undefined) closeSync(this.#reserve)
     this.#reserve = undefined

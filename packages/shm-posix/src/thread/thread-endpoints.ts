@@ -1,14 +1,14 @@
 import { randomFillSync } from 'node:crypto'
 import type { Stats } from 'node:fs'
 import { closedError, type LoopAddress, type LoopId, nowMs } from '@isthmus/sync'
-import { DeathWatch } from '../liveness/death-watch.js'
-import { LifeLine } from '../liveness/life-line.js'
 import { hasCode, isSystemError } from '../native/system-error.js'
-import { BellRopes } from './bell-ropes.js'
-import { Doorbell } from './doorbell.js'
 import { type FifoAccess, isOpenToOthers, threadNameOf, widenAccess } from './fifo.js'
 import { FifoPlace, placesFor, type SegmentPlace } from './fifo-place.js'
 import { pruneSomeFifos } from './fifo-removal.js'
+import { LivenessFifo } from './liveness-fifo.js'
+import { PeerMonitor } from './peer-monitor.js'
+import { RemoteWakers } from './remote-wakers.js'
+import { WakeFifo } from './wake-fifo.js'
 
 const NO_ADDRESS: LoopAddress = { place: 0, uid: 0 }
 /** A lack of these ends soon, or has to be told; what else keeps a thread from having FIFOs stays so. */
@@ -20,7 +20,7 @@ const MEND_EVERY_MS = 100
  * Those of this thread: one for its segments in memory, and one for each directory of segment files. A process that changes
  * its user gets others, since it may do nothing more with the FIFOs of the user before.
  */
-const present = new Map<string, ThreadPresence>()
+const endpointsByKey = new Map<string, ThreadEndpoints>()
 
 /**
  * What others find of this thread while it is attached to segments of one kind: its life line, and its doorbell once it
@@ -32,15 +32,15 @@ const present = new Map<string, ThreadPresence>()
  * A thread that can have no FIFOs, wherever it tries, attaches all the same: blocking calls need none, and its event loop
  * looks at every tick.
  */
-export class ThreadPresence {
+export class ThreadEndpoints {
   readonly loopId: LoopId
   readonly thread: string
-  readonly ropes = new BellRopes()
-  readonly deathWatch = new DeathWatch((thread) => this.ropes.letGo(thread))
+  readonly remoteWakers = new RemoteWakers()
+  readonly peerMonitor = new PeerMonitor((thread) => this.remoteWakers.drop(thread))
   readonly #key: string
   readonly #place: FifoPlace | undefined
-  readonly #lifeLine: LifeLine | undefined
-  #doorbell: Doorbell | undefined
+  readonly #livenessFifo: LivenessFifo | undefined
+  #wakeFifo: WakeFifo | undefined
   /** Why there is no life line, or no doorbell. */
   #refusal: unknown
   #access: FifoAccess
@@ -59,14 +59,14 @@ export class ThreadPresence {
       try {
         place = FifoPlace.open(kind, segment, isOpenToOthers(access))
         pruneSomeFifos(place)
-        this.#lifeLine = LifeLine.begin(thread, place, access)
+        this.#livenessFifo = LivenessFifo.begin(thread, place, access)
         this.#place = place
         this.#refusal = undefined
         break
       } catch (error) {
         place?.leave()
         if (!isSystemError(error) || hasCode(error, ...SHORTAGES)) {
-          this.ropes.close()
+          this.remoteWakers.close()
           throw error
         }
         this.#refusal = error
@@ -75,17 +75,17 @@ export class ThreadPresence {
   }
 
   /** For an attachment to the segment in this file: whoever may attach to it may watch and ring this thread. */
-  static acquire(segment: SegmentPlace, file: Stats): PresenceReference {
+  static acquire(segment: SegmentPlace, file: Stats): EndpointsReference {
     const key = `${process.geteuid?.()}:${segment.isFile ? segment.directory : ''}`
-    let presence = present.get(key)
+    let presence = endpointsByKey.get(key)
     if (presence === undefined) {
-      presence = new ThreadPresence(key, segment, widenAccess({ mode: 0, gid: file.gid }, file))
-      if (present.size === 0) process.on('exit', leaveAll)
-      present.set(key, presence)
+      presence = new ThreadEndpoints(key, segment, widenAccess({ mode: 0, gid: file.gid }, file))
+      if (endpointsByKey.size === 0) process.on('exit', leaveAll)
+      endpointsByKey.set(key, presence)
     }
     presence.#widen(file)
     presence.#references++
-    return new PresenceReference(presence, presence.#release)
+    return new EndpointsReference(presence, presence.#release)
   }
 
   get isOver(): boolean {
@@ -106,20 +106,20 @@ export class ThreadPresence {
    * From now on the doorbell is heard. FIFOs whose names were deleted are made anew.
    * @throws SystemCallError if the process is out of descriptors
    */
-  hear(): void {
+  listen(): void {
     if (this.#isOver) throw closedError('Waiting on an event loop')
     if (this.#place === undefined) return
     const now = nowMs()
     const isDue = now - this.#mendedMs >= MEND_EVERY_MS
-    if (this.#doorbell === undefined) {
-      if (this.#refusal === undefined || isDue) this.#hang(this.#place)
-    } else if (isDue) this.#mend(this.#doorbell)
+    if (this.#wakeFifo === undefined) {
+      if (this.#refusal === undefined || isDue) this.#open(this.#place)
+    } else if (isDue) this.#mend(this.#wakeFifo)
     if (isDue) this.#mendedMs = now
   }
 
-  #hang(place: FifoPlace): void {
+  #open(place: FifoPlace): void {
     try {
-      this.#doorbell = Doorbell.hang(this.thread, place, this.#access)
+      this.#wakeFifo = WakeFifo.open(this.thread, place, this.#access)
       this.#refusal = undefined
     } catch (error) {
       // A wait that goes on already does not fail because none is left for a while.
@@ -130,9 +130,9 @@ export class ThreadPresence {
   }
 
   /** If that does not succeed, the old ones can still be reached through the descriptors of this process. */
-  #mend(doorbell: Doorbell): void {
+  #mend(doorbell: WakeFifo): void {
     try {
-      this.#lifeLine?.restore(this.#access)
+      this.#livenessFifo?.restore(this.#access)
       doorbell.restore(this.#access)
     } catch (error) {
       if (!isSystemError(error)) throw error
@@ -143,36 +143,36 @@ export class ThreadPresence {
     const access = widenAccess(this.#access, segmentFile)
     if (access.mode === this.#access.mode) return
     if (isOpenToOthers(access)) this.#place?.letOthersPass()
-    this.#lifeLine?.grant(access)
-    this.#doorbell?.grant(access)
+    this.#livenessFifo?.grant(access)
+    this.#wakeFifo?.grant(access)
     this.#access = access
   }
 
   readonly #release = (): void => {
     if (--this.#references > 0) return
     this.#isOver = true
-    present.delete(this.#key)
-    if (present.size === 0) process.off('exit', leaveAll)
-    this.ropes.close()
-    this.deathWatch.close()
+    endpointsByKey.delete(this.#key)
+    if (endpointsByKey.size === 0) process.off('exit', leaveAll)
+    this.remoteWakers.close()
+    this.peerMonitor.close()
     try {
-      this.#doorbell?.close()
+      this.#wakeFifo?.close()
     } finally {
-      this.#lifeLine?.end()
+      this.#livenessFifo?.end()
       this.#place?.leave()
     }
   }
 
   /** The descriptors stay until the thread has ended: that it is gone must not be told before. */
   leave(): void {
-    this.#doorbell?.unlink()
-    this.#lifeLine?.unlink()
+    this.#wakeFifo?.unlink()
+    this.#livenessFifo?.unlink()
     this.#place?.leave()
   }
 }
 
 function leaveAll(): void {
-  for (const presence of present.values()) presence.leave()
+  for (const presence of endpointsByKey.values()) presence.leave()
 }
 
 /** Never a number twice: a pruner that is about to remove the FIFO that had it before must not meet ours. */
@@ -185,13 +185,13 @@ function newThread(): { loopId: LoopId; thread: string } {
 }
 
 /** One attachment's part in the presence of its thread. */
-export class PresenceReference {
-  readonly presence: ThreadPresence
+export class EndpointsReference {
+  readonly endpoints: ThreadEndpoints
   readonly #release: () => void
   #isReleased = false
 
-  constructor(presence: ThreadPresence, release: () => void) {
-    this.presence = presence
+  constructor(presence: ThreadEndpoints, release: () => void) {
+    this.endpoints = presence
     this.#release = release
   }
 
@@ -208,4 +208,4 @@ export class PresenceReference {
   }
 }
 
-const forgotten = new FinalizationRegistry<PresenceReference>((reference) => reference.release())
+const forgotten = new FinalizationRegistry<EndpointsReference>((reference) => reference.release())
