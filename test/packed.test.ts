@@ -25,7 +25,7 @@ afterAll(() => rmSync(project, { recursive: true, force: true }))
 
 const PROGRAM = `
 const layout = struct({ ring: spscRing({ capacityBytes: 4096 }), total: f64() })
-const segment = Segment.anonymous(layout)
+const segment = Segment.createAnonymous(layout)
 const producer = segment.root.ring.producer({ encode: utf8 })
 const consumer = segment.root.ring.consumer({ decode: utf8 })
 producer.trySend('packed')

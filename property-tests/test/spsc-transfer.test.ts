@@ -1,6 +1,7 @@
 import { spscRing } from '@isthmus/ring'
 import { Segment } from '@isthmus/shm-posix'
-import { type AttachedRegion, HeapRegion } from '@isthmus/sync'
+import { HeapRegion } from '@isthmus/sync'
+import type { AttachedRegion } from '@isthmus/sync/internal'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Agent, type AgentKind, endAllAgents } from '../src/harness/agent.js'

@@ -72,13 +72,13 @@ async function useSegments(name, file) {
   same(Segment.prune({ prefix: name }), [name])
 
   for (const mapper of ['overlay', 'view']) {
-    const anonymous = Segment.anonymous(layout, { mapper })
+    const anonymous = Segment.createAnonymous(layout, { mapper })
     const attached = Segment.attach(anonymous.handle, layout)
     await useStructures(anonymous, attached)
     anonymous.close()
     attached.close()
   }
-  expectCode('ERR_ISTHMUS_UNSUPPORTED', () => Segment.anonymous(layout, { mapper: 'mmap-io' }))
+  expectCode('ERR_ISTHMUS_UNSUPPORTED', () => Segment.createAnonymous(layout, { mapper: 'mmap-io' }))
 
   const onDisk = Segment.create({ file }, layout)
   onDisk.root.count.value = 7

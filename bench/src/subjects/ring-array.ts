@@ -1,5 +1,6 @@
 import { type SpscRing, type SpscRingOptions, spscRing } from '@isthmus/ring'
-import { alignUp, type Layout } from '@isthmus/sync'
+import type { Layout } from '@isthmus/sync'
+import { alignUp } from '@isthmus/sync/internal'
 
 /** So many rings, one after the other. (A struct would name each of them in its signature, which has to fit into a header.) */
 export function ringArray(count: number, options: SpscRingOptions): Layout<readonly SpscRing[]> {

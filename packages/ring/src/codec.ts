@@ -1,4 +1,5 @@
-import { IsthmusTypeError, inWords } from '@isthmus/sync'
+import { IsthmusTypeError } from '@isthmus/sync'
+import { inWords } from '@isthmus/sync/internal'
 
 /**
  * Turns a value into the bytes of a message. `TextEncoder` is one. The bytes stay as they are until the message is sent: an

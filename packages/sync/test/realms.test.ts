@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs'
 import vm from 'node:vm'
 import { describe, expect, test } from 'vitest'
-import { HeapRegion, isSharedArrayBuffer, isUint8Array, mutex, u32, WAITABLE, waitAny } from '../src/index.js'
+import { HeapRegion, mutex, u32, waitAny } from '../src/index.js'
+import { isSharedArrayBuffer, isUint8Array, WAITABLE } from '../src/internal.js'
 import { soon, stateOf } from './support/waiting.js'
 
 type Sync = typeof import('../src/index.js')

@@ -1,5 +1,6 @@
 import { Segment, type SegmentHandle } from '@isthmus/shm-posix'
-import { type AttachedRegion, HeapRegion, type HeapRegionHandle, type Layout } from '@isthmus/sync'
+import { HeapRegion, type HeapRegionHandle, type Layout } from '@isthmus/sync'
+import type { AttachedRegion } from '@isthmus/sync/internal'
 
 /** How an agent is told where the shared memory is. */
 export type RegionReference =

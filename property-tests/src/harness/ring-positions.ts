@@ -1,4 +1,4 @@
-import type { AttachedRegion } from '@isthmus/sync'
+import type { AttachedRegion } from '@isthmus/sync/internal'
 import { READ_POSITION_OFFSET, WRITE_POSITION_OFFSET } from '../../../packages/ring/src/spsc/layout.js'
 
 /** Where the root of a region whose layout is a single ring begins: its header says so. */

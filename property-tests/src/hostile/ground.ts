@@ -1,18 +1,14 @@
 import { Segment } from '@isthmus/shm-posix'
+import { HeapRegion, type Layout, type PeerId, struct, words } from '@isthmus/sync'
 import {
   ATTACHMENTS_WORD,
   type AttachedRegion,
   alignUp,
-  HeapRegion,
-  type Layout,
   LOCK_PID_WORD,
   MAX_PEERS,
   PEERS_BYTE_OFFSET,
-  type PeerId,
   planHeader,
-  struct,
-  words,
-} from '@isthmus/sync'
+} from '@isthmus/sync/internal'
 import { Breach } from './call.js'
 import { HEADER, type HostileMemory, type WordRange } from './memory.js'
 

@@ -1,4 +1,4 @@
-import { MAX_PEERS } from '@isthmus/sync'
+import { MAX_PEERS } from '@isthmus/sync/internal'
 import type { HostileMemory } from './memory.js'
 import type { Random } from './random.js'
 

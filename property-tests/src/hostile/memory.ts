@@ -1,4 +1,4 @@
-import { PEERS_BYTE_OFFSET } from '@isthmus/sync'
+import { PEERS_BYTE_OFFSET } from '@isthmus/sync/internal'
 
 /** A stretch of words, `from` included, `to` not. */
 export interface WordRange {

@@ -1,7 +1,8 @@
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
-import { HeapRegion, type HeapRegionHandle, MAX_PEERS } from '@isthmus/sync'
+import { HeapRegion, type HeapRegionHandle } from '@isthmus/sync'
+import { MAX_PEERS } from '@isthmus/sync/internal'
 import { PEER_SLOT_BYTES } from '../../../packages/sync/src/peers/layout.js'
 import { PEERS_BYTE_OFFSET } from '../../../packages/sync/src/region/header.js'
 import {

@@ -1,4 +1,5 @@
-import { MAX_PEERS, type PeerId, slotOf } from '@isthmus/sync'
+import type { PeerId } from '@isthmus/sync'
+import { MAX_PEERS, slotOf } from '@isthmus/sync/internal'
 import { epochOfRole, slotOfRole, stateOfRole } from '../../../packages/ring/src/role/layout.js'
 import {
   CONSUMER_EVENTS_OFFSET,

@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url'
-import { fallbackPolling } from '@isthmus/sync'
+import { fallbackPolling } from '@isthmus/sync/internal'
 import koffi from 'koffi'
 import { ForkedChild } from '../fork/forked-child.js'
 import type { Board } from './board.js'

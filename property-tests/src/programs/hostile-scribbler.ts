@@ -1,15 +1,7 @@
 import { parentPort } from 'node:worker_threads'
 import { Segment, type SegmentHandle } from '@isthmus/shm-posix'
-import {
-  type AttachedRegion,
-  alignUp,
-  HeapRegion,
-  type HeapRegionHandle,
-  type Layout,
-  MAX_PEERS,
-  PEERS_BYTE_OFFSET,
-  planHeader,
-} from '@isthmus/sync'
+import { HeapRegion, type HeapRegionHandle, type Layout } from '@isthmus/sync'
+import { type AttachedRegion, alignUp, MAX_PEERS, PEERS_BYTE_OFFSET, planHeader } from '@isthmus/sync/internal'
 import { CANARY_WORDS, guarded } from '../hostile/ground.js'
 import { hostileWord } from '../hostile/hostile-word.js'
 import { HEADER, type HostileMemory } from '../hostile/memory.js'

@@ -1,5 +1,6 @@
 import type { MutexGuard } from '@isthmus/sync'
-import { type Attached, fallbackPolling, waitAny } from '@isthmus/sync'
+import { type Attached, waitAny } from '@isthmus/sync'
+import { fallbackPolling } from '@isthmus/sync/internal'
 import { lockLayout, PERMITS } from '../harness/lock-layout.js'
 import { attachTo, type RegionReference } from '../harness/regions.js'
 import { serve } from '../harness/serve.js'

@@ -1,5 +1,5 @@
 import { type Consumer, IncompleteMessageError } from '@isthmus/ring'
-import { AttachedRegion } from '@isthmus/sync'
+import { AttachedRegion } from '@isthmus/sync/internal'
 import { numberedMessage, numberOf } from '../harness/messages.js'
 import { mortalLayout } from '../harness/mortal-layout.js'
 import { attachTo, type RegionReference } from '../harness/regions.js'

@@ -1,5 +1,5 @@
 import { type SpscRing, type SpscRingOptions, spscRing } from '@isthmus/ring'
-import { type AttachedRegion, slotOf } from '@isthmus/sync'
+import { type AttachedRegion, slotOf } from '@isthmus/sync/internal'
 import type { Digest } from '../harness/messages.js'
 import { attachTo, type RegionReference } from '../harness/regions.js'
 import { playReceives, playSends, type ReceiveStep, type SendStep } from '../harness/ring-scripts.js'

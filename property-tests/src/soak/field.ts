@@ -1,6 +1,7 @@
 import { setPriority } from 'node:os'
 import { Segment } from '@isthmus/shm-posix'
-import { type Layout, planHeader } from '@isthmus/sync'
+import type { Layout } from '@isthmus/sync'
+import { planHeader } from '@isthmus/sync/internal'
 import { Random } from '../hostile/random.js'
 import type { Ledger } from './ledger.js'
 import { ownPid } from './process-life.js'

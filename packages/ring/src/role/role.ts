@@ -1,4 +1,5 @@
-import { assertStackRoom, IsthmusError, type PeerDescription, type PeerId, type Region, slotOf } from '@isthmus/sync'
+import { IsthmusError, type PeerDescription, type PeerId, type Region } from '@isthmus/sync'
+import { assertStackRoom, slotOf } from '@isthmus/sync/internal'
 import {
   CLOSED,
   DIED,

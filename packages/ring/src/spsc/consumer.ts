@@ -1,4 +1,13 @@
 import {
+  IsthmusError,
+  IsthmusRangeError,
+  IsthmusTypeError,
+  PeerDiedError,
+  type TimeoutOptions,
+  type Waitable,
+  type WaitOptions,
+} from '@isthmus/sync'
+import {
   assertOptions,
   assertStackRoom,
   beforeSleep,
@@ -6,25 +15,18 @@ import {
   closedError,
   deadlineOf,
   EventCount,
-  IsthmusError,
-  IsthmusRangeError,
-  IsthmusTypeError,
   inWords,
   isUint8Array,
   LivenessCheckThrottle,
   nowMs,
-  PeerDiedError,
   pendingWaits,
   type SpaceHolder,
   signalOf,
-  type TimeoutOptions,
   TurnQueue,
   throwIfAborted,
   WAITABLE,
-  type Waitable,
   type WaitFor,
-  type WaitOptions,
-} from '@isthmus/sync'
+} from '@isthmus/sync/internal'
 import type { Decoder } from '../codec.js'
 import { corruptError, type IncompleteMessageError } from '../errors.js'
 import { CLOSED, DIED, epochOfRole, HELD, type RoleState, stateOfRole, VACANT } from '../role/layout.js'

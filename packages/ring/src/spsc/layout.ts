@@ -1,4 +1,4 @@
-import { EVENT_COUNT_BYTES } from '@isthmus/sync'
+import { EVENT_COUNT_BYTES } from '@isthmus/sync/internal'
 
 /**
  * The SPSC ring in memory. What different sides write lies 128 bytes apart: two cache lines, since the hardware fetches

@@ -1,4 +1,5 @@
-import { abortErrorOf, onAbort, type Signal } from '@isthmus/sync'
+import type { Signal } from '@isthmus/sync'
+import { abortErrorOf, onAbort } from '@isthmus/sync/internal'
 
 export interface MessagesOptions {
   /** Ends the iteration with an AbortError. No message is taken for it. */

@@ -1,26 +1,28 @@
 import {
+  IsthmusError,
+  IsthmusRangeError,
+  IsthmusTypeError,
+  PeerDiedError,
+  type TimeoutOptions,
+  type Waitable,
+  type WaitOptions,
+} from '@isthmus/sync'
+import {
   assertStackRoom,
   type Condition,
   closedError,
   deadlineOf,
   EventCount,
-  IsthmusError,
-  IsthmusRangeError,
-  IsthmusTypeError,
   inWords,
   isUint8Array,
   LivenessCheckThrottle,
   nowMs,
-  PeerDiedError,
   signalOf,
-  type TimeoutOptions,
   TurnQueue,
   throwIfAborted,
   WAITABLE,
-  type Waitable,
   type WaitFor,
-  type WaitOptions,
-} from '@isthmus/sync'
+} from '@isthmus/sync/internal'
 import type { Encoder } from '../codec.js'
 import { corruptError } from '../errors.js'
 import { DIED, epochOfRole, HELD, stateOfRole } from '../role/layout.js'
@@ -75,7 +77,7 @@ interface SpaceNeeded {
  * ```ts
  * const byteOffset = producer.tryClaim(8)
  * if (byteOffset >= 0) {
- *   producer.floats[byteOffset / 8] = 42.5
+ *   producer.doubles[byteOffset / 8] = 42.5
  *   producer.commit()
  * }
  * ```

@@ -1,15 +1,5 @@
-import {
-  assertOpen,
-  assertOptions,
-  EventCount,
-  IsthmusRangeError,
-  IsthmusTypeError,
-  inWords,
-  type Layout,
-  MAX_ALIGNMENT,
-  type Region,
-  subjectOf,
-} from '@isthmus/sync'
+import { IsthmusRangeError, IsthmusTypeError, type Layout, type Region } from '@isthmus/sync'
+import { assertOpen, assertOptions, EventCount, inWords, MAX_ALIGNMENT, subjectOf } from '@isthmus/sync/internal'
 import { Role, type RoleDescription } from '../role/role.js'
 import { Consumer, type ConsumerOptions } from './consumer.js'
 import {

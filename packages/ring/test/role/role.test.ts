@@ -1,4 +1,5 @@
-import { HeapRegion, type PeerId, slotOf, struct, words } from '@isthmus/sync'
+import { HeapRegion, type PeerId, struct, words } from '@isthmus/sync'
+import { slotOf } from '@isthmus/sync/internal'
 import { describe, expect, test } from 'vitest'
 import { expectCode } from '../../../sync/test/support/expect-code.js'
 import { asOfAnotherThread } from '../../../sync/test/support/other-thread.js'

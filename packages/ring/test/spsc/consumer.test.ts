@@ -1,4 +1,5 @@
-import { generationOf, type HeapRegion, PeerDiedError, slotOf } from '@isthmus/sync'
+import { type HeapRegion, PeerDiedError } from '@isthmus/sync'
+import { generationOf, slotOf } from '@isthmus/sync/internal'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { expectCode } from '../../../sync/test/support/expect-code.js'
 import { type Consumer, IncompleteMessageError, type Producer, type SpscRing } from '../../src/index.js'

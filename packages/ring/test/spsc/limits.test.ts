@@ -9,13 +9,13 @@ import {
   i64,
   type Layout,
   mutex,
-  planHeader,
   rwLock,
   semaphore,
   struct,
   u32,
   words,
 } from '@isthmus/sync'
+import { planHeader } from '@isthmus/sync/internal'
 import { describe, expect, test } from 'vitest'
 import { type SpscRing, spscRing } from '../../src/index.js'
 import { payload } from '../support/ring-memory.js'

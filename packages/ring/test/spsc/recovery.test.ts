@@ -1,4 +1,5 @@
-import { HeapRegion, IsthmusError, type PeerId, planHeader } from '@isthmus/sync'
+import { HeapRegion, IsthmusError, type PeerId } from '@isthmus/sync'
+import { planHeader } from '@isthmus/sync/internal'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { type Consumer, spscRing } from '../../src/index.js'

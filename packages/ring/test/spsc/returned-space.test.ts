@@ -182,8 +182,8 @@ describe('space of received messages, where the thread waits for something else'
     const { first, second } = attachments()
     const program = `
       const { workerData, parentPort } = require('node:worker_threads')
-      Promise.all([import(workerData.sync), import(workerData.ring)]).then(([sync, { spscRing }]) => {
-        Object.assign(sync.fallbackPolling, { sliceMs: 1e9, tickMs: 1e9 })
+      Promise.all(workerData.files.map((file) => import(file))).then(([internal, sync, { spscRing }]) => {
+        Object.assign(internal.fallbackPolling, { sliceMs: 1e9, tickMs: 1e9 })
         const { root } = sync.HeapRegion.attach(workerData.handle, (${layoutText})({ ...sync, spscRing }))
         const a = root.a.producer()
         const b = root.b.producer()
@@ -196,7 +196,7 @@ describe('space of received messages, where the thread waits for something else'
     const worker = new Worker(program, {
       eval: true,
       execArgv: [],
-      workerData: { handle, sync: built('sync'), ring: built('ring') },
+      workerData: { handle, files: ['sync/dist/internal', 'sync/dist/index', 'ring/dist/index'].map(built) },
     })
     try {
       const reader = first.root.a.consumer()
@@ -210,6 +210,6 @@ describe('space of received messages, where the thread waits for something else'
   })
 })
 
-function built(name: string): string {
-  return new URL(`../../../${name}/dist/index.js`, import.meta.url).href
+function built(file: string): string {
+  return new URL(`../../../${file}.js`, import.meta.url).href
 }

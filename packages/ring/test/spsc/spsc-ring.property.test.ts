@@ -1,4 +1,5 @@
-import { bytes, HeapRegion, planHeader, struct } from '@isthmus/sync'
+import { bytes, HeapRegion, struct } from '@isthmus/sync'
+import { planHeader } from '@isthmus/sync/internal'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { spscRing } from '../../src/index.js'

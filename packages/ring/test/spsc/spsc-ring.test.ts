@@ -1,13 +1,5 @@
-import {
-  HeapRegion,
-  IsthmusRangeError,
-  MAX_ALIGNMENT,
-  planHeader,
-  readBacklogPairs,
-  readHeader,
-  struct,
-  u32,
-} from '@isthmus/sync'
+import { HeapRegion, IsthmusRangeError, struct, u32 } from '@isthmus/sync'
+import { MAX_ALIGNMENT, planHeader, readBacklogPairs, readHeader } from '@isthmus/sync/internal'
 import { describe, expect, test } from 'vitest'
 import { expectCode } from '../../../sync/test/support/expect-code.js'
 import { spscRing } from '../../src/index.js'

@@ -54,13 +54,13 @@ async function outcomeOf(
       }
       return met
     }
-    Promise.all([import(workerData.sync), import(workerData.ring)]).then(async ([sync, ring]) => {
-      Object.assign(sync.fallbackPolling, { sliceMs: 1e9, tickMs: 1e9 })
+    Promise.all(workerData.files.map((file) => import(file))).then(async ([internal, sync, ring]) => {
+      Object.assign(internal.fallbackPolling, { sliceMs: 1e9, tickMs: 1e9 })
       const task = ${task}
       parentPort.postMessage(await task({ ...sync, ...ring }, workerData.way, atTheEdge, 8))
     })`
-  const built = (name: string) => new URL(`../../../${name}/dist/index.js`, import.meta.url).href
-  const workerData = { way, sync: built('sync'), ring: built('ring') }
+  const built = (file: string) => new URL(`../../../${file}.js`, import.meta.url).href
+  const workerData = { way, files: ['sync/dist/internal', 'sync/dist/index', 'ring/dist/index'].map(built) }
   const worker = new Worker(program, { eval: true, execArgv: [], workerData, resourceLimits: { stackSizeMb: 1 } })
   try {
     return await soon(

@@ -1,4 +1,5 @@
-import { futex, HeapRegion, mutex, pendingWaits, semaphore, struct, type Waitable, waitAny } from '@isthmus/sync'
+import { futex, HeapRegion, mutex, semaphore, struct, type Waitable, waitAny } from '@isthmus/sync'
+import { pendingWaits } from '@isthmus/sync/internal'
 import fc from 'fast-check'
 import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { expectCode, expectRejection } from '../../../sync/test/support/expect-code.js'

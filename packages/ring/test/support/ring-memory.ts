@@ -1,4 +1,5 @@
-import { HeapRegion, PEERS_BYTE_OFFSET, type PeerId, planHeader, type Region, slotOf } from '@isthmus/sync'
+import { HeapRegion, type PeerId, type Region } from '@isthmus/sync'
+import { PEERS_BYTE_OFFSET, planHeader, slotOf } from '@isthmus/sync/internal'
 import { expect } from 'vitest'
 import { LEASE_WORD, PEER_SLOT_BYTES } from '../../../sync/src/peers/layout.js'
 import { asOfAnotherThread } from '../../../sync/test/support/other-thread.js'

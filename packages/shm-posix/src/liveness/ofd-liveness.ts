@@ -1,4 +1,4 @@
-import type { Liveness } from '@isthmus/sync'
+import type { Liveness } from '@isthmus/sync/internal'
 import { isLockedByAnother, tryLock, unlock } from './ofd-lock.js'
 
 /** The hold on slot n is a lock on byte n of the lock range of the segment's file. */

@@ -1,4 +1,4 @@
-import { nowMs } from '@isthmus/sync'
+import { nowMs } from '@isthmus/sync/internal'
 import { libc } from '../native/libc.js'
 import { hasCode } from '../native/system-error.js'
 import { mapAgainOver } from './memory-map.js'

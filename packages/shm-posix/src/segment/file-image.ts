@@ -1,5 +1,5 @@
 import zlib from 'node:zlib'
-import { ATTACHMENTS_WORD, CHECKSUM_WORD, FLUSH_NUMBER_WORD, FLUSHED_WORD } from '@isthmus/sync'
+import { ATTACHMENTS_WORD, CHECKSUM_WORD, FLUSH_NUMBER_WORD, FLUSHED_WORD } from '@isthmus/sync/internal'
 import { libc } from '../native/libc.js'
 import { EINTR, SystemCallError } from '../native/system-error.js'
 

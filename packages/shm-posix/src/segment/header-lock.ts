@@ -1,13 +1,13 @@
 import { readSync, writeSync } from 'node:fs'
+import { IsthmusError } from '@isthmus/sync'
 import {
   deadlineAfter,
-  IsthmusError,
   LOCK_PID_WORD,
   LOCK_PURPOSE_WORD,
   LOCK_TURN_WORD,
   MAX_PEERS,
   nowMs,
-} from '@isthmus/sync'
+} from '@isthmus/sync/internal'
 import { isLockedByAnother, tryLock, unlock } from '../liveness/ofd-lock.js'
 import { isSystemError } from '../native/system-error.js'
 import type { FutexWaiter } from '../waiting/futex-waiter.js'

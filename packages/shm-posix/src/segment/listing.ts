@@ -1,5 +1,6 @@
 import { closeSync } from 'node:fs'
-import { type PeerDescription, RETIRED, readSignature } from '@isthmus/sync'
+import type { PeerDescription } from '@isthmus/sync'
+import { RETIRED, readSignature } from '@isthmus/sync/internal'
 import { SHARED_MEMORY_DIRECTORY } from '../native/shared-memory-directory.js'
 import { fileNamesIn, isAboutThisFile } from './housekeeping.js'
 import { locateExisting } from './location.js'

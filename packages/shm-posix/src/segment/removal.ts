@@ -1,6 +1,6 @@
 import { closeSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
-import { type HeaderFacts, RETIRED } from '@isthmus/sync'
+import { type HeaderFacts, RETIRED } from '@isthmus/sync/internal'
 import { tryLock } from '../liveness/ofd-lock.js'
 import { statDescriptor } from '../native/descriptor-stat.js'
 import { SHARED_MEMORY_DIRECTORY } from '../native/shared-memory-directory.js'

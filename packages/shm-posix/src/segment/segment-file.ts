@@ -1,16 +1,15 @@
 import { type BigIntStats, constants, lstatSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs'
+import { IsthmusError, type PeerDescription } from '@isthmus/sync'
 import {
   FIXED_HEADER_BYTES,
   type HeaderFacts,
-  IsthmusError,
   PEERS_BYTE_OFFSET,
-  type PeerDescription,
   PeerTable,
   RETIRED,
   readBacklogPairs,
   readHeader,
   STATE_WORD,
-} from '@isthmus/sync'
+} from '@isthmus/sync/internal'
 import { OfdLiveness } from '../liveness/ofd-liveness.js'
 import { statDescriptor } from '../native/descriptor-stat.js'
 import { explained, MORE_DESCRIPTORS } from '../native/explanation.js'

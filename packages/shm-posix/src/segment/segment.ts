@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { closeSync, constants, fstatSync, openSync, type Stats } from 'node:fs'
 import { inspect } from 'node:util'
 import { threadId } from 'node:worker_threads'
+import { IsthmusError, IsthmusTypeError, type Layout } from '@isthmus/sync'
 import {
   AttachedRegion,
   assertHolds,
@@ -9,9 +10,6 @@ import {
   assertReady,
   BOOT_ID_WORD,
   type HeaderFacts,
-  IsthmusError,
-  IsthmusTypeError,
-  type Layout,
   markReady,
   nowMs,
   PEERS_BYTE_OFFSET,
@@ -22,7 +20,7 @@ import {
   type Sweep,
   slotOf,
   writeHeader,
-} from '@isthmus/sync'
+} from '@isthmus/sync/internal'
 import { OfdLiveness } from '../liveness/ofd-liveness.js'
 import { mapOwnDescription } from '../mapping/mapper.js'
 import type { MapperName, Mapping } from '../mapping/mapping.js'
@@ -165,7 +163,7 @@ export class Segment<T> extends AttachedRegion<T> {
    *
    * @example
    * ```ts
-   * const segment = Segment.anonymous(orders)
+   * const segment = Segment.createAnonymous(orders)
    * // new Worker('./worker.js', { workerData: segment.handle }), and in the worker, with its workerData:
    * const sameSegment = Segment.attach(segment.handle, orders)
    * sameSegment.root.total.value = 12.5

@@ -1,6 +1,6 @@
 import { chmodSync, lstatSync, mkdirSync, rmdirSync } from 'node:fs'
 import { join } from 'node:path'
-import type { LoopAddress } from '@isthmus/sync'
+import type { LoopAddress } from '@isthmus/sync/internal'
 import { SHARED_MEMORY_DIRECTORY } from '../native/shared-memory-directory.js'
 import { EPERM, hasCode, isSystemError, SystemCallError } from '../native/system-error.js'
 

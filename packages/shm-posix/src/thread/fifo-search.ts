@@ -1,5 +1,5 @@
 import { readdirSync, readlinkSync, statSync } from 'node:fs'
-import { nowMs } from '@isthmus/sync'
+import { nowMs } from '@isthmus/sync/internal'
 import { isSystemError } from '../native/system-error.js'
 import type { FifoKind } from './fifo-place.js'
 

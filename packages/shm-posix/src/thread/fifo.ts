@@ -1,6 +1,6 @@
 import { chmodSync, type Stats, unlinkSync } from 'node:fs'
 import { Socket } from 'node:net'
-import type { LoopId } from '@isthmus/sync'
+import type { LoopId } from '@isthmus/sync/internal'
 import { isLockedByAnother, tryLock } from '../liveness/ofd-lock.js'
 import { statDescriptor } from '../native/descriptor-stat.js'
 import { libc } from '../native/libc.js'

@@ -1,4 +1,4 @@
-import type { LoopAddress, LoopId, PeerTable } from '@isthmus/sync'
+import type { LoopAddress, LoopId, PeerTable } from '@isthmus/sync/internal'
 import { threadNameOf } from './fifo.js'
 import { type FifoKind, pathAt, type SegmentPlace } from './fifo-place.js'
 import { descriptorsOf } from './fifo-search.js'

@@ -1,6 +1,6 @@
 import { constants } from 'node:fs'
 import type { Socket } from 'node:net'
-import { callAt, nowMs, pendingWaits, type Watch } from '@isthmus/sync'
+import { callAt, nowMs, pendingWaits, type Watch } from '@isthmus/sync/internal'
 import { statDescriptor } from '../native/descriptor-stat.js'
 import { libc } from '../native/libc.js'
 import { O_CLOEXEC } from '../native/open-flags.js'

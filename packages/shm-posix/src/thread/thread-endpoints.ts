@@ -1,6 +1,6 @@
 import { randomFillSync } from 'node:crypto'
 import type { Stats } from 'node:fs'
-import { closedError, type LoopAddress, type LoopId, nowMs } from '@isthmus/sync'
+import { closedError, type LoopAddress, type LoopId, nowMs } from '@isthmus/sync/internal'
 import { hasCode, isSystemError } from '../native/system-error.js'
 import { type FifoAccess, isOpenToOthers, threadNameOf, widenAccess } from './fifo.js'
 import { FifoPlace, placesFor, type SegmentPlace } from './fifo-place.js'

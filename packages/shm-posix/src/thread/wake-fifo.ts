@@ -1,5 +1,5 @@
 import { constants } from 'node:fs'
-import { pendingWaits } from '@isthmus/sync'
+import { pendingWaits } from '@isthmus/sync/internal'
 import { libc } from '../native/libc.js'
 import { O_CLOEXEC } from '../native/open-flags.js'
 import { SystemCallError } from '../native/system-error.js'

@@ -1,5 +1,6 @@
 import type { Stats } from 'node:fs'
-import { nowMs, type PeerId, type PeerTable, pendingWaits, slotOf, type Waiter, type Watch } from '@isthmus/sync'
+import type { PeerId } from '@isthmus/sync'
+import { nowMs, type PeerTable, pendingWaits, slotOf, type Waiter, type Watch } from '@isthmus/sync/internal'
 import type { SegmentPlace } from '../thread/fifo-place.js'
 import { type PeerEndpoint, PeerEndpoints } from '../thread/peer-endpoint.js'
 import type { ThreadEndpoints } from '../thread/thread-endpoints.js'

@@ -15,7 +15,7 @@ const PROGRAM = `
   import { u32 } from '@isthmus/sync'
   import { Segment } from '@isthmus/shm-posix'
   try {
-    const segment = Segment.anonymous(u32())
+    const segment = Segment.createAnonymous(u32())
     segment.root.value = 5
     console.log(segment.root.value)
     segment.close()

@@ -51,7 +51,7 @@ describe('a thread that has its first segment', () => {
         import { Segment } from '@isthmus/shm-posix'
         const layout = bytes(4096)
         for (let round = 0; ; round++) {
-          const segment = Segment.anonymous(layout)
+          const segment = Segment.createAnonymous(layout)
           segment.root[0] = round
           segment.close()
           if (round === 0) parentPort.postMessage('attached')

@@ -1,5 +1,5 @@
 import { closeSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs'
-import { LOCK_PID_WORD, LOCK_PURPOSE_WORD, LOCK_TURN_WORD, nowMs } from '@isthmus/sync'
+import { LOCK_PID_WORD, LOCK_PURPOSE_WORD, LOCK_TURN_WORD, nowMs } from '@isthmus/sync/internal'
 import { afterEach, describe, expect, it } from 'vitest'
 import { expectCode } from '../../../sync/test/support/expect-code.js'
 import { Segment } from '../../src/index.js'

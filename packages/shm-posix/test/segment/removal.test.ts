@@ -1,7 +1,7 @@
 import fs, { closeSync, existsSync, openSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
 import { basename, join } from 'node:path'
-import { PEERS_BYTE_OFFSET } from '@isthmus/sync'
+import { PEERS_BYTE_OFFSET } from '@isthmus/sync/internal'
 import { afterEach, describe, expect, it } from 'vitest'
 import { expectCode } from '../../../sync/test/support/expect-code.js'
 import { type PruneOptions, Segment } from '../../src/index.js'

@@ -1,5 +1,5 @@
 import { closeSync, lstatSync, openSync, readFileSync, truncateSync, writeSync } from 'node:fs'
-import { FORMAT_VERSION, INITIALISING, MAX_PEERS, RETIRED, STATE_WORD, VERSION_WORD } from '@isthmus/sync'
+import { FORMAT_VERSION, INITIALISING, MAX_PEERS, RETIRED, STATE_WORD, VERSION_WORD } from '@isthmus/sync/internal'
 import { afterEach, describe, expect, it } from 'vitest'
 import { expectCode } from '../../../sync/test/support/expect-code.js'
 import { Segment } from '../../src/index.js'

@@ -1,6 +1,7 @@
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
-import { BOOT_ID_WORD, CHECKSUM_WORD, FLUSHED_WORD, type PeerId } from '@isthmus/sync'
+import type { PeerId } from '@isthmus/sync'
+import { BOOT_ID_WORD, CHECKSUM_WORD, FLUSHED_WORD } from '@isthmus/sync/internal'
 import { afterEach, describe, expect, it } from 'vitest'
 import { expectCode } from '../../../sync/test/support/expect-code.js'
 import { Segment } from '../../src/index.js'

@@ -1,7 +1,7 @@
 import { chownSync, closeSync, existsSync, fstatSync, openSync, symlinkSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { BOOT_ID_WORD } from '@isthmus/sync'
+import { BOOT_ID_WORD } from '@isthmus/sync/internal'
 import { afterEach, describe, expect, it } from 'vitest'
 import { expectCode } from '../../../sync/test/support/expect-code.js'
 import { Segment } from '../../src/index.js'

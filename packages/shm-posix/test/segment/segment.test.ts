@@ -1,6 +1,7 @@
 import { lstatSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { FIXED_HEADER_BYTES, f64, MAX_PEERS, readHeader, slotOf, struct } from '@isthmus/sync'
+import { f64, struct } from '@isthmus/sync'
+import { FIXED_HEADER_BYTES, MAX_PEERS, readHeader, slotOf } from '@isthmus/sync/internal'
 import { afterEach, describe, expect, it } from 'vitest'
 import { expectCode } from '../../../sync/test/support/expect-code.js'
 import { type AttachOptions, type CreateOptions, Segment, type SegmentFile } from '../../src/index.js'
@@ -242,7 +243,7 @@ describe('Segment in a file', () => {
   })
 })
 
-describe('Segment.anonymous()', () => {
+describe('Segment.createAnonymous()', () => {
   it('has no name, and its handle leads other attachments to it', () => {
     const namesBefore = takenNames()
     using segment = Segment.createAnonymous(counter)

@@ -4,6 +4,7 @@ import type * as fs from 'node:fs'
 import type { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import type * as sync from '@isthmus/sync'
+import type * as internal from '@isthmus/sync/internal'
 import { vi } from 'vitest'
 import type * as shm from '../../src/index.js'
 
@@ -12,7 +13,7 @@ export interface Kit {
   readonly fs: typeof fs
   readonly require: ReturnType<typeof createRequire>
   /** The built packages, loaded at this moment. */
-  load(): Promise<typeof sync & typeof shm>
+  load(): Promise<typeof sync & typeof internal & typeof shm>
   /** Shows an error as plain data. */
   failureOf(action: () => unknown): Failure | undefined
   tell(message: unknown): void
@@ -167,7 +168,11 @@ function sourceOf(program: string, argument: string): string {
       fs,
       failureOf,
       require: createRequire(process.cwd() + '/package.json'),
-      load: async () => ({ ...(await import('@isthmus/sync')), ...(await import('@isthmus/shm-posix')) }),
+      load: async () => ({
+        ...(await import('@isthmus/sync')),
+        ...(await import('@isthmus/sync/internal')),
+        ...(await import('@isthmus/shm-posix')),
+      }),
       tell: (told) => process.send({ told }),
       hear: () => new Promise((resolve) => (heard.length > 0 ? resolve(heard.shift()) : listeners.push(resolve))),
       async collectGarbage() {

@@ -1,4 +1,4 @@
-import { pendingWaits } from '@isthmus/sync'
+import { pendingWaits } from '@isthmus/sync/internal'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { host } from '../../../sync/src/waiting/host.js'
 import { sleep } from '../../../sync/test/support/waiting.js'

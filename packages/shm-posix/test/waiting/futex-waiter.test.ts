@@ -1,6 +1,6 @@
 import { constants } from 'node:os'
 import { Worker } from 'node:worker_threads'
-import { nowMs } from '@isthmus/sync'
+import { nowMs } from '@isthmus/sync/internal'
 import { afterEach, describe, expect, it, type MockInstance, vi } from 'vitest'
 import { Segment } from '../../src/index.js'
 import { libc } from '../../src/native/libc.js'

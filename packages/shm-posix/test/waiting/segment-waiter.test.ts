@@ -12,7 +12,8 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { Worker } from 'node:worker_threads'
-import { mutex, nowMs, type PeerId, pendingWaits, slotOf } from '@isthmus/sync'
+import { mutex, type PeerId } from '@isthmus/sync'
+import { nowMs, pendingWaits, slotOf } from '@isthmus/sync/internal'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { withoutSafetyNet } from '../../../sync/test/support/safety-net.js'
 import { soon } from '../../../sync/test/support/waiting.js'
@@ -116,7 +117,7 @@ describe('SegmentWaiter.ring()', () => {
       const { parentPort, workerData } = require('node:worker_threads')
       Promise.all([import(workerData.built), import(workerData.sync)]).then(([{ Segment }, { struct, u32 }]) => {
         const segment = Segment.attach(workerData.handle, struct({ count: u32(), other: u32() }))
-        parentPort.postMessage(segment.waiter.ring(workerData.peer))
+        parentPort.postMessage(segment.waiter.wakeLoop(workerData.peer))
         segment.close()
       })`
     const built = new URL('../../dist/index.js', import.meta.url).href

@@ -1,4 +1,4 @@
-import type { PeerTable } from '@isthmus/sync'
+import type { PeerTable } from '@isthmus/sync/internal'
 import { afterEach, expect, test, vi } from 'vitest'
 import { host } from '../../../sync/src/waiting/host.js'
 import { Segment } from '../../src/index.js'

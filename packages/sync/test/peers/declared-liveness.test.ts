@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { MAX_PEERS, type PeerId } from '../../src/index.js'
+import type { PeerId } from '../../src/index.js'
+import { MAX_PEERS } from '../../src/internal.js'
 import { DeclaredLiveness } from '../../src/peers/declared-liveness.js'
 import { DEAD, FREE, LEASE_WORD, LIVE, PEER_SLOT_BYTES, STATE_WORD, slotWord } from '../../src/peers/layout.js'
 import { peerId } from '../../src/peers/peer-id.js'

@@ -1,5 +1,6 @@
 import { describe, expect, test, vi } from 'vitest'
-import { generationOf, MAX_PEERS, type PeerId, PeerTable, type Sweep, slotOf } from '../../src/index.js'
+import type { PeerId } from '../../src/index.js'
+import { generationOf, MAX_PEERS, PeerTable, type Sweep, slotOf } from '../../src/internal.js'
 import {
   DEAD,
   FREE,

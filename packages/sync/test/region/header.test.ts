@@ -1,11 +1,11 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import type { Layout, WordPair } from '../../src/index.js'
 import {
   assertHolds,
   BYTE_LENGTH_WORD,
   FIXED_HEADER_BYTES,
   INITIALISING,
-  type Layout,
   markReady,
   planHeader,
   READY,
@@ -13,9 +13,8 @@ import {
   readHeader,
   readSignature,
   VERSION_WORD,
-  type WordPair,
   writeHeader,
-} from '../../src/index.js'
+} from '../../src/internal.js'
 import { expectCode } from '../support/expect-code.js'
 
 const ROOT_OFFSET_WORD = 12

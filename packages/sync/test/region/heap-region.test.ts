@@ -1,21 +1,15 @@
 import { describe, expect, test, vi } from 'vitest'
 import {
-  assertOpen,
-  generationOf,
   HeapRegion,
   type HeapRegionHandle,
   IsthmusTypeError,
   i32,
   type Layout,
-  MAX_PEERS,
   type PeerId,
-  planHeader,
-  RETIRED,
-  STATE_WORD,
-  slotOf,
   struct,
   u32,
 } from '../../src/index.js'
+import { assertOpen, generationOf, MAX_PEERS, planHeader, RETIRED, STATE_WORD, slotOf } from '../../src/internal.js'
 import { expectCode } from '../support/expect-code.js'
 
 const layout = struct({ total: u32() })

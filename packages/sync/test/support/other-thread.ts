@@ -1,4 +1,5 @@
-import { PEERS_BYTE_OFFSET, type Region, slotOf } from '../../src/index.js'
+import type { Region } from '../../src/index.js'
+import { PEERS_BYTE_OFFSET, slotOf } from '../../src/internal.js'
 import { LOOP_ID_WORD, PEER_SLOT_BYTES } from '../../src/peers/layout.js'
 
 /**

@@ -1,4 +1,5 @@
-import { HeapRegion, type Layout, planHeader } from '../../src/index.js'
+import { HeapRegion, type Layout } from '../../src/index.js'
+import { planHeader } from '../../src/internal.js'
 import { asOfAnotherThread } from './other-thread.js'
 
 /** Several attachments to one region, as several threads have them. */

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach } from 'vitest'
-import { fallbackPolling } from '../../src/index.js'
+import { fallbackPolling } from '../../src/internal.js'
 
 /** For all tests of a file: a wake-up that is lost stays lost, and the test hangs. `net` is that of another copy. */
 export function withoutSafetyNet(net: typeof fallbackPolling = fallbackPolling): void {

@@ -1,4 +1,4 @@
-import type { Liveness } from '../../src/index.js'
+import type { Liveness } from '../../src/internal.js'
 
 /** Who has which hold, for several attachments: the part of the operating system. */
 export class Holds {

@@ -5,11 +5,11 @@ import {
   type HeapRegion,
   IsthmusRangeError,
   type Layout,
-  nowMs,
   type PeerDescription,
   type TimeoutOptions,
   type WaitOptions,
 } from '../../src/index.js'
+import { nowMs } from '../../src/internal.js'
 import { expectCode, expectRejection } from './expect-code.js'
 import { attach, leftovers } from './regions.js'
 import { sleep, soon, turns, until } from './waiting.js'

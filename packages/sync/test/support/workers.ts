@@ -29,7 +29,8 @@ export async function startAgent<T, R>(
 ): Promise<Agent<Awaited<R>>> {
   const program = `
     const { parentPort, workerData } = require('node:worker_threads')
-    import(workerData.built).then(async (sync) => {
+    Promise.all([import(workerData.built), import(workerData.internal)]).then(async ([built, internal]) => {
+      const sync = { ...built, ...internal }
       Object.assign(sync.fallbackPolling, { sliceMs: 1e9, tickMs: 1e9, handOffMs: Infinity })
       const region = sync.HeapRegion.attach(workerData.handle, (${layout})(sync))
       const { root } = region
@@ -42,7 +43,12 @@ export async function startAgent<T, R>(
       }
     })`
   const built = new URL('../../dist/index.js', import.meta.url).href
-  const worker = new Worker(program, { eval: true, execArgv: [], workerData: { built, handle: region.handle } })
+  const internal = new URL('../../dist/internal.js', import.meta.url).href
+  const worker = new Worker(program, {
+    eval: true,
+    execArgv: [],
+    workerData: { built, internal, handle: region.handle },
+  })
   workers.push(worker)
   const next = () =>
     new Promise<{ peer: PeerId; result: Awaited<R>; error?: object }>((resolve, reject) => {

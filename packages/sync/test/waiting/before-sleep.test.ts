@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest'
-import { beforeSleep, type HeapRegion, type Mutex, mutex, pendingWaits, type SpaceHolder } from '../../src/index.js'
+import { type HeapRegion, type Mutex, mutex } from '../../src/index.js'
+import { beforeSleep, pendingWaits, type SpaceHolder } from '../../src/internal.js'
 import { attach } from '../support/regions.js'
 import { withoutSafetyNet } from '../support/safety-net.js'
 import { soon, turns, until } from '../support/waiting.js'

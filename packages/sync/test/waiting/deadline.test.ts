@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { deadlineAfter, IsthmusRangeError, nowMs } from '../../src/index.js'
+import { IsthmusRangeError } from '../../src/index.js'
+import { deadlineAfter, nowMs } from '../../src/internal.js'
 import { expectCode } from '../support/expect-code.js'
 
 test('deadlineAfter(undefined) is never', () => {

@@ -1,15 +1,6 @@
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import {
-  type Condition,
-  deadlineAfter,
-  EVENT_COUNT_BYTES,
-  EventCount,
-  HeapRegion,
-  type PeerId,
-  type Region,
-  type Waiter,
-  words,
-} from '../../src/index.js'
+import { HeapRegion, type PeerId, type Region, words } from '../../src/index.js'
+import { type Condition, deadlineAfter, EVENT_COUNT_BYTES, EventCount, type Waiter } from '../../src/internal.js'
 import { host } from '../../src/waiting/host.js'
 import { until } from '../support/waiting.js'
 

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { Segment } from '../../../shm-posix/src/index.js'
-import { EVENT_COUNT_BYTES, EventCount, HeapRegion, pendingWaits, type Region, words } from '../../src/index.js'
+import { HeapRegion, type Region, words } from '../../src/index.js'
+import { EVENT_COUNT_BYTES, EventCount, pendingWaits } from '../../src/internal.js'
 import { withoutSafetyNet } from '../support/safety-net.js'
 import { soon } from '../support/waiting.js'
 

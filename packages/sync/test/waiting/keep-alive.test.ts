@@ -2,11 +2,13 @@ import { execFile } from 'node:child_process'
 import { describe, expect, test } from 'vitest'
 
 const built = new URL('../../dist/index.js', import.meta.url).href
+const internal = new URL('../../dist/internal.js', import.meta.url).href
 
 /** How a process ends that does nothing else; without the safety net it could not end by accident. */
 function run(program: string): Promise<{ exitCode: number; output: string }> {
   const text = `
-    import { futex, HeapRegion, mutex, fallbackPolling, semaphore, struct } from '${built}'
+    import { futex, HeapRegion, mutex, semaphore, struct } from '${built}'
+    import { fallbackPolling } from '${internal}'
     const layout = struct({ word: futex(), lock: mutex(), permits: semaphore({ permits: 1 }) })
     const region = HeapRegion.create(layout)
     const other = HeapRegion.attach(region.handle, layout)

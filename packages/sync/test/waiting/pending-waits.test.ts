@@ -1,13 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import {
-  type Condition,
-  EVENT_COUNT_BYTES,
-  EventCount,
-  fallbackPolling,
-  HeapRegion,
-  pendingWaits,
-  words,
-} from '../../src/index.js'
+import { HeapRegion, words } from '../../src/index.js'
+import { type Condition, EVENT_COUNT_BYTES, EventCount, fallbackPolling, pendingWaits } from '../../src/internal.js'
 import { host } from '../../src/waiting/host.js'
 import { withoutSafetyNet } from '../support/safety-net.js'
 import { sleep, soon, until } from '../support/waiting.js'

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type * as sources from '../../src/index.js'
+import type * as internal from '../../src/internal.js'
 import { asOfAnotherThread } from '../support/other-thread.js'
 import { withoutSafetyNet } from '../support/safety-net.js'
 import { atStackEdge } from '../support/stack-edge.js'
@@ -7,6 +8,7 @@ import { soon } from '../support/waiting.js'
 
 // The built package: in the sources, as vitest runs them, every imported constant is a call.
 const built = (await import('../../dist/index.js')) as unknown as typeof sources
+const builtInternal = (await import('../../dist/internal.js')) as unknown as typeof internal
 const { barrier, condvar, HeapRegion, mutex, rwLock, semaphore, struct } = built
 
 const layout = struct({
@@ -57,7 +59,7 @@ function expectFree({ lock, permits, shared, gate }: Root): void {
   expect(gate.describe().members).toEqual([])
 }
 
-withoutSafetyNet(built.fallbackPolling)
+withoutSafetyNet(builtInternal.fallbackPolling)
 
 describe('At the edge of the stack', () => {
   test.each<[string, (root: Root) => Held | undefined]>([

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import * as sources from '../../src/index.js'
+import { fallbackPolling } from '../../src/internal.js'
 import { withoutSafetyNet } from '../support/safety-net.js'
 import { soon, stateOf } from '../support/waiting.js'
 
@@ -8,7 +9,8 @@ withoutSafetyNet()
 test('Two copies of the package in one program wake each other', async () => {
   const built = (await import('../../dist/index.js')) as unknown as typeof sources
   expect(built.HeapRegion).not.toBe(sources.HeapRegion)
-  Object.assign(built.fallbackPolling, sources.fallbackPolling)
+  const builtInternal = (await import('../../dist/internal.js')) as unknown as { fallbackPolling: object }
+  Object.assign(builtInternal.fallbackPolling, fallbackPolling)
   // The region of one, and with it the bell; the structure of the other, and with it the wait.
   const region = sources.HeapRegion.create(built.futex())
   const other = sources.HeapRegion.attach(region.handle, built.futex())

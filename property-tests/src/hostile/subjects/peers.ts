@@ -1,4 +1,5 @@
-import { HeapRegion, MAX_PEERS, mutex, type PeerId, semaphore, struct } from '@isthmus/sync'
+import { HeapRegion, mutex, type PeerId, semaphore, struct } from '@isthmus/sync'
+import { MAX_PEERS } from '@isthmus/sync/internal'
 import type { Call } from '../call.js'
 import type { Ground } from '../ground.js'
 import type { Random } from '../random.js'

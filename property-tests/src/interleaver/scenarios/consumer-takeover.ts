@@ -1,5 +1,6 @@
 import { spscRing } from '@isthmus/ring'
-import { PeerDiedError, planHeader } from '@isthmus/sync'
+import { PeerDiedError } from '@isthmus/sync'
+import { planHeader } from '@isthmus/sync/internal'
 import { READ_POSITION_OFFSET, RECORDS_OFFSET, recordBytesOf } from '../../../../packages/ring/src/spsc/layout.js'
 import { agent, scenario } from '../scenario.js'
 import { spscRingNames } from '../word-names.js'

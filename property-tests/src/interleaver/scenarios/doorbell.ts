@@ -1,4 +1,5 @@
-import { type HeapRegion, type Mutex, type Semaphore, semaphore, WAITABLE } from '@isthmus/sync'
+import { type HeapRegion, type Mutex, type Semaphore, semaphore } from '@isthmus/sync'
+import { WAITABLE } from '@isthmus/sync/internal'
 import { type AgentTools, agent, scenario } from '../scenario.js'
 import { eventCountNames, semaphoreNames } from '../word-names.js'
 import { EVENTS_OFFSET, meeting, waitFor } from './event-count.js'

@@ -1,4 +1,5 @@
-import { type Condition, EVENT_COUNT_BYTES, EventCount, Int32Field, type Layout } from '@isthmus/sync'
+import { Int32Field, type Layout } from '@isthmus/sync'
+import { type Condition, EVENT_COUNT_BYTES, EventCount } from '@isthmus/sync/internal'
 import { agent, scenario } from '../scenario.js'
 import { eventCountNames } from '../word-names.js'
 

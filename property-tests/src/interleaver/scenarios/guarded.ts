@@ -1,4 +1,5 @@
-import { alignUp, Int32Field, type Layout, type Region } from '@isthmus/sync'
+import { Int32Field, type Layout, type Region } from '@isthmus/sync'
+import { alignUp } from '@isthmus/sync/internal'
 
 /** Words that are only accessed plainly, as a lock allows: without the lock, each access is a data race. */
 export class PlainWords {

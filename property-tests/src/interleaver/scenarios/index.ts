@@ -1,4 +1,4 @@
-import { fallbackPolling } from '@isthmus/sync'
+import { fallbackPolling } from '@isthmus/sync/internal'
 import type { Scenario } from '../scenario.js'
 import {
   barrierBreak,

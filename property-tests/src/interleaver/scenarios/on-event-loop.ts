@@ -1,4 +1,5 @@
-import { type HeapRegion, slotOf, type WaitFor } from '@isthmus/sync'
+import type { HeapRegion } from '@isthmus/sync'
+import { slotOf, type WaitFor } from '@isthmus/sync/internal'
 import { HINT_WORDS, HINTS_WORD, PEER_SLOT_BYTES, WAKE_WORD } from '../../../../packages/sync/src/peers/layout.js'
 import { PEERS_BYTE_OFFSET } from '../../../../packages/sync/src/region/header.js'
 import type { AgentTools } from '../scenario.js'

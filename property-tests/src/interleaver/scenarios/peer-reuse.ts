@@ -1,4 +1,5 @@
-import { type HeapRegion, Int32Field, type Layout, slotOf } from '@isthmus/sync'
+import { type HeapRegion, Int32Field, type Layout } from '@isthmus/sync'
+import { slotOf } from '@isthmus/sync/internal'
 import { LEASE_WORD, PEER_SLOT_BYTES } from '../../../../packages/sync/src/peers/layout.js'
 import { PEERS_BYTE_OFFSET } from '../../../../packages/sync/src/region/header.js'
 import { agent, scenario } from '../scenario.js'

@@ -1,4 +1,5 @@
-import { type Attached, condvar, fallbackPolling, mutex, struct, words } from '@isthmus/sync'
+import { type Attached, condvar, mutex, struct, words } from '@isthmus/sync'
+import { fallbackPolling } from '@isthmus/sync/internal'
 import { expect, expectEqual } from '../expectations.js'
 import { type Scenario, scenario } from '../scenario.js'
 import type { Survivor } from '../survivor.js'

@@ -1,7 +1,7 @@
 import fs, { closeSync, constants, existsSync, openSync, rmSync, writeSync } from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
 import { Segment, type SegmentFile } from '@isthmus/shm-posix'
-import { BOOT_ID_WORD } from '@isthmus/sync'
+import { BOOT_ID_WORD } from '@isthmus/sync/internal'
 import { isWhole, subject } from '../../harness/segment-subject.js'
 import { codeOf, expect } from '../expectations.js'
 import { type Scenario, scenario } from '../scenario.js'

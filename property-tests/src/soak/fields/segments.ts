@@ -1,6 +1,7 @@
 import { readdirSync } from 'node:fs'
 import { Segment } from '@isthmus/shm-posix'
-import { type Layout, mutex, planHeader, struct, words } from '@isthmus/sync'
+import { type Layout, mutex, struct, words } from '@isthmus/sync'
+import { planHeader } from '@isthmus/sync/internal'
 import { Random } from '../../hostile/random.js'
 import { AT_WORK, beat, type Field, FORKED_PACE, haveAllBeaten, OWN_WORDS, ROLES_MAX } from '../field.js'
 import { removeAll } from '../leftovers.js'
