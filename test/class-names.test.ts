@@ -1,10 +1,9 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { inspect } from 'node:util'
 import { expect, it } from 'vitest'
 
 const packages = ['sync', 'ring', 'shm-posix'] as const
 
-/** The built package: what its bundler made of the names. */
 async function built(name: string): Promise<Record<string, unknown>> {
   return import(new URL(`../packages/${name}/dist/index.js`, import.meta.url).href)
 }
@@ -17,7 +16,9 @@ it.each(packages)('@isthmus/%s: every exported class has the name that it is exp
 })
 
 it.each(packages)('@isthmus/%s: a class that the bundler renamed says its own name', (name) => {
-  const text = readFileSync(new URL(`../packages/${name}/dist/index.js`, import.meta.url), 'utf8')
+  const dist = new URL(`../packages/${name}/dist/`, import.meta.url)
+  const files = readdirSync(dist).filter((file) => file.endsWith('.js'))
+  const text = files.map((file) => readFileSync(new URL(file, dist), 'utf8')).join('\n')
   const renamed = text.match(/^.*\bclass _\w+.*$/gm) ?? []
   expect(renamed.filter((line) => !/^var (\w+) = class _\1 .*static name = "\1";$/.test(line))).toEqual([])
 })

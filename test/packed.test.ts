@@ -47,7 +47,9 @@ describe('The packed packages', () => {
   })
 
   it.each(Object.keys(NAMES))('%s has its constants as constants, which V8 compiles in', (name) => {
-    const built = readFileSync(join(project, 'node_modules', name, 'dist/index.js'), 'utf8')
+    const dist = join(project, 'node_modules', name, 'dist')
+    const files = readdirSync(dist).filter((file) => file.endsWith('.js'))
+    const built = files.map((file) => readFileSync(join(dist, file), 'utf8')).join('\n')
     expect(built).toMatch(/^const [A-Z_]+ = /m)
     expect(built).not.toMatch(/^var [A-Z][A-Z0-9_]* = /m)
   })

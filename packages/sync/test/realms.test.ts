@@ -1,23 +1,11 @@
-import { readFileSync } from 'node:fs'
 import vm from 'node:vm'
 import { describe, expect, test } from 'vitest'
 import { HeapRegion, mutex, u32, waitAny } from '../src/index.js'
 import { isSharedArrayBuffer, isUint8Array, WAITABLE } from '../src/internal.js'
+import { loadCopy, runInNewRealm } from './support/built-package.js'
 import { soon, stateOf } from './support/waiting.js'
 
-type Sync = typeof import('../src/index.js')
-
-const builtFile = new URL('../dist/index.js', import.meta.url)
-const copyOf = (name: string) => import(`${builtFile.href}?copy=${name}`) as Promise<Sync>
 const other = vm.createContext({})
-
-/** The built package as a script of a realm with built-ins of its own and what the program gives it. */
-function inRealm(globals: object): Sync {
-  const text = readFileSync(builtFile, 'utf8').replace(/export \{([^}]*)\};?/s, (_, names: string) => {
-    return `;({${names.replace(/(\w+) as (\w+)/g, '$2: $1')}})`
-  })
-  return vm.runInNewContext(text, globals)
-}
 
 describe('Values of another realm', () => {
   test('isUint8Array and isSharedArrayBuffer tell what a value is, and not who made it', () => {
@@ -74,7 +62,7 @@ describe('Values of another realm', () => {
       clearInterval,
       setImmediate,
     }
-    const sync = inRealm(given)
+    const sync = runInNewRealm(given)
     const region = HeapRegion.create(mutex())
     const inside = sync.HeapRegion.attach(region.handle, sync.mutex())
     const guard = region.root.lockSync()
@@ -88,7 +76,7 @@ describe('Values of another realm', () => {
 
   test('A vm context without timers is told what is missing', () => {
     const { TextDecoder, TextEncoder } = globalThis
-    const sync = inRealm({ TextDecoder, TextEncoder })
+    const sync = runInNewRealm({ TextDecoder, TextEncoder })
     const region = sync.HeapRegion.create(sync.u32())
     region.root.value = 7
     expect(region.root.value).toBe(7)
@@ -98,7 +86,7 @@ describe('Values of another realm', () => {
 
 describe('Two copies of the package', () => {
   test('waitAny of one waits for a structure of the other, and EDEADLK knows the thread', async () => {
-    const [one, two] = [await copyOf('one'), await copyOf('two')]
+    const [one, two] = await Promise.all([loadCopy(), loadCopy()])
     expect(one.waitAny).not.toBe(two.waitAny)
     const first = one.HeapRegion.create(one.mutex())
     const second = two.HeapRegion.attach(first.handle, two.mutex())
