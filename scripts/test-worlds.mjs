@@ -183,8 +183,8 @@ function endOf(output) {
 
 /** As npm would: nothing leads back into this repository. */
 function installPackages(folder, { koffi = true } = {}) {
-  for (const name of ['sync', 'ring', 'shm-posix']) {
-    const target = join(folder, 'node_modules/@isthmus', name)
+  for (const name of ['sync', 'ring', 'shm-posix', 'isthmus']) {
+    const target = join(folder, 'node_modules', name === 'isthmus' ? name : `@isthmus/${name}`)
     cpSync(join(root, 'packages', name, 'dist'), join(target, 'dist'), { recursive: true })
     cpSync(join(root, 'packages', name, 'package.json'), join(target, 'package.json'))
   }

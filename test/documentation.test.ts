@@ -3,9 +3,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import * as ringModule from '@isthmus/ring'
-import * as shmModule from '@isthmus/shm-posix'
-import * as syncModule from '@isthmus/sync'
+import * as isthmus from 'isthmus'
 import { describe, expect, it } from 'vitest'
 
 /**
@@ -39,20 +37,21 @@ describe.each(['README.md', 'examples/README.md'])('%s', (document) => {
 })
 
 describe('The examples of the packages', () => {
-  const packages = ['sync', 'ring', 'shm-posix'].map((name) => join(root, 'packages', name))
+  const packages = ['isthmus', 'sync', 'ring', 'shm-posix'].map((name) => join(root, 'packages', name))
   const examples = [
     ...packages.flatMap((directory) => [...examplesOf(join(directory, 'src')), ...snippetsOf(directory)]),
     ...snippetsOf(root),
   ]
 
-  it('exist, and say what comes of them', () => {
-    expect(examples.length).toBe(22)
+  it('are all found, and some say what comes of them', () => {
+    const sources = packages.flatMap((directory) => sourcesOf(join(directory, 'src')))
+    const count = sources.flatMap(({ text }) => text.match(/@example\b/g) ?? []).length
+    expect(packages.flatMap((directory) => examplesOf(join(directory, 'src'))).length).toBe(count)
     expect(examples.filter(({ code }) => withResultsChecked(code) !== code).length).toBeGreaterThan(4)
   })
 
   it.each(examples)('run: $file', async ({ code }) => {
-    const { struct, f64, u32, HeapRegion } = syncModule
-    const { spscRing } = ringModule
+    const { struct, f64, u32, HeapRegion, spscRing } = isthmus
     const orders = struct({ ring: spscRing({ capacityBytes: 4096 }), total: f64(), seen: u32() })
     using region = HeapRegion.create(orders)
     using other = HeapRegion.attach(region.handle, orders)
@@ -60,9 +59,7 @@ describe('The examples of the packages', () => {
     const consumer = other.root.ring.consumer()
     for (const number of [1, 2, 3]) producer.trySend(Uint8Array.of(number))
     const scope = {
-      ...syncModule,
-      ...ringModule,
-      ...shmModule,
+      ...isthmus,
       orders,
       region,
       producer,
@@ -85,7 +82,7 @@ describe('The examples of the packages', () => {
         ...names.map((key) => scope[key as keyof typeof scope]),
       )
     } finally {
-      for (const { name } of shmModule.Segment.list()) if (name === '/isthmus-example') shmModule.Segment.unlink(name)
+      for (const { name } of isthmus.Segment.list()) if (name === '/isthmus-example') isthmus.Segment.unlink(name)
     }
   })
 })
@@ -112,11 +109,14 @@ function snippetsOf(directory: string): { file: string; code: string }[] {
 
 /** The code of every `@example`, without the comment's stars. */
 function examplesOf(directory: string): { file: string; code: string }[] {
-  const files = readdirSync(directory, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'))
-  return files.flatMap((file) => {
-    const text = readFileSync(join(directory, file), 'utf8')
+  return sourcesOf(directory).flatMap(({ file, text }) => {
     return [...text.matchAll(/@example\n\s*\* ```ts\n([\s\S]*?)\* ```/g)].map(([, block]) => {
       return { file, code: block.replace(/^\s*\* ?/gm, '') }
     })
   })
+}
+
+function sourcesOf(directory: string): { file: string; text: string }[] {
+  const files = readdirSync(directory, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'))
+  return files.map((file) => ({ file, text: readFileSync(join(directory, file), 'utf8') }))
 }

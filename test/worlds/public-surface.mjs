@@ -1,7 +1,8 @@
 // Everything that the packages offer, once: what a vm context, a test runner or a bundler breaks, breaks here. Nothing of
 // Node.js's is used to compare, since it may be of another realm.
-import { json, spscRing, utf8 } from '@isthmus/ring'
-import { Segment } from '@isthmus/shm-posix'
+import * as ring from '@isthmus/ring'
+import * as shm from '@isthmus/shm-posix'
+import * as sync from '@isthmus/sync'
 import {
   barrier,
   bytes,
@@ -12,14 +13,18 @@ import {
   IsthmusError,
   i32,
   i64,
+  json,
   mutex,
   rwLock,
+  Segment,
   semaphore,
+  spscRing,
   struct,
   u32,
+  utf8,
   waitAny,
   words,
-} from '@isthmus/sync'
+} from 'isthmus'
 
 const layout = struct({
   orders: spscRing({ capacityBytes: 4096 }),
@@ -43,6 +48,8 @@ const layout = struct({
  * @returns {Promise<string>} `ok`
  */
 export async function useEverything({ name, file }) {
+  // One copy of each package, whichever way it is imported.
+  same([ring.spscRing === spscRing, shm.Segment === Segment, sync.HeapRegion === HeapRegion], [true, true, true])
   try {
     await useSegments(name, file)
   } finally {

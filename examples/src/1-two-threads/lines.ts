@@ -1,3 +1,3 @@
-import { spscRing } from '@isthmus/ring'
+import { spscRing } from 'isthmus'
 
 export const lines = spscRing({ capacityBytes: 4096 })

@@ -1,6 +1,5 @@
 import { Worker } from 'node:worker_threads'
-import { utf8 } from '@isthmus/ring'
-import { HeapRegion } from '@isthmus/sync'
+import { HeapRegion, utf8 } from 'isthmus'
 import { lines } from './lines.js'
 
 using region = HeapRegion.create(lines)

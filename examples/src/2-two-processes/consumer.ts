@@ -1,4 +1,4 @@
-import { Segment } from '@isthmus/shm-posix'
+import { Segment } from 'isthmus'
 import { name, orderAsJson, orders } from './orders.js'
 
 const segment = Segment.openOrCreate(name, orders)

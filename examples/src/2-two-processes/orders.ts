@@ -1,5 +1,4 @@
-import { json, spscRing } from '@isthmus/ring'
-import { f64, struct } from '@isthmus/sync'
+import { f64, json, spscRing, struct } from 'isthmus'
 
 export interface Order {
   item: string

@@ -1,5 +1,5 @@
 import { setTimeout } from 'node:timers/promises'
-import { Segment } from '@isthmus/shm-posix'
+import { Segment } from 'isthmus'
 import { name, orderAsJson, orders } from './orders.js'
 
 const segment = Segment.openOrCreate(name, orders)

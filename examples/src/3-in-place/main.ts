@@ -1,5 +1,4 @@
-import { spscRing } from '@isthmus/ring'
-import { HeapRegion } from '@isthmus/sync'
+import { HeapRegion, spscRing } from 'isthmus'
 
 using region = HeapRegion.create(spscRing({ capacityBytes: 4096 }))
 const producer = region.root.producer()

@@ -1,3 +1,3 @@
-import { f64, mutex, struct } from '@isthmus/sync'
+import { f64, mutex, struct } from 'isthmus'
 
 export const account = struct({ lock: mutex(), balance: f64() })

@@ -1,7 +1,7 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import { Segment } from '@isthmus/shm-posix'
+import { Segment } from 'isthmus'
 import { account } from './account.js'
 
 const TELLERS = 2

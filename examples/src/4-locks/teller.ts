@@ -1,4 +1,4 @@
-import { Segment } from '@isthmus/shm-posix'
+import { Segment } from 'isthmus'
 import { account } from './account.js'
 
 const DEPOSITS = 10_000

@@ -1,5 +1,4 @@
-import { spscRing } from '@isthmus/ring'
-import { struct } from '@isthmus/sync'
+import { spscRing, struct } from 'isthmus'
 
 const ring = () => spscRing({ capacityBytes: 4096 })
 export const greetings = struct({ anna: ring(), bela: ring(), carla: ring() })

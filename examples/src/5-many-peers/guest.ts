@@ -1,6 +1,5 @@
 import { workerData } from 'node:worker_threads'
-import { utf8 } from '@isthmus/ring'
-import { Segment } from '@isthmus/shm-posix'
+import { Segment, utf8 } from 'isthmus'
 import { type Guest, greetings } from './greetings.js'
 
 const guest: Guest = workerData.guest

@@ -1,7 +1,5 @@
 import { Worker } from 'node:worker_threads'
-import { utf8 } from '@isthmus/ring'
-import { Segment } from '@isthmus/shm-posix'
-import { waitAny } from '@isthmus/sync'
+import { Segment, utf8, waitAny } from 'isthmus'
 import { type Guest, greetings } from './greetings.js'
 
 using segment = Segment.createAnonymous(greetings)

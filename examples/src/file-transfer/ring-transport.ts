@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
-import { type Consumer, type Producer, type SpscRing, spscRing } from '@isthmus/ring'
-import { Segment } from '@isthmus/shm-posix'
+import { type Consumer, type Producer, Segment, type SpscRing, spscRing } from 'isthmus'
 import type { Incoming, Outgoing } from './transport.js'
 
 export const RING_CAPACITY_BYTES = 1024 * 1024

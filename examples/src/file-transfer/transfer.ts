@@ -1,4 +1,4 @@
-import { PeerDiedError } from '@isthmus/sync'
+import { PeerDiedError } from 'isthmus'
 import { showProgress } from './progress-bar.js'
 import { SenderProcess } from './sender-process.js'
 import { CountingSink, FileSink, type Sink } from './sinks.js'
