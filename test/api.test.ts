@@ -1,0 +1,34 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { ApiReporter } from './support/api-report.js'
+import { type PublicEntry, publicEntries, root } from './support/public-entries.js'
+
+/** What programs can import is what `api` says. `npm run api` brings it up to date: the change is then seen in review. */
+
+const isUpdating = process.env.ISTHMUS_UPDATE_API === '1'
+const folder = join(root, 'api')
+const entries = publicEntries()
+
+describe('The reports in the folder api', () => {
+  const reporter = new ApiReporter(entries)
+
+  it.each(entries)('say what $specifier exports (condition: $condition)', (entry) => {
+    const path = join(folder, fileOf(entry))
+    const report = reporter.report(entry)
+    if (isUpdating) {
+      mkdirSync(folder, { recursive: true })
+      writeFileSync(path, report)
+    }
+    expect(existsSync(path) ? readFileSync(path, 'utf8') : '', 'npm run api').toBe(report)
+  })
+
+  it('are of entries that exist', () => {
+    expect(readdirSync(folder).sort()).toEqual(entries.map(fileOf).sort())
+  })
+})
+
+function fileOf({ specifier, condition }: PublicEntry): string {
+  const words = [specifier.replace('@isthmus/', '').replaceAll('/', '-'), ...(condition ? [condition] : [])]
+  return `${words.join('-')}.md`
+}
