@@ -24,10 +24,10 @@ beforeAll(() => {
 afterAll(() => rmSync(project, { recursive: true, force: true }))
 
 const PROGRAM = `
-const layout = struct({ ring: spscRing({ capacityBytes: 4096 }), total: f64() })
+const layout = struct({ ring: spscRing({ capacityBytes: 4096, codec: utf8 }), total: f64() })
 const segment = Segment.createAnonymous(layout)
-const producer = segment.root.ring.producer({ encode: utf8 })
-const consumer = segment.root.ring.consumer({ decode: utf8 })
+const producer = segment.root.ring.producer()
+const consumer = segment.root.ring.consumer()
 producer.trySend('packed')
 segment.root.total.value = 1.5
 console.log(consumer.tryReceive(), segment.root.total.value, segment.words.buffer instanceof SharedArrayBuffer)
@@ -64,7 +64,7 @@ describe('The packed packages', () => {
     const imports = Object.entries(NAMES).map(([name, names]) => `import { ${names} } from '${name}'`)
     const types = `
 export const text: string | undefined | null = consumer.tryReceive()
-// @ts-expect-error the encoder takes strings
+// @ts-expect-error the codec takes strings
 producer.trySend(1)
 `
     writeFileSync(join(project, 'program.ts'), imports.join('\n') + PROGRAM + types)

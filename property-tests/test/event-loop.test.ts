@@ -145,8 +145,8 @@ describe('a process that only waits', () => {
       file,
       `import { Segment } from '@isthmus/shm-posix'
        import { spscRing, utf8 } from '@isthmus/ring'
-       const segment = Segment.openOrCreate('${name}', spscRing({ capacityBytes: 4096 }))
-       const consumer = segment.root.consumer({ decode: utf8 })
+       const segment = Segment.openOrCreate('${name}', spscRing({ capacityBytes: 4096, codec: utf8 }))
+       const consumer = segment.root.consumer()
        ${body}`,
     )
     try {
@@ -158,7 +158,7 @@ describe('a process that only waits', () => {
 
   it('stays until the message is there, then ends', { timeout: 60_000 }, async () => {
     const { stdout } = await run(`
-      const producer = segment.root.producer({ encode: utf8 })
+      const producer = segment.root.producer()
       setTimeout(() => producer.trySend('late'), 300).unref()
       setTimeout(() => {}, 350)
       console.log(await consumer.receive())

@@ -27,7 +27,8 @@ import {
 } from 'isthmus'
 
 const layout = struct({
-  orders: spscRing({ capacityBytes: 4096 }),
+  orders: spscRing({ capacityBytes: 4096, codec: utf8 }),
+  prices: spscRing({ capacityBytes: 4096, codec: json() }),
   replies: spscRing({ capacityBytes: 4096, maxMessageBytes: 65_536 }),
   lock: mutex(),
   changed: condvar(),
@@ -112,8 +113,8 @@ async function useStructures(first, second) {
 }
 
 async function useRings(one, two) {
-  const orders = one.orders.producer({ encode: utf8 })
-  const received = two.orders.consumer({ decode: utf8 })
+  const orders = one.orders.producer()
+  const received = two.orders.consumer()
   const waiting = received.receive()
   orders.sendSync('espresso')
   same(await waiting, 'espresso')
@@ -149,8 +150,8 @@ async function useRings(one, two) {
   same(rest, [])
   for (const handle of [received, replies, read]) handle.close()
 
-  const structured = one.orders.producer({ encode: json() })
-  const decoded = two.orders.consumer({ decode: json() })
+  const structured = one.prices.producer()
+  const decoded = two.prices.consumer()
   structured.sendSync({ price: 2.5 })
   same(decoded.receiveSync({ timeoutMs: 10_000 }), { price: 2.5 })
   structured.close()

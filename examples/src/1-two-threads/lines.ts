@@ -1,3 +1,3 @@
-import { spscRing } from 'isthmus'
+import { spscRing, utf8 } from 'isthmus'
 
-export const lines = spscRing({ capacityBytes: 4096 })
+export const lines = spscRing({ capacityBytes: 4096, codec: utf8 })

@@ -1,9 +1,9 @@
 import { Segment } from 'isthmus'
-import { name, orderAsJson, orders } from './orders.js'
+import { name, orders } from './orders.js'
 
 const segment = Segment.openOrCreate(name, orders)
 try {
-  const consumer = segment.root.ring.consumer({ decode: orderAsJson })
+  const consumer = segment.root.ring.consumer()
   for (const order of consumer) {
     console.log(`${order.item}: ${order.price}`)
   }

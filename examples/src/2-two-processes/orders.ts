@@ -4,8 +4,10 @@ export interface Order {
   item: string
   price: number
 }
-export const orderAsJson = json<Order>()
 
 /** One description of the memory, imported by both programs. */
-export const orders = struct({ ring: spscRing({ capacityBytes: 1 << 20 }), total: f64() })
+export const orders = struct({
+  ring: spscRing({ capacityBytes: 1 << 20, codec: json<Order>() }),
+  total: f64(),
+})
 export const name = '/isthmus-example-orders'

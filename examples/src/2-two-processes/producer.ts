@@ -1,10 +1,10 @@
 import { setTimeout } from 'node:timers/promises'
 import { Segment } from 'isthmus'
-import { name, orderAsJson, orders } from './orders.js'
+import { name, orders } from './orders.js'
 
 const segment = Segment.openOrCreate(name, orders)
 try {
-  const producer = segment.root.ring.producer({ encode: orderAsJson })
+  const producer = segment.root.ring.producer()
   for (const [item, price] of Object.entries({ espresso: 2.5, croissant: 3, tea: 4.5 })) {
     segment.root.total.value += price
     producer.sendSync({ item, price })

@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads'
-import { Segment, utf8, waitAny } from 'isthmus'
+import { Segment, waitAny } from 'isthmus'
 import { type Guest, greetings } from './greetings.js'
 
 using segment = Segment.createAnonymous(greetings)
@@ -8,7 +8,7 @@ for (const guest of guests) {
   new Worker(new URL('./guest.js', import.meta.url), { workerData: { guest, handle: segment.handle } })
 }
 
-const consumers = new Set(guests.map((guest) => segment.root[guest].consumer({ decode: utf8 })))
+const consumers = new Set(guests.map((guest) => segment.root[guest].consumer()))
 const heard: string[] = []
 while (consumers.size > 0) {
   for (const consumer of await waitAny(consumers)) {

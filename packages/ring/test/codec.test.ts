@@ -1,7 +1,18 @@
+import { HeapRegion, type Layout, struct } from '@isthmus/sync'
 import fc from 'fast-check'
 import { describe, expect, expectTypeOf, test } from 'vitest'
 import { expectCode } from '../../sync/test/support/expect-code.js'
-import { type Decoder, type Encoder, json, type MessageChunk, utf8 } from '../src/index.js'
+import {
+  type Codec,
+  type Consumer,
+  json,
+  type MessageChunk,
+  type Producer,
+  type SpscRing,
+  type SpscRingOptions,
+  spscRing,
+  utf8,
+} from '../src/index.js'
 import { createRing } from './support/ring-memory.js'
 
 describe('utf8', () => {
@@ -45,65 +56,147 @@ describe('json', () => {
   })
 })
 
-describe('codecs on a ring', () => {
-  test('Producer encodes and Consumer decodes', () => {
-    const { ring } = createRing({ capacityBytes: 256 })
-    const producer = ring.producer({ encode: json<unknown>() })
-    const consumer = ring.consumer({ decode: json<unknown>() })
+describe('a codec in the layout', () => {
+  const ringWith = <T>(codec: Codec<T>) => createRing({ capacityBytes: 256, codec }).ring
+
+  test('the handles of a ring encode and decode', () => {
+    const ring = ringWith(json<unknown>())
+    const producer = ring.producer()
+    const consumer = ring.consumer()
     producer.trySend({ price: 12.5 })
     producer.sendSync(['a', null])
     expect(consumer.tryReceive()).toEqual({ price: 12.5 })
     expect(consumer.receiveSync()).toEqual(['a', null])
   })
 
-  test('TextEncoder and TextDecoder are codecs', () => {
-    const { ring } = createRing({ capacityBytes: 64 })
-    const producer = ring.producer<string>({ encode: new TextEncoder() })
-    const consumer = ring.consumer<string>({ decode: new TextDecoder() })
-    producer.trySend('größer')
-    expect(consumer.tryReceive()).toBe('größer')
+  test('a codec of the program’s own: two numbers, claimed and drained in place as what it reads and writes', () => {
+    const point: Codec<[number, number]> = {
+      name: 'point@1',
+      encode: (xy) => new Uint8Array(Float64Array.from(xy).buffer),
+      decode({ buffer }) {
+        const [x, y] = new Float64Array(buffer)
+        return [x, y]
+      },
+    }
+    const ring = ringWith(point)
+    const producer = ring.producer()
+    const consumer = ring.consumer()
+    producer.trySend([1.5, -2])
+    expect(consumer.tryReceive()).toEqual([1.5, -2])
+    producer.doubles.set([3, 4], producer.tryClaim(16) / 8)
+    producer.commit()
+    expect(consumer.tryReceive()).toEqual([3, 4])
+    producer.trySend([5, 6])
+    const seen: number[] = []
+    consumer.drain((_bytes, byteOffset) => seen.push(...consumer.doubles.subarray(byteOffset / 8, byteOffset / 8 + 2)))
+    expect(seen).toEqual([5, 6])
   })
 
-  test('Consumer.tryReceive whose decoder throws has received the message', () => {
-    const { ring } = createRing({ capacityBytes: 256 })
-    const producer = ring.producer({ encode: utf8 })
-    const consumer = ring.consumer({ decode: json<unknown>() })
-    producer.trySendBatch(['{', '5'])
+  test('a codec may be an object of a class', () => {
+    class Digit implements Codec<number> {
+      readonly name = 'digit'
+      readonly #zero = 48
+      encode(value: number) {
+        return Uint8Array.of(this.#zero + value)
+      }
+      decode([byte]: Uint8Array) {
+        return byte - this.#zero
+      }
+    }
+    const ring = ringWith(new Digit())
+    ring.producer().trySend(7)
+    expect(ring.consumer().tryReceive()).toBe(7)
+  })
+
+  test('Consumer.tryReceive whose codec throws has received the message', () => {
+    const ring = ringWith<unknown>({ ...utf8, decode: json().decode })
+    const consumer = ring.consumer()
+    ring.producer().trySendBatch(['{', '5'])
     expect(() => consumer.tryReceive()).toThrow(SyntaxError)
     expect(consumer.tryReceive()).toBe(5)
   })
 
-  test('Consumer gives decoders a private copy', () => {
-    const { ring } = createRing({ capacityBytes: 64 })
+  test('Consumer gives a codec a private copy in a buffer of its own', () => {
     const decoded: Uint8Array[] = []
-    const consumer = ring.consumer<number>({ decode: { decode: (bytes) => decoded.push(bytes) } })
-    ring.producer().trySend(Uint8Array.of(1, 2))
-    consumer.tryReceive()
+    const ring = ringWith({ name: 'spy', encode: () => Uint8Array.of(1, 2), decode: (bytes) => decoded.push(bytes) })
+    ring.producer().trySend(0)
+    ring.consumer().tryReceive()
     expect(decoded[0].buffer).toBeInstanceOf(ArrayBuffer)
-    expect([...decoded[0]]).toEqual([1, 2])
+    expect([decoded[0].byteOffset, decoded[0].buffer.byteLength, ...decoded[0]]).toEqual([0, 2, 1, 2])
   })
 
-  test('Encoder and Decoder carry the type of what is sent and received', () => {
-    const { ring } = createRing({ capacityBytes: 64 })
-    const consumer = ring.consumer({ decode: utf8 })
+  test('a codec carries the type of what is sent and received to the handles', () => {
+    const ring = ringWith(utf8)
+    const consumer = ring.consumer()
+    expectTypeOf(consumer).toEqualTypeOf<Consumer<string>>()
     expectTypeOf(consumer.tryReceive()).toEqualTypeOf<string | undefined | null>()
-    expectTypeOf(ring.producer({ encode: utf8 }).trySend)
-      .parameter(0)
-      .toEqualTypeOf<string>()
-    expectTypeOf(utf8).toExtend<Encoder<string> & Decoder<string>>()
-    consumer.close()
-    const orders = ring.consumer({ decode: json<{ price: number }>() })
-    expectTypeOf(orders.tryReceive()).toEqualTypeOf<{ price: number } | undefined | null>()
-    expectTypeOf(orders.receiveSync).returns.toEqualTypeOf<{ price: number } | undefined | null>()
-    orders.close()
-    const plain = ring.consumer()
-    expectTypeOf(plain.tryReceive()).toEqualTypeOf<Uint8Array | undefined | null>()
+    expectTypeOf(ring.producer()).toEqualTypeOf<Producer<string>>()
+    const layout = spscRing({ capacityBytes: 64, codec: json<{ price: number }>() })
+    expectTypeOf(layout).toEqualTypeOf<Layout<SpscRing<{ price: number }>>>()
+    expectTypeOf(spscRing({ capacityBytes: 64 })).toEqualTypeOf<Layout<SpscRing<Uint8Array>>>()
+    const bytesOrNot: SpscRingOptions = { capacityBytes: 64 }
+    expectTypeOf(spscRing(bytesOrNot)).toEqualTypeOf<Layout<SpscRing<Uint8Array>>>()
+    const perhapsCoded: SpscRingOptions<string> = { capacityBytes: 64 }
+    // @ts-expect-error without its codec this would be a ring of bytes that says it carries strings
+    spscRing(perhapsCoded)
     // Options in a variable: the overload without a timeout must not take those with one.
+    const plain = createRing({ capacityBytes: 64 }).ring.consumer()
+    expectTypeOf(plain.tryReceive()).toEqualTypeOf<Uint8Array | undefined | null>()
     const options = { into: new Uint8Array(64), timeoutMs: 0 }
     const chunk = plain.receiveChunkSync(options)
     expectTypeOf(chunk).toEqualTypeOf<MessageChunk | undefined | null>()
     expectTypeOf(plain.receiveChunk(options)).resolves.toEqualTypeOf<MessageChunk | undefined | null>()
     expectTypeOf(plain.receiveChunkSync).toBeCallableWith({ into: options.into })
     expect(chunk).toBe(undefined)
+  })
+})
+
+describe('the name of a codec', () => {
+  const named = (name: unknown) => ({ ...utf8, name }) as Codec<string>
+  const signatureOf = (name: string) => spscRing({ capacityBytes: 64, codec: named(name) }).signature
+
+  test('stands in the signature of the ring, also inside of a struct', () => {
+    expect(signatureOf('@shop/order@2')).toBe(
+      'spsc-ring@1(capacityBytes=64,maxMessageBytes=268435456,codec=@shop/order@2)',
+    )
+    const layout = struct({ orders: spscRing({ capacityBytes: 64, codec: json<unknown>() }) })
+    expect(layout.signature).toBe('struct{orders:spsc-ring@1(capacityBytes=64,maxMessageBytes=268435456,codec=json)}')
+  })
+
+  test('two programs that disagree about the codec are told when they open the memory', () => {
+    const layoutWith = (codec: Codec<unknown>) => struct({ orders: spscRing({ capacityBytes: 64, codec }) })
+    const first = { ...json<unknown>(), name: 'order@1' }
+    const region = HeapRegion.create(layoutWith(first))
+    const { message } = expectCode('ERR_ISTHMUS_LAYOUT_MISMATCH', () =>
+      HeapRegion.attach(region.handle, layoutWith({ ...first, name: 'order@2' })),
+    )
+    expect(message).toMatch(/codec=order@1(.|\n)*codec=order@2/)
+    expectCode('ERR_ISTHMUS_LAYOUT_MISMATCH', () =>
+      HeapRegion.attach(region.handle, struct({ orders: spscRing({ capacityBytes: 64 }) })),
+    )
+    HeapRegion.attach(region.handle, layoutWith({ ...first })).close()
+  })
+
+  test.each([
+    undefined,
+    null,
+    5,
+    '',
+    ' ',
+    'a b',
+    'a,b',
+    'a)',
+    '(a',
+    'a=b',
+    'a"b',
+    'a{b}',
+    'größe',
+    'a\n',
+    'x'.repeat(101),
+  ])('is refused if it is %j', (name) => {
+    const { message } = expectCode('ERR_ISTHMUS_INVALID_ARGUMENT', () =>
+      spscRing({ capacityBytes: 64, codec: named(name) }),
+    )
+    expect(message).toContain('name')
   })
 })

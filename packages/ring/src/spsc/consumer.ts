@@ -27,7 +27,7 @@ import {
   WAITABLE,
   type WaitFor,
 } from '@isthmus/sync/internal'
-import type { Decoder } from '../codec.js'
+import type { Codec } from '../codec.js'
 import { corruptError, type IncompleteMessageError } from '../errors.js'
 import { CLOSED, DIED, epochOfRole, HELD, type RoleState, stateOfRole, VACANT } from '../role/layout.js'
 import { Role } from '../role/role.js'
@@ -54,14 +54,6 @@ import {
 import { type Fragment, MessageAssembly } from './message-assembly.js'
 import { MessageIterator, type MessageSource, type MessagesOptions } from './message-iterator.js'
 import type { RingGeometry } from './spsc-ring.js'
-
-export interface ConsumerOptions<T> {
-  /**
-   * Turns the bytes of a message into what receive returns: `utf8`, `json()`, a `TextDecoder`. Without it, Uint8Arrays.
-   * Where it can return null or undefined, tell them from the end by iterating over the consumer.
-   */
-  readonly decode: Decoder<T>
-}
 
 export interface ChunkOptions {
   /**
@@ -124,7 +116,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
   readonly #subject: string
   /** How most messages begin. */
   readonly #attempt: string
-  readonly #decode: Decoder<T> | undefined
+  readonly #codec: Codec<T> | undefined
   readonly #capacityBytes: number
   readonly #indexMask: number
   readonly #returnStepBytes: number
@@ -176,11 +168,11 @@ export class Consumer<T = Uint8Array> implements Waitable {
   readonly #forgetClose: () => void
 
   /** @internal Use `ring.consumer()`. */
-  constructor(place: RingGeometry, options: Partial<ConsumerOptions<T>>) {
+  constructor(place: RingGeometry, codec: Codec<T> | undefined) {
     const { region, byteOffset, subject, capacityBytes, maxRecordBytes, maxMessageBytes } = place
     this.#subject = subject
     this.#attempt = `Receiving from ${subject}`
-    this.#decode = options.decode
+    this.#codec = codec
     this.#capacityBytes = capacityBytes
     this.#indexMask = capacityBytes - 1
     this.#returnStepBytes = capacityBytes / 4
@@ -323,9 +315,9 @@ export class Consumer<T = Uint8Array> implements Waitable {
   tryReceive(): T | undefined | null {
     if (this.#receives.isBusy) return undefined
     const message = this.#tryTake(false, this.#assemble)
-    return message === undefined || message === null || this.#decode === undefined
+    return message === undefined || message === null || this.#codec === undefined
       ? (message as T | undefined | null)
-      : this.#decode.decode(message)
+      : this.#codec.decode(message)
   }
 
   /**
@@ -351,7 +343,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
   receive(options: WaitOptions): Promise<T | undefined | null>
   receive(options?: WaitOptions): Promise<T | undefined | null> {
     const taken = this.#takeInTurn(this.#takeMessage, options)
-    return this.#decode === undefined ? (taken as Promise<T | undefined | null>) : taken.then(this.#decodeTaken)
+    return this.#codec === undefined ? (taken as Promise<T | undefined | null>) : taken.then(this.#decodeTaken)
   }
 
   /** Receives one message after the other, blocking the thread, until the producer closes. Throws as receiveSync. */
@@ -544,8 +536,8 @@ export class Consumer<T = Uint8Array> implements Waitable {
   readonly #decodeTaken = (message: Uint8Array | undefined | null): T | undefined | null => this.#decoded(message)
 
   #decoded(message: Uint8Array | undefined | null): T | undefined | null {
-    if (message === undefined || message === null || this.#decode === undefined) return message as T | undefined | null
-    return this.#decode.decode(message)
+    if (message === undefined || message === null || this.#codec === undefined) return message as T | undefined | null
+    return this.#codec.decode(message)
   }
 
   /** Takes records until `take` makes something of one, or none is left, or it has been at it for long enough. */

@@ -23,7 +23,7 @@ import {
   WAITABLE,
   type WaitFor,
 } from '@isthmus/sync/internal'
-import type { Encoder } from '../codec.js'
+import type { Codec } from '../codec.js'
 import { corruptError } from '../errors.js'
 import { DIED, epochOfRole, HELD, stateOfRole } from '../role/layout.js'
 import { Role } from '../role/role.js'
@@ -52,11 +52,6 @@ import {
   writeTotalLength,
 } from './layout.js'
 import type { RingGeometry } from './spsc-ring.js'
-
-export interface ProducerOptions<T> {
-  /** Turns what is sent into bytes: `utf8`, `json()`, a `TextEncoder`. Without it, messages are Uint8Arrays. */
-  readonly encode: Encoder<T>
-}
 
 const nothing = new Uint8Array(0)
 const settled = Promise.resolve()
@@ -99,7 +94,7 @@ export class Producer<T = Uint8Array> implements Waitable {
   readonly #subject: string
   /** How most messages begin. */
   readonly #attempt: string
-  readonly #encode: Encoder<T> | undefined
+  readonly #codec: Codec<T> | undefined
   readonly #capacityBytes: number
   readonly #indexMask: number
   readonly #recordsByteOffset: number
@@ -140,11 +135,11 @@ export class Producer<T = Uint8Array> implements Waitable {
   readonly #forgetClose: () => void
 
   /** @internal Use `ring.producer()`. */
-  constructor(place: RingGeometry, options: Partial<ProducerOptions<T>>) {
+  constructor(place: RingGeometry, codec: Codec<T> | undefined) {
     const { region, byteOffset, subject, capacityBytes, maxRecordBytes, maxMessageBytes } = place
     this.#subject = subject
     this.#attempt = `Sending to ${subject}`
-    this.#encode = options.encode
+    this.#codec = codec
     this.#capacityBytes = capacityBytes
     this.#indexMask = capacityBytes - 1
     this.#recordsByteOffset = byteOffset + RECORDS_OFFSET
@@ -266,7 +261,7 @@ export class Producer<T = Uint8Array> implements Waitable {
    * @returns false where the ring is full
    * @throws IsthmusRangeError `ERR_ISTHMUS_MESSAGE_TOO_LARGE` above maxRecordBytes: sendSync sends those
    * @throws IsthmusError `ERR_ISTHMUS_CLOSED`; `ERR_ISTHMUS_CALL_ORDER` while a claim is open
-   * @throws IsthmusTypeError `ERR_ISTHMUS_INVALID_ARGUMENT` for what is no Uint8Array, without an encoder
+   * @throws IsthmusTypeError `ERR_ISTHMUS_INVALID_ARGUMENT` for what is no Uint8Array, without a codec
    * @throws PeerDiedError `ERR_ISTHMUS_PEER_DIED` where the ring is full and its consumer dead
    */
   trySend(value: T): boolean {
@@ -650,12 +645,12 @@ export class Producer<T = Uint8Array> implements Waitable {
   }
 
   #toBytes(value: T): Uint8Array {
-    const bytes: unknown = this.#encode === undefined ? value : this.#encode.encode(value)
+    const bytes: unknown = this.#codec === undefined ? value : this.#codec.encode(value)
     if (isUint8Array(bytes) && (bytes.byteLength > 0 || !isGone(bytes))) return bytes
     const found = isUint8Array(bytes) ? 'a Uint8Array whose buffer was detached or cut off' : inWords(bytes)
     throw new IsthmusTypeError(
       'ERR_ISTHMUS_INVALID_ARGUMENT',
-      `${this.#attempt}: got ${found} instead of a Uint8Array. Give bytes, or an encoder such as utf8 to ring.producer().`,
+      `${this.#attempt}: got ${found} instead of a Uint8Array. Give bytes, or a codec such as utf8 to spscRing().`,
     )
   }
 

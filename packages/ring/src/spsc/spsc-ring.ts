@@ -1,7 +1,8 @@
-import { IsthmusRangeError, IsthmusTypeError, type Layout, type Region } from '@isthmus/sync'
+import { IsthmusRangeError, type Layout, type Region } from '@isthmus/sync'
 import { assertOpen, assertOptions, EventCount, inWords, MAX_ALIGNMENT, subjectOf } from '@isthmus/sync/internal'
+import { assertCodec, type Codec } from '../codec.js'
 import { Role, type RoleDescription } from '../role/role.js'
-import { Consumer, type ConsumerOptions } from './consumer.js'
+import { Consumer } from './consumer.js'
 import {
   CAPACITY_BYTES_MAX,
   CAPACITY_BYTES_MIN,
@@ -14,10 +15,10 @@ import {
   RECORDS_OFFSET,
   WRITE_POSITION_OFFSET,
 } from './layout.js'
-import { Producer, type ProducerOptions } from './producer.js'
+import { Producer } from './producer.js'
 import { recoverRecords } from './recovery.js'
 
-export interface SpscRingOptions {
+export interface SpscRingOptions<T = Uint8Array> {
   /** Bytes for records: a power of two from 64 to 2 ** 30. Whole records of up to half of it travel in one piece. */
   readonly capacityBytes: number
   /**
@@ -25,6 +26,8 @@ export interface SpscRingOptions {
    * the memory says.
    */
   readonly maxMessageBytes?: number
+  /** How messages become bytes, and bytes messages: `utf8`, `json<Order>()`, or your own. Without it, messages are bytes. */
+  readonly codec?: Codec<T>
 }
 
 /** One side of a ring. */
@@ -59,9 +62,9 @@ const MAX_MESSAGE_BYTES_DEFAULT = 256 * 1024 * 1024
  *
  * @example
  * ```ts
- * const region = HeapRegion.create(spscRing({ capacityBytes: 4096 }))
- * const producer = region.root.producer({ encode: utf8 })
- * const consumer = region.root.consumer({ decode: utf8 })
+ * const region = HeapRegion.create(spscRing({ capacityBytes: 4096, codec: utf8 }))
+ * const producer = region.root.producer()
+ * const consumer = region.root.consumer()
  * producer.trySend('hello')
  * consumer.tryReceive() // 'hello'
  * ```
@@ -69,9 +72,11 @@ const MAX_MESSAGE_BYTES_DEFAULT = 256 * 1024 * 1024
  * @throws IsthmusRangeError `ERR_ISTHMUS_INVALID_ARGUMENT` for a capacity that is not a power of two in its range, or a
  * `maxMessageBytes` that is not a non-negative integer.
  */
-export function spscRing(options: SpscRingOptions): Layout<SpscRing> {
+export function spscRing<T>(options: SpscRingOptions<T> & { readonly codec: Codec<T> }): Layout<SpscRing<T>>
+export function spscRing(options: SpscRingOptions): Layout<SpscRing>
+export function spscRing<T>(options: SpscRingOptions<T>): Layout<SpscRing<T>> {
   assertOptions(options, 'Making an SPSC ring')
-  const { capacityBytes, maxMessageBytes = MAX_MESSAGE_BYTES_DEFAULT } = options
+  const { capacityBytes, maxMessageBytes = MAX_MESSAGE_BYTES_DEFAULT, codec } = options
   const isPowerOfTwo = Number.isInteger(capacityBytes) && Number.isInteger(Math.log2(capacityBytes))
   if (!isPowerOfTwo || capacityBytes < CAPACITY_BYTES_MIN || capacityBytes > CAPACITY_BYTES_MAX) {
     throw new IsthmusRangeError(
@@ -85,6 +90,8 @@ export function spscRing(options: SpscRingOptions): Layout<SpscRing> {
       `Making an SPSC ring: maxMessageBytes is ${inWords(maxMessageBytes)}. Give a number of bytes from 0 on.`,
     )
   }
+  if (codec !== undefined) assertCodec(codec, 'Making an SPSC ring')
+  const codecParameter = codec === undefined ? '' : `,codec=${codec.name}`
   const maxRecordBytes = Math.min(maxRecordBytesOf(capacityBytes), maxMessageBytes)
   const placeAt = (region: Region, byteOffset: number, path?: string): RingGeometry => {
     const subject = subjectOf('ring', region, path)
@@ -93,12 +100,12 @@ export function spscRing(options: SpscRingOptions): Layout<SpscRing> {
   return {
     byteLength: RECORDS_OFFSET + capacityBytes,
     byteAlignment: MAX_ALIGNMENT,
-    signature: `spsc-ring@1(capacityBytes=${capacityBytes},maxMessageBytes=${maxMessageBytes})`,
+    signature: `spsc-ring@1(capacityBytes=${capacityBytes},maxMessageBytes=${maxMessageBytes}${codecParameter})`,
     backlog: [[WRITE_POSITION_OFFSET, READ_POSITION_OFFSET]],
 
     /** Zeroed memory is an empty ring whose roles are vacant. */
     initialize() {},
-    attach: (region, byteOffset, path) => new SpscRing(placeAt(region, byteOffset, path)),
+    attach: (region, byteOffset, path) => new SpscRing(placeAt(region, byteOffset, path), codec),
     sweep(region, byteOffset, deadPeer) {
       // Whoever waits for the dead one learns of it.
       if (new Role(region, byteOffset + PRODUCER_ROLE_OFFSET, 'producer').sweep(deadPeer)) {
@@ -117,11 +124,14 @@ export function spscRing(options: SpscRingOptions): Layout<SpscRing> {
  * The algorithm is the tail-publish ring of rigtorp's SPSCQueue and of Tachyon: records are written with plain stores,
  * and one store of the write position makes them visible, so that at every instant the shared state is consistent.
  */
-export class SpscRing {
+export class SpscRing<T = Uint8Array> {
   readonly #geometry: RingGeometry
+  readonly #codec: Codec<T> | undefined
 
-  constructor(place: RingGeometry) {
+  /** @internal Use `spscRing`. */
+  constructor(place: RingGeometry, codec: Codec<T> | undefined) {
     this.#geometry = place
+    this.#codec = codec
   }
 
   get capacityBytes(): number {
@@ -157,35 +167,15 @@ export class SpscRing {
    * Becomes the producer, and begins a new epoch. A dead predecessor's unfinished message is marked as abandoned.
    * @throws IsthmusError `ERR_ISTHMUS_ROLE_TAKEN` where a live agent is the producer
    */
-  producer(): Producer
-  producer<T>(options: ProducerOptions<T>): Producer<T>
-  producer<T>(options: Partial<ProducerOptions<T>> = {}): Producer<T> {
-    this.#assertCodec(options, 'encode')
-    return new Producer<T>(this.#geometry, options)
+  producer(): Producer<T> {
+    return new Producer<T>(this.#geometry, this.#codec)
   }
 
   /**
    * Becomes the consumer, and goes on where the last one returned space: what it had received after that comes again.
    * @throws IsthmusError `ERR_ISTHMUS_ROLE_TAKEN` where a live agent is the consumer
    */
-  consumer(): Consumer
-  consumer<T>(options: ConsumerOptions<T>): Consumer<T>
-  consumer<T>(options: Partial<ConsumerOptions<T>> = {}): Consumer<T> {
-    this.#assertCodec(options, 'decode')
-    return new Consumer<T>(this.#geometry, options)
-  }
-
-  /** Before a role is taken: the first message would be too late. */
-  #assertCodec(options: object, name: 'encode' | 'decode'): void {
-    const attempt = `Taking a role of ${this.#geometry.subject}`
-    assertOptions(options, attempt)
-    const codec = (options as Record<string, unknown>)[name]
-    if (codec === undefined) return
-    const call = codec === null ? undefined : (codec as Record<string, unknown>)[name]
-    if (typeof call === 'function') return
-    throw new IsthmusTypeError(
-      'ERR_ISTHMUS_INVALID_ARGUMENT',
-      `${attempt}: ${name} is ${inWords(codec)}, without a method ${name}. Give utf8, json(), or an object with that method.`,
-    )
+  consumer(): Consumer<T> {
+    return new Consumer<T>(this.#geometry, this.#codec)
   }
 }

@@ -6,7 +6,7 @@ import { beforeEach, describe, expect, test } from 'vitest'
 import { expectCode, expectRejection } from '../../../sync/test/support/expect-code.js'
 import { withoutSafetyNet } from '../../../sync/test/support/safety-net.js'
 import { sleep, soon, stateOf, turns, until } from '../../../sync/test/support/waiting.js'
-import { type Consumer, json, type Producer, type SpscRing } from '../../src/index.js'
+import { type Consumer, json, type Producer, type SpscRing, utf8 } from '../../src/index.js'
 import { createRing, payload, type RingSetup } from '../support/ring-memory.js'
 
 withoutSafetyNet()
@@ -159,10 +159,10 @@ describe('Consumer.receive', () => {
   })
 
   test('Consumer.receive rejects with what the decoder throws; the message counts as received', async () => {
-    const { ring } = createRing({ capacityBytes: 64 })
-    const reader = ring.consumer({ decode: json<number>() })
+    const { ring } = createRing<unknown>({ capacityBytes: 64, codec: { ...utf8, decode: json().decode } })
+    const reader = ring.consumer()
     const receiving = reader.receive()
-    ring.producer().trySendBatch([payload(3), new TextEncoder().encode('7')])
+    ring.producer().trySendBatch(['{', '7'])
     await expect(soon(receiving)).rejects.toThrow(SyntaxError)
     expect(await soon(reader.receive())).toBe(7)
   })

@@ -11,14 +11,14 @@ import { createRing, endHold, type RingSetup } from '../support/ring-memory.js'
 
 withoutSafetyNet()
 
-let setup: RingSetup
+let setup: RingSetup<string>
 let producer: Producer<string>
 let consumer: Consumer<string>
 
 beforeEach(() => {
-  setup = createRing({ capacityBytes: 1024 })
-  producer = setup.ring.producer({ encode: utf8 })
-  consumer = setup.attach().root.consumer({ decode: utf8 })
+  setup = createRing({ capacityBytes: 1024, codec: utf8 })
+  producer = setup.ring.producer()
+  consumer = setup.attach().root.consumer()
 })
 
 const isWaiting = () => setup.ring.describe().consumer.isWaiting
@@ -112,7 +112,7 @@ describe.each([
     const given = ['a', 'b', 'c'].map((value) => ({ done: false, value }))
     expect(await soon(results)).toEqual([...given, done, done])
     // A successor's messages belong to the next iteration.
-    setup.attach().root.producer({ encode: utf8 }).trySend('of the successor')
+    setup.attach().root.producer().trySend('of the successor')
     expect(await messages.next()).toEqual(done)
     expect(await soon(consumer.receive())).toBe('of the successor')
   })
@@ -129,14 +129,16 @@ describe.each([
   })
 
   test('MessageIterator ends with what a decoder throws, behind that message', async () => {
-    const decode = {
+    const codec = {
+      ...utf8,
       decode(bytes: Uint8Array) {
         if (bytes[0] === 98) throw new Error('no b')
         return utf8.decode(bytes)
       },
     }
-    consumer.close()
-    consumer = setup.attach().root.consumer({ decode })
+    setup = createRing({ capacityBytes: 1024, codec })
+    producer = setup.ring.producer()
+    consumer = setup.attach().root.consumer()
     for (const text of ['a', 'b', 'c']) producer.trySend(text)
     const seen: string[] = []
     const loop = async () => {
@@ -249,7 +251,7 @@ describe('consumer.messages with a signal', () => {
         await soon(next)
       }
       expect(listeners()).toBe(0)
-      if (end === endings[1]) producer = setup.attach().root.producer({ encode: utf8 })
+      if (end === endings[1]) producer = setup.attach().root.producer()
     }
   })
 

@@ -173,7 +173,7 @@ describe('Producer.send', () => {
   test('Producer.send of what is too large or no message is refused', async () => {
     const limited = createRing({ capacityBytes: 64, maxMessageBytes: 100 }).ring.producer()
     await expectRejection('ERR_ISTHMUS_MESSAGE_TOO_LARGE', limited.send(payload(101)))
-    // @ts-expect-error a string without an encoder
+    // @ts-expect-error a string without a codec
     await expectRejection('ERR_ISTHMUS_INVALID_ARGUMENT', limited.send('text'))
     expect(limited.trySend(payload(1))).toBe(true)
   })
@@ -187,9 +187,9 @@ describe('Producer.send', () => {
   })
 
   test('Producer.send encodes', async () => {
-    const { ring } = createRing({ capacityBytes: 64 })
-    await ring.producer({ encode: utf8 }).send('grüß')
-    expect(ring.consumer({ decode: utf8 }).tryReceive()).toBe('grüß')
+    const { ring } = createRing({ capacityBytes: 64, codec: utf8 })
+    await ring.producer().send('grüß')
+    expect(ring.consumer().tryReceive()).toBe('grüß')
   })
 
   test('Producer.send publishes what cork holds back before it waits', async () => {

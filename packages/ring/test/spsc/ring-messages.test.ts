@@ -1,7 +1,7 @@
 import { HeapRegion, PeerDiedError, struct } from '@isthmus/sync'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { expectCode } from '../../../sync/test/support/expect-code.js'
-import { spscRing, utf8 } from '../../src/index.js'
+import { spscRing } from '../../src/index.js'
 import { RECORDS_OFFSET } from '../../src/spsc/layout.js'
 import { payload } from '../support/ring-memory.js'
 import { untilItThrows } from '../support/until-it-throws.js'
@@ -126,7 +126,7 @@ describe('messages of a ring', () => {
 
   test('a ring that is the root of its region has no path', () => {
     const { root } = HeapRegion.create(spscRing({ capacityBytes: 64 }))
-    const consumer = root.consumer({ decode: utf8 })
+    const consumer = root.consumer()
     consumer.close()
     const { message } = expectCode('ERR_ISTHMUS_CLOSED', () => consumer.tryReceive())
     expect(message).toContain('the consumer of the ring of a heap region')

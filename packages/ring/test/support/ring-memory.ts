@@ -3,7 +3,7 @@ import { PEERS_BYTE_OFFSET, planHeader, slotOf } from '@isthmus/sync/internal'
 import { expect } from 'vitest'
 import { LEASE_WORD, PEER_SLOT_BYTES } from '../../../sync/src/peers/layout.js'
 import { asOfAnotherThread } from '../../../sync/test/support/other-thread.js'
-import { type SpscRing, type SpscRingOptions, spscRing } from '../../src/index.js'
+import { type Codec, type SpscRing, type SpscRingOptions, spscRing } from '../../src/index.js'
 import {
   CONSUMER_ROLE_OFFSET,
   FIRST,
@@ -116,17 +116,21 @@ export class RingMemory {
   }
 }
 
-export interface RingSetup {
-  readonly region: HeapRegion<SpscRing>
-  readonly ring: SpscRing
+export interface RingSetup<T = Uint8Array> {
+  readonly region: HeapRegion<SpscRing<T>>
+  readonly ring: SpscRing<T>
   readonly memory: RingMemory
   /** One more attachment, as another thread would have it. */
-  attach(): HeapRegion<SpscRing>
+  attach(): HeapRegion<SpscRing<T>>
 }
 
+type CodedOptions<T> = SpscRingOptions<T> & { readonly codec: Codec<T> }
+
 /** A ring of which both positions begin at `startPosition`. */
-export function createRing(options: SpscRingOptions, startPosition = 0): RingSetup {
-  const layout = spscRing(options)
+export function createRing(options: SpscRingOptions, startPosition?: number): RingSetup
+export function createRing<T>(options: CodedOptions<T>, startPosition?: number): RingSetup<T>
+export function createRing<T>(options: SpscRingOptions<T>, startPosition = 0): RingSetup<T> {
+  const layout = spscRing(options as CodedOptions<T>)
   const region = asOfAnotherThread(HeapRegion.create(layout))
   const memory = new RingMemory(region, planHeader(layout).rootByteOffset, options.capacityBytes)
   memory.writePosition = startPosition
