@@ -4,7 +4,7 @@ import type { LoopAddress } from '@isthmus/sync/internal'
 import { SHARED_MEMORY_DIRECTORY } from '../native/shared-memory-directory.js'
 import { EPERM, hasCode, isSystemError, SystemCallError } from '../native/system-error.js'
 
-export type FifoKind = 'life' | 'bell'
+export type FifoKind = 'alive' | 'wake'
 
 /**
  * Where the FIFOs of a thread stand. The threads of a user have a folder of their own: nobody else can put a file under
@@ -115,7 +115,7 @@ export function pathAt(
 /** Of a folder that stands in /dev/shm. */
 export const FOLDER_NAME = /^isthmus-\d+$/
 /** Of FIFOs: in a folder, and without one. */
-export const FIFO_NAME = /^(?:\.?isthmus-)?([0-9a-f]{16})\.(?:life|bell)$/
+export const FIFO_NAME = /^(?:\.?isthmus-)?([0-9a-f]{16})\.(?:alive|wake)$/
 
 /** Gone already, with FIFOs in it, or not ours any more: all of that is as good. */
 export function removeFolder(path: string): void {

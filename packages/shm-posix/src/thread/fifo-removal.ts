@@ -40,7 +40,7 @@ export function pruneSomeFifos(place: FifoPlace): void {
  * that the program has forgotten loses its locks, and nothing else of its thread.
  */
 export function removeFifosIfGone(thread: PeerEndpoint): void {
-  const [life, bell] = [thread.pathOf('life'), thread.pathOf('bell')]
+  const [life, bell] = [thread.pathOf('alive'), thread.pathOf('wake')]
   if (life === undefined || bell === undefined) return
   removeIfGone(life, bell)
   if (USER_FOLDER.test(dirname(life))) removeFolder(dirname(life))
@@ -57,7 +57,7 @@ function threadsIn(folder: string): string[] {
 }
 
 function removeThread(folder: string, thread: string): void {
-  removeIfGone(join(folder, `${thread}.life`), join(folder, `${thread}.bell`))
+  removeIfGone(join(folder, `${thread}.alive`), join(folder, `${thread}.wake`))
 }
 
 function removeIfGone(life: string, bell: string): void {

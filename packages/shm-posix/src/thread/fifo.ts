@@ -164,7 +164,7 @@ export function grantAccess(fd: number, kind: FifoKind, { mode, gid }: FifoAcces
     // the group that the FIFO has are part of everybody, and their bits alone count for them.
     granted = mode | ((mode & GROUP_BITS) >> 3)
   }
-  if (c.fchmod(fd, OWNER_BITS | (granted & (kind === 'life' ? READ_BITS : WRITE_BITS))) === 0) return
+  if (c.fchmod(fd, OWNER_BITS | (granted & (kind === 'alive' ? READ_BITS : WRITE_BITS))) === 0) return
   throw new SystemCallError({ errno: c.errno(), syscall: 'fchmod' }, subject)
 }
 

@@ -21,12 +21,12 @@ export class LivenessFifo {
 
   /** @throws SystemCallError if this thread may not make it */
   static begin(thread: string, place: FifoPlace, access: FifoAccess): LivenessFifo {
-    const path = place.pathOf(thread, 'life')
+    const path = place.pathOf(thread, 'alive')
     return new LivenessFifo(place, path, open(place, path, access))
   }
 
   grant(access: FifoAccess): void {
-    grantAccess(this.#fd, 'life', access)
+    grantAccess(this.#fd, 'alive', access)
   }
 
   /**
@@ -62,7 +62,7 @@ function open(place: FifoPlace, path: string, access: FifoAccess): number {
     return { fd, close: () => closeSync(fd) }
   })
   try {
-    grantAccess(fd, 'life', access)
+    grantAccess(fd, 'alive', access)
     return fd
   } catch (error) {
     unlinkFifo(path)

@@ -17,7 +17,7 @@ export class PeerEndpoint {
     this.pid = pid
     this.#address = address
     this.#segment = segment
-    this.key = this.pathOf('life') ?? thread
+    this.key = this.pathOf('alive') ?? thread
   }
 
   /** Undefined if its thread has no FIFOs. */

@@ -91,11 +91,11 @@ export class PeerMonitor {
    * left. A thread that ends takes the names away a moment before it is gone.
    */
   #openLife(peer: PeerEndpoint): number | undefined {
-    const path = peer.pathOf('life')
+    const path = peer.pathOf('alive')
     if (path === undefined) return undefined
     const named = openFifo(path, FLAGS | constants.O_NOFOLLOW)
     if (named !== undefined || !this.#searches.isDue(peer.key)) return named
-    for (const detour of peer.detoursTo('life')) {
+    for (const detour of peer.detoursTo('alive')) {
       const fd = openFifo(detour, FLAGS)
       if (fd !== undefined) return fd
     }

@@ -78,12 +78,12 @@ export class RemoteWakers {
   }
 
   #openWakeFifo(peer: PeerEndpoint): RemoteWaker | undefined {
-    const path = peer.pathOf('bell')
+    const path = peer.pathOf('wake')
     if (path === undefined) return undefined
     const rope = this.#open(path, FLAGS | constants.O_NOFOLLOW)
     if (rope !== undefined) return rope
     if (!this.#searches.isDue(peer.key)) return undefined
-    for (const detour of peer.detoursTo('bell')) {
+    for (const detour of peer.detoursTo('wake')) {
       const found = this.#open(detour, FLAGS)
       if (found !== undefined) return found
     }

@@ -31,12 +31,12 @@ export class WakeFifo {
 
   /** @throws SystemCallError if this thread may not make it */
   static open(thread: string, place: FifoPlace, access: FifoAccess): WakeFifo {
-    const path = place.pathOf(thread, 'bell')
+    const path = place.pathOf(thread, 'wake')
     return new WakeFifo(place, path, open(place, path, access))
   }
 
   grant(access: FifoAccess): void {
-    grantAccess(this.#opened.fd, 'bell', access)
+    grantAccess(this.#opened.fd, 'wake', access)
   }
 
   /**
@@ -89,7 +89,7 @@ interface OpenedFifo {
 function open(place: FifoPlace, path: string, access: FifoAccess): OpenedFifo {
   const opened = makeHeldFifo(place, path, openForBoth)
   try {
-    grantAccess(opened.fd, 'bell', access)
+    grantAccess(opened.fd, 'wake', access)
     return opened
   } catch (error) {
     unlinkFifo(path)

@@ -45,8 +45,8 @@ const waysIn = (['create', 'open', 'openOrCreate'] as const).flatMap((method): [
 const handle = { isthmus: 'segment', pid: process.pid, path: '/proc/self/fd/0', subject: 'it', isFile: false }
 const CALLS: [string, string, unknown[]][] = [
   ...waysIn,
-  ...NO_LAYOUTS.map((layout): [string, string, unknown[]] => ['anonymous', INVALID, [layout]]),
-  ...NO_ATTACH_OPTIONS.map((options): [string, string, unknown[]] => ['anonymous', INVALID, [counter, options]]),
+  ...NO_LAYOUTS.map((layout): [string, string, unknown[]] => ['createAnonymous', INVALID, [layout]]),
+  ...NO_ATTACH_OPTIONS.map((options): [string, string, unknown[]] => ['createAnonymous', INVALID, [counter, options]]),
   ...[undefined, null, 5, 'handle', {}, { ...handle, pid: 1 }, { ...handle, path: 5 }].map(
     (given): [string, string, unknown[]] => ['attach', INVALID, [given, counter]],
   ),

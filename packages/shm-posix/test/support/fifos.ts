@@ -32,7 +32,7 @@ export function endpointOf(thread: string): PeerEndpoint {
 
 /** Which FIFOs of a thread there are. */
 export function fifosOf(thread: string): string[] {
-  return (['life', 'bell'] as const).filter((kind) => existsSync(fifoPath(thread, kind)))
+  return (['alive', 'wake'] as const).filter((kind) => existsSync(fifoPath(thread, kind)))
 }
 
 /** A thread that nobody has, with FIFOs beside segment files: nobody but the test finds or prunes them there. */

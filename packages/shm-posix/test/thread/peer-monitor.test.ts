@@ -30,7 +30,7 @@ afterEach(() => {
 /** Of a thread that was killed: its FIFO has its name still. */
 function goneThread(): PeerEndpoint {
   const endpoint = endpointBeside(directory)
-  new HeldFifo(endpoint, 'life').letGo()
+  new HeldFifo(endpoint, 'alive').letGo()
   return endpoint
 }
 
@@ -52,7 +52,7 @@ describe('PeerMonitor', () => {
     const reapDead = vi.spyOn(pendingWaits, 'reapDead').mockReturnValue()
     const fifos = Array.from({ length: 10 }, () => {
       const thread = endpointBeside(directory)
-      const fifo = new HeldFifo(thread, 'life')
+      const fifo = new HeldFifo(thread, 'alive')
       expect(deathWatch.watch(thread)).toBe('from-now-on')
       return fifo
     })
@@ -79,10 +79,10 @@ describe('PeerMonitor', () => {
   it('asks for a look at everything if a FIFO ends that its thread has made anew, and watches the new one', async () => {
     const repoll = vi.spyOn(pendingWaits, 'repoll')
     const thread = endpointBeside(directory)
-    const first = new HeldFifo(thread, 'life')
+    const first = new HeldFifo(thread, 'alive')
     expect([deathWatch.watch(thread), deathWatch.watch(thread)]).toEqual(['from-now-on', 'already'])
     first.deleteName()
-    const second = new HeldFifo(thread, 'life')
+    const second = new HeldFifo(thread, 'alive')
     first.letGo()
     await vi.waitFor(() => expect(onDeath).toHaveBeenCalledTimes(1))
     expect(repoll.mock.calls).toEqual([[]])
@@ -94,7 +94,7 @@ describe('PeerMonitor', () => {
   it("takes another user's FIFO with the same number for another thread", async () => {
     const own = endpointBeside(directory)
     const theirs = endpointBeside(directory, own.thread, 65534)
-    const [ownLife, theirLife] = [own, theirs].map((thread) => new HeldFifo(thread, 'life'))
+    const [ownLife, theirLife] = [own, theirs].map((thread) => new HeldFifo(thread, 'alive'))
     expect([theirs, own, own].map((thread) => deathWatch.watch(thread))).toEqual([
       'from-now-on',
       'from-now-on',

@@ -22,7 +22,7 @@ describe('The descriptor in reserve', () => {
         table.loopIdAt = (slot) => [slot, 0x7e57]
         table.addressAt = () => own
         const bellOf = (slot: number) => {
-          return `/dev/shm/isthmus-${process.geteuid?.()}/00007e57${slot.toString(16).padStart(8, '0')}.bell`
+          return `/dev/shm/isthmus-${process.geteuid?.()}/00007e57${slot.toString(16).padStart(8, '0')}.wake`
         }
         const makeBell = (slot: number) => execFileSync('mkfifo', [bellOf(slot)])
         const ring = (slot: number) => segment.waiter.wakeLoop((128 + slot) as never)

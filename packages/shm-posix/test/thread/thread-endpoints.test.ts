@@ -1,5 +1,6 @@
 import { chownSync, rmSync, statSync } from 'node:fs'
 import { constants } from 'node:os'
+import { basename } from 'node:path'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { expectCode } from '../../../sync/test/support/expect-code.js'
 import { Segment } from '../../src/index.js'
@@ -21,7 +22,12 @@ afterEach(async () => {
   removeEverything()
 })
 
-function modeOf(thread: string, kind: 'life' | 'bell'): number {
+/** The thread to which the FIFO with this path belongs. */
+function threadIn(path: string): string {
+  return basename(path, '.alive').replace(/\.wake$/, '')
+}
+
+function modeOf(thread: string, kind: 'alive' | 'wake'): number {
   return statSync(fifoPath(thread, kind)).mode & 0o7777
 }
 
@@ -30,15 +36,15 @@ describe('ThreadEndpoints', () => {
     const before = openDescriptors()
     const one = Segment.createAnonymous(counter)
     const thread = threadOf(one)
-    expect(fifosOf(thread)).toEqual(['life'])
+    expect(fifosOf(thread)).toEqual(['alive'])
     const other = Segment.create(uniqueName(), counter)
     expect(threadOf(other)).toBe(thread)
     other.waiter.listen()
     other.waiter.listen()
     one.waiter.listen()
-    expect(fifosOf(thread)).toEqual(['life', 'bell'])
+    expect(fifosOf(thread)).toEqual(['alive', 'wake'])
     other.close()
-    expect(fifosOf(thread)).toEqual(['life', 'bell'])
+    expect(fifosOf(thread)).toEqual(['alive', 'wake'])
     one.close()
     one.close()
     expect(fifosOf(thread)).toEqual([])
@@ -62,22 +68,22 @@ describe('ThreadEndpoints', () => {
     using segment = Segment.createAnonymous(counter)
     const thread = threadOf(segment)
     expect(() => Segment.createAnonymous(layout)).toThrow()
-    expect(fifosOf(thread)).toEqual(['life'])
+    expect(fifosOf(thread)).toEqual(['alive'])
   })
 
   it('lets those watch and ring who may attach, and no others', () => {
     const anonymous = Segment.createAnonymous(counter)
     const thread = threadOf(anonymous)
-    expect(modeOf(thread, 'life')).toBe(0o600)
+    expect(modeOf(thread, 'alive')).toBe(0o600)
     anonymous.waiter.listen()
-    expect(modeOf(thread, 'bell')).toBe(0o600)
+    expect(modeOf(thread, 'wake')).toBe(0o600)
     const shared = Segment.create(uniqueName(), counter, { mode: 0o660 })
-    expect([modeOf(thread, 'life'), modeOf(thread, 'bell')]).toEqual([0o640, 0o620])
+    expect([modeOf(thread, 'alive'), modeOf(thread, 'wake')]).toEqual([0o640, 0o620])
     using open = Segment.create(uniqueName(), counter, { mode: 0o606 })
-    expect([modeOf(thread, 'life'), modeOf(thread, 'bell')]).toEqual([0o644, 0o622])
+    expect([modeOf(thread, 'alive'), modeOf(thread, 'wake')]).toEqual([0o644, 0o622])
     anonymous.close()
     shared.close()
-    expect([modeOf(thread, 'life'), open.isClosed]).toEqual([0o644, false])
+    expect([modeOf(thread, 'alive'), open.isClosed]).toEqual([0o644, false])
   })
 
   it.runIf(isSuperuser)('gives its FIFOs the group of the segment', () => {
@@ -87,12 +93,12 @@ describe('ThreadEndpoints', () => {
     expect(c).toBeDefined()
     using own = Segment.createAnonymous(counter)
     const thread = threadOf(own)
-    const { gid } = statSync(fifoPath(thread, 'life'))
+    const { gid } = statSync(fifoPath(thread, 'alive'))
     expect(gid).toBe(process.getgid?.())
     chownSync(`/dev/shm${name}`, 0, 12345)
     using grouped = Segment.open(name, counter)
     grouped.waiter.listen()
-    expect(['life', 'bell'].map((kind) => statSync(fifoPath(thread, kind as 'life')).gid)).toEqual([12345, 12345])
+    expect(['alive', 'wake'].map((kind) => statSync(fifoPath(thread, kind as 'alive')).gid)).toEqual([12345, 12345])
   })
 
   it.each(['EPERM', 'EINVAL'] as const)('opens them to others if they cannot have the group: %s', (code) => {
@@ -102,7 +108,7 @@ describe('ThreadEndpoints', () => {
     using segment = Segment.create(uniqueName(), counter, { mode: 0o660 })
     segment.waiter.listen()
     const thread = threadOf(segment)
-    expect([modeOf(thread, 'life'), modeOf(thread, 'bell')]).toEqual([0o644, 0o622])
+    expect([modeOf(thread, 'alive'), modeOf(thread, 'wake')]).toEqual([0o644, 0o622])
   })
 
   it('leaks nothing in a thousand segments', { timeout: 120_000 }, async () => {
@@ -131,7 +137,7 @@ describe('ThreadEndpoints', () => {
           kit.fs
             .readdirSync('/dev/shm', { recursive: true })
             .map(String)
-            .filter((path) => /\.(life|bell)$/.test(path))
+            .filter((path) => /\.(alive|wake)$/.test(path))
         const forget = () => Segment.open(name, layout).waiter.listen()
         const kept = Segment.create(name, layout)
         forget()
@@ -166,7 +172,7 @@ describe('ThreadEndpoints', () => {
           import { struct, u32 } from '@isthmus/sync'
           import fs from 'node:fs'
           const segment = Segment.create('/left', struct({ count: u32() }))
-          segment.waiter.hear()
+          segment.waiter.listen()
           process.stdout.write(fs.readdirSync('/dev/shm', { recursive: true }).length + '')
           if (${JSON.stringify(way)} === 'process.exit()') process.exit()
           if (${JSON.stringify(way)} === 'an error') throw new Error('of the program')`
@@ -261,7 +267,7 @@ describe('a place for FIFOs', () => {
     )
     expect(seen).toEqual({
       // Not one of the group of that segment.
-      modesForGroup: ['bell 622', 'life 644'],
+      modesForGroup: ['alive 644', 'wake 622'],
       canBeWoken: [true, true],
       isFolderLeft: false,
     })
@@ -281,12 +287,12 @@ describe('what a killed thread leaves', () => {
           kit.fs
             .readdirSync('/dev/shm', { recursive: true })
             .map(String)
-            .filter((path) => /\.(life|bell)$/.test(path))
+            .filter((path) => /\.(alive|wake)$/.test(path))
         const own = fifos()
         const program = `
           Promise.all([import('@isthmus/shm-posix'), import('@isthmus/sync')]).then(([{ Segment }, { struct, u32 }]) => {
             const segment = Segment.open('/watched', struct({ count: u32() }))
-            segment.waiter.hear()
+            segment.waiter.listen()
             if (process.send) process.send('attached')
             else require('node:worker_threads').parentPort.postMessage('attached')
           })
@@ -344,12 +350,12 @@ describe('what a killed thread leaves', () => {
       async (kit) => {
         const { Segment } = await kit.load()
         const { execFileSync } = kit.require('node:child_process') as typeof import('node:child_process')
-        execFileSync('mkfifo', ['/dev/shm/isthmus-0123456789abcdef.bell'])
+        execFileSync('mkfifo', ['/dev/shm/isthmus-0123456789abcdef.wake'])
         // What only looks like one.
-        kit.fs.writeFileSync('/dev/shm/isthmus-0123456789abcdee.life', 'precious')
-        kit.fs.mkdirSync('/dev/shm/isthmus-0123456789abcdee.bell')
-        kit.fs.symlinkSync('/dev/shm/text', '/dev/shm/isthmus-0123456789abcded.life')
-        execFileSync('mkfifo', ['/dev/shm/isthmus-of-somebody.life'])
+        kit.fs.writeFileSync('/dev/shm/isthmus-0123456789abcdee.alive', 'precious')
+        kit.fs.mkdirSync('/dev/shm/isthmus-0123456789abcdee.wake')
+        kit.fs.symlinkSync('/dev/shm/text', '/dev/shm/isthmus-0123456789abcded.alive')
+        execFileSync('mkfifo', ['/dev/shm/isthmus-of-somebody.alive'])
         const listed = Segment.list()
         Segment.prune({ force: true })
         return [listed, kit.fs.readdirSync('/dev/shm').sort()]
@@ -360,10 +366,10 @@ describe('what a killed thread leaves', () => {
     expect(left).toEqual([
       [],
       [
-        'isthmus-0123456789abcded.life',
-        'isthmus-0123456789abcdee.bell',
-        'isthmus-0123456789abcdee.life',
-        'isthmus-of-somebody.life',
+        'isthmus-0123456789abcded.alive',
+        'isthmus-0123456789abcdee.alive',
+        'isthmus-0123456789abcdee.wake',
+        'isthmus-of-somebody.alive',
       ],
     ])
   })
@@ -375,10 +381,10 @@ describe('removeFifosIfGone()', () => {
     segment.waiter.listen()
     const thread = threadOf(segment)
     removeFifosIfGone(endpointOf(thread))
-    expect(fifosOf(thread)).toEqual(['life', 'bell'])
-    rmSync(fifoPath(thread, 'life'))
+    expect(fifosOf(thread)).toEqual(['alive', 'wake'])
+    rmSync(fifoPath(thread, 'alive'))
     removeFifosIfGone(endpointOf(thread))
-    expect(fifosOf(thread)).toEqual(['bell'])
+    expect(fifosOf(thread)).toEqual(['wake'])
   })
 
   it('that comes between the making of a FIFO and its lock makes its maker begin again', () => {
@@ -388,13 +394,13 @@ describe('removeFifosIfGone()', () => {
     vi.spyOn(c, 'mkfifo').mockImplementation((path, mode) => {
       const result = mkfifo(path, mode)
       made.push(path)
-      if (made.length <= 2) removeFifosIfGone(endpointOf(path.slice(-21, -5)))
+      if (made.length <= 2) removeFifosIfGone(endpointOf(threadIn(path)))
       return result
     })
     using segment = Segment.createAnonymous(counter)
     expect(made).toHaveLength(3)
     const thread = threadOf(segment)
-    expect([made[2], fifosOf(thread)]).toEqual([fifoPath(thread, 'life'), ['life']])
+    expect([made[2], fifosOf(thread)]).toEqual([fifoPath(thread, 'alive'), ['alive']])
   })
 
   it('that comes between the opening of a FIFO and its lock makes its maker begin again', () => {
@@ -407,7 +413,7 @@ describe('removeFifosIfGone()', () => {
       if (path !== undefined && !isRemoved) {
         isRemoved = true
         const own = new Uint8Array(flock)
-        removeFifosIfGone(endpointOf(path.slice(-21, -5)))
+        removeFifosIfGone(endpointOf(threadIn(path)))
         flock.set(own)
       }
       return fcntlLock(fd, command, flock)
@@ -416,19 +422,19 @@ describe('removeFifosIfGone()', () => {
     // With the FIFO its folder was removed, so the second attempt fails, and makes the folder.
     expect(made).toHaveBeenCalledTimes(3)
     const thread = threadOf(segment)
-    expect(fifosOf(thread)).toEqual(['life'])
+    expect(fifosOf(thread)).toEqual(['alive'])
     // The same for the bell, whose name is known already: where the life FIFO does not answer for it.
-    rmSync(fifoPath(thread, 'life'))
+    rmSync(fifoPath(thread, 'alive'))
     isRemoved = false
     segment.waiter.listen()
     expect(made).toHaveBeenCalledTimes(6)
-    expect(fifosOf(thread)).toEqual(['bell'])
+    expect(fifosOf(thread)).toEqual(['wake'])
   })
 })
 
 describe('a name of the kind that FIFOs have', () => {
   it('is refused for segments', () => {
-    expectCode('ERR_ISTHMUS_INVALID_NAME', () => Segment.create('/isthmus-0123456789abcdef.life', counter))
+    expectCode('ERR_ISTHMUS_INVALID_NAME', () => Segment.create('/isthmus-0123456789abcdef.alive', counter))
     expectCode('ERR_ISTHMUS_INVALID_NAME', () => Segment.create('/isthmus-1000', counter))
   })
 })

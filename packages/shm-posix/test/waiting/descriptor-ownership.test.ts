@@ -26,7 +26,7 @@ describe('the descriptors of a worker', () => {
             const { parentPort, workerData } = require('node:worker_threads')
             Promise.all([import('@isthmus/shm-posix'), import('@isthmus/sync')]).then(([{ Segment }, { struct, u32 }]) => {
               const segment = Segment.attach(workerData.handle, struct({ count: u32() }))
-              segment.waiter.hear()
+              segment.waiter.listen()
               segment.waiter.watch(workerData.peer)
               if (workerData.way.startsWith('closes')) segment.close()
               parentPort.postMessage('done')

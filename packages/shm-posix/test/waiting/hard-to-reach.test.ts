@@ -8,6 +8,8 @@ import { removeEverything, temporaryDirectory } from '../support/names.js'
  */
 const SOON_MS = 600
 const OWN_SHARED_MEMORY = { wrapper: withOwnSharedMemory('10m') }
+/** A FIFO that is made again in between keeps its folder from going: the name that it had was deleted all the same. */
+const DELETE_NAMES = 'rm -rf /dev/shm/* || true'
 const isSuperuser = process.getuid?.() === 0
 
 afterEach(async () => {
@@ -113,10 +115,10 @@ function talkIn(trouble: Trouble): Promise<Talk> {
 
 const USUAL_FILES = [
   'isthmus-0',
-  'isthmus-0/THREAD.bell',
-  'isthmus-0/THREAD.bell',
-  'isthmus-0/THREAD.life',
-  'isthmus-0/THREAD.life',
+  'isthmus-0/THREAD.alive',
+  'isthmus-0/THREAD.alive',
+  'isthmus-0/THREAD.wake',
+  'isthmus-0/THREAD.wake',
   'talk',
 ]
 
@@ -128,7 +130,7 @@ describe.runIf(isSuperuser)('two event loops wake each other soon', () => {
   })
 
   it('after all their names in /dev/shm were deleted, and make new ones', async () => {
-    const { tookMs, warnings, canBeWoken, files } = await talkIn({ meanwhile: 'rm -rf /dev/shm/*' })
+    const { tookMs, warnings, canBeWoken, files } = await talkIn({ meanwhile: DELETE_NAMES })
     expect(Math.max(...tookMs)).toBeLessThan(SOON_MS)
     expect([warnings, canBeWoken]).toEqual([[], [true, true]])
     expect(files).toEqual(USUAL_FILES.filter((path) => path !== 'talk'))
@@ -136,7 +138,7 @@ describe.runIf(isSuperuser)('two event loops wake each other soon', () => {
 
   it('after that, in two PID namespaces, in which nobody finds the descriptors of the other', async () => {
     const peerWrapper = ['unshare', '--pid', '--fork', '--mount-proc', '--kill-child']
-    const { tookMs, canBeWoken } = await talkIn({ meanwhile: 'rm -rf /dev/shm/*', peerWrapper })
+    const { tookMs, canBeWoken } = await talkIn({ meanwhile: DELETE_NAMES, peerWrapper })
     expect(Math.max(...tookMs)).toBeLessThan(SOON_MS)
     expect(canBeWoken).toEqual([true, true])
   })
@@ -322,7 +324,7 @@ describe.runIf(isSuperuser)('the folder of a user', () => {
     expect(Math.max(...tookMs)).toBeLessThan(SOON_MS)
     expect([warnings, canBeWoken]).toEqual([[], [true, true]])
     expect(files.filter((path) => path.startsWith('isthmus-0/') || path.startsWith('elsewhere/'))).toEqual([])
-    expect(files.filter((path) => path === 'isthmus-THREAD.bell')).toHaveLength(2)
+    expect(files.filter((path) => path === 'isthmus-THREAD.wake')).toHaveLength(2)
   })
 
   it('is for its user alone, until a segment is for others, too; nobody may write there', async () => {
@@ -364,7 +366,7 @@ describe.runIf(isSuperuser)('the folder of a user', () => {
             return 'refused'
           }
         }
-        const bell = kit.fs.readdirSync('/dev/shm/isthmus-0').find((fileName) => fileName.endsWith('.bell'))
+        const bell = kit.fs.readdirSync('/dev/shm/isthmus-0').find((fileName) => fileName.endsWith('.wake'))
         const read = asNobody(`timeout 1 cat /dev/shm/isthmus-0/${bell}`)
         const listed = asNobody('ls /dev/shm/isthmus-0')
         const written = asNobody(`echo woken > /dev/shm/isthmus-0/${bell}; echo written`)
@@ -390,12 +392,12 @@ describe('what stands in /dev/shm', () => {
         const base = '/dev/shm/isthmus-000000000000000'
         execFileSync('sh', [
           '-c',
-          `cp /bin/sleep ${base}1.life && chmod 777 ${base}1.life && cp /bin/sleep ${base}2.bell`,
+          `cp /bin/sleep ${base}1.alive && chmod 777 ${base}1.alive && cp /bin/sleep ${base}2.wake`,
         ])
-        const program = spawn(`${base}1.life`, ['30'], { stdio: 'ignore' })
+        const program = spawn(`${base}1.alive`, ['30'], { stdio: 'ignore' })
         const lease = `
           import fcntl, os, sys, time
-          fd = os.open('${base}3.life', os.O_CREAT | os.O_RDONLY, 0o666)
+          fd = os.open('${base}3.alive', os.O_CREAT | os.O_RDONLY, 0o666)
           fcntl.fcntl(fd, 1024, fcntl.F_RDLCK)
           print('leased', flush=True)
           time.sleep(30)`

@@ -213,7 +213,7 @@ describe('SegmentWaiter.ring()', () => {
     const name = uniqueName()
     using segment = Segment.create(name, counter)
     const { peer } = await startListener(name, false)
-    const path = fifoPath(threadOf(segment, peer), 'bell')
+    const path = fifoPath(threadOf(segment, peer), 'wake')
     paths.push(path)
     const content = make(path)
     const before = openDescriptors()
@@ -229,7 +229,7 @@ describe('SegmentWaiter.ring()', () => {
     const target = `${temporaryDirectory()}/fifo`
     makeFifoByHand(target)
     const reader = openSync(target, constants.O_RDONLY | constants.O_NONBLOCK)
-    const path = fifoPath(threadOf(segment, peer), 'bell')
+    const path = fifoPath(threadOf(segment, peer), 'wake')
     paths.push(path)
     symlinkSync(target, path)
     expect(segment.waiter.wakeLoop(peer)).toBe(false)
@@ -245,7 +245,7 @@ describe('SegmentWaiter.ring()', () => {
       const name = uniqueName()
       using segment = Segment.create(name, counter, { mode })
       const { peer } = await startListener(name, false)
-      const path = fifoPath(threadOf(segment, peer), 'bell')
+      const path = fifoPath(threadOf(segment, peer), 'wake')
       makeFifoByHand(path)
       const reader = openHeld(path)
       execFileSync('chown', ['65534', path])
@@ -260,8 +260,8 @@ describe('SegmentWaiter.ring()', () => {
     using open = Segment.create({ file: `${directory}/open` }, counter, { mode: 0o666 })
     using own = Segment.create({ file: `${directory}/own` }, counter, { mode: 0o600 })
     const thread = '00007e5700000001'
-    const theirs = new HeldFifo(endpointBeside(directory, thread, STRANGER), 'bell')
-    const ours = new HeldFifo(endpointBeside(directory, thread, 0), 'bell')
+    const theirs = new HeldFifo(endpointBeside(directory, thread, STRANGER), 'wake')
+    const ours = new HeldFifo(endpointBeside(directory, thread, 0), 'wake')
     chownSync(theirs.path, STRANGER, STRANGER)
     for (const [segment, uid] of [
       [open, STRANGER],
@@ -289,7 +289,7 @@ describe('SegmentWaiter.ring()', () => {
     vi.spyOn(table, 'at').mockImplementation((slot) => 128 + slot)
     vi.spyOn(table, 'loopIdAt').mockImplementation((slot) => [slot, 0x7e57])
     vi.spyOn(table, 'addressAt').mockImplementation(() => own)
-    const bellOf = (slot: number) => fifoPath(`00007e57${slot.toString(16).padStart(8, '0')}`, 'bell')
+    const bellOf = (slot: number) => fifoPath(`00007e57${slot.toString(16).padStart(8, '0')}`, 'wake')
     for (let slot = 1; slot <= 40; slot++) {
       makeFifoByHand(bellOf(slot))
       readers.push(openHeld(bellOf(slot)))
@@ -392,7 +392,7 @@ describe('SegmentWaiter.watch()', () => {
     segment.waiter.watch(peer)
     expect(segment.waiter.wakeLoop(peer)).toBe(true)
     segment.close()
-    expect(openDescriptors().filter((link) => link.endsWith('.life'))).toHaveLength(2)
+    expect(openDescriptors().filter((link) => link.endsWith('.alive'))).toHaveLength(2)
     other.close()
     expect(openDescriptors()).toEqual(before)
   })
@@ -401,7 +401,7 @@ describe('SegmentWaiter.watch()', () => {
     const name = uniqueName()
     using segment = Segment.create(name, counter)
     const { child, peer } = await startListener(name, false)
-    const path = fifoPath(threadOf(segment, peer), 'life')
+    const path = fifoPath(threadOf(segment, peer), 'alive')
     const before = openDescriptors()
     const replacements = [
       () => writeFileSync(path, 'precious'),
@@ -442,9 +442,9 @@ describe('SegmentWaiter.watch(), without ticks', () => {
     }, name)
     const peer = (await child.next()) as PeerId
     const locked = segment.root.lock()
-    const life = fifoPath(threadOf(segment, peer), 'life')
+    const life = fifoPath(threadOf(segment, peer), 'alive')
     await vi.waitFor(() => expect(openDescriptors()).toContain(life))
-    for (const kind of ['life', 'bell'] as const) rmSync(fifoPath(threadOf(segment, peer), kind))
+    for (const kind of ['alive', 'wake'] as const) rmSync(fifoPath(threadOf(segment, peer), kind))
     child.say('mend')
     expect(await child.next()).toBe('mended')
     await vi.waitFor(() => expect(openDescriptors()).not.toContain(`${life} (deleted)`))
