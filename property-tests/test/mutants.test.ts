@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, it } from 'vitest'
+import { assertFits } from '../src/mutants/mutant.js'
 import { mutants } from '../src/mutants/mutants.js'
 import { interleaver } from '../src/mutants/rung.js'
 import { Workshop } from '../src/mutants/workshop.js'
@@ -20,7 +21,7 @@ describe('The mutants', { timeout: 120_000 }, () => {
   }
 
   it.each(mutants)('fit the code: $name', (mutant) => {
-    workshop.check(mutant)
+    assertFits(repository, mutant)
     expect(mutant.to).not.toBe(mutant.from)
   })
 
@@ -29,8 +30,18 @@ describe('The mutants', { timeout: 120_000 }, () => {
   })
 
   it('are refused where their text does not stand exactly once', () => {
-    expect(() => workshop.check({ ...harmless, from: 'no such text' })).toThrow(/stale.* 0 times/)
-    expect(() => workshop.check({ ...harmless, from: 'const' })).toThrow(/stale/)
+    expect(() => assertFits(repository, { ...harmless, from: 'no such text' })).toThrow(/stale.* 0 times/)
+    expect(() => assertFits(repository, { ...harmless, from: 'const' })).toThrow(/stale/)
+  })
+
+  it('change modules that all entries of a package share', async () => {
+    const program = `
+      import { IsthmusError } from './packages/sync/dist/index.js'
+      import { closedError } from './packages/sync/dist/internal.js'
+      process.exit(closedError('Testing') instanceof IsthmusError ? 0 : 1)`
+    const parameters = ['--input-type=module', '-e', program]
+    const { isPassed, output } = await workshop.run({ name: 'entries', parameters, isSeeded: false, finding: /./ })
+    expect(isPassed, output).toBe(true)
   })
 
   it('survive where nothing is broken', async () => {

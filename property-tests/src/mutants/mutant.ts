@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import type { Rung } from './rung.js'
 
 /** One step of production code, broken on purpose. */
@@ -5,11 +7,17 @@ export interface Mutant {
   readonly name: string
   /** From the repository's root. */
   readonly file: string
-  /** The text of the step, which stands in the file exactly once, and what stands there instead. */
+  /** The text of the step, which must stand in the file exactly once, and the text that replaces it. */
   readonly from: string
   readonly to: string
-  /** What claims to see it. */
+  /** The part of the tests that claims to catch it. */
   readonly rung: Rung
-  /** Among those of `--brief`. */
+  /** Whether `--brief` tries it. */
   readonly isBrief?: boolean
+}
+
+/** @throws Error if the text does not stand in its file exactly once: the mutant is stale. */
+export function assertFits(repository: string, { name, file, from }: Mutant): void {
+  const count = readFileSync(join(repository, file), 'utf8').split(from).length - 1
+  if (count !== 1) throw new Error(`The mutant ${name} is stale: its text stands in ${file} ${count} times`)
 }

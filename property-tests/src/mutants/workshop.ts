@@ -2,8 +2,8 @@ import { spawn } from 'node:child_process'
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
-import { basename, join } from 'node:path'
-import type { Mutant } from './mutant.js'
+import { join } from 'node:path'
+import { assertFits, type Mutant } from './mutant.js'
 import type { Rung } from './rung.js'
 
 const PACKAGES = ['sync', 'ring', 'shm-posix']
@@ -45,14 +45,8 @@ export class Workshop {
     for (const name of PACKAGES) this.#build(name)
   }
 
-  /** @throws Error where the text does not stand in its file exactly once: the mutant is stale. */
-  check({ name, file, from }: Mutant): void {
-    const count = readFileSync(join(this.#repository, file), 'utf8').split(from).length - 1
-    if (count !== 1) throw new Error(`The mutant ${name} is stale: its text stands in ${file} ${count} times`)
-  }
-
   async runBroken(mutant: Mutant): Promise<RungOutcome> {
-    this.check(mutant)
+    assertFits(this.#repository, mutant)
     const path = join(this.#folder, mutant.file)
     const right = readFileSync(path, 'utf8')
     const packageName = mutant.file.split('/')[1]
@@ -104,12 +98,14 @@ export class Workshop {
     rmSync(this.#folder, { recursive: true, force: true })
   }
 
+  /** Every entry of the package in one go: entries that share a module must share it when built, too. */
   #build(packageName: string): void {
-    const folder = join(this.#folder, 'packages', basename(packageName))
+    const folder = join(this.#folder, 'packages', packageName)
     this.#esbuild.buildSync({
-      entryPoints: [join(folder, 'src/index.ts')],
-      outfile: join(folder, 'dist/index.js'),
+      entryPoints: sourceEntries(folder),
+      outdir: join(folder, 'dist'),
       bundle: true,
+      splitting: true,
       format: 'esm',
       platform: 'node',
       target: 'node20',
@@ -117,6 +113,13 @@ export class Workshop {
       logLevel: 'silent',
     })
   }
+}
+
+/** The sources of what a package exports, as its package.json lists them. */
+function sourceEntries(folder: string): string[] {
+  const { exports } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { exports: object }
+  const sources = Object.values(exports).flatMap((entry) => entry['@isthmus/source'] ?? [])
+  return sources.map((source: string) => join(folder, source))
 }
 
 function endGroup(pid: number): void {

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import type { Mutant } from '../mutants/mutant.js'
+import { assertFits, type Mutant } from '../mutants/mutant.js'
 import { mutants } from '../mutants/mutants.js'
 import { type RungOutcome, Workshop } from '../mutants/workshop.js'
 
@@ -34,18 +34,28 @@ const chosen = mutants.filter(({ name, rung, isBrief }) => {
 })
 if (chosen.length === 0) throw new Error(`No mutant matches ${options.only}`)
 
-const workshop = new Workshop(repository, options.seed)
-process.once('exit', () => workshop.clean())
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
+// All of them, before the first one is tried: a mutant that no longer fits the code shows nothing.
+const stale = chosen.flatMap(staleness)
+for (const message of stale) console.error(message)
 
-/** All of them, before the first is tried: one that no longer fits the code says nothing. */
-for (const mutant of chosen) workshop.check(mutant)
+process.exitCode = stale.length === 0 && (options.check || (await verify())) ? 0 : 1
 
-process.exitCode = options.check || (await verify()) ? 0 : 1
+function staleness(mutant: Mutant): string[] {
+  try {
+    assertFits(repository, mutant)
+    return []
+  } catch (error) {
+    return [(error as Error).message]
+  }
+}
 
 async function verify(): Promise<boolean> {
+  const workshop = new Workshop(repository, options.seed)
+  process.once('exit', () => workshop.clean())
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
+
   const rows: Row[] = []
-  const sound = await rungsThatPass()
+  const sound = await rungsThatPass(workshop)
   for (const mutant of chosen) {
     // A rung that fails anyway catches nothing.
     if (!sound.has(mutant.rung.name)) continue
@@ -64,7 +74,7 @@ async function verify(): Promise<boolean> {
 }
 
 /** Each once, with nothing broken. */
-async function rungsThatPass(): Promise<Set<string>> {
+async function rungsThatPass(workshop: Workshop): Promise<Set<string>> {
   const passed = new Set<string>()
   for (const rung of new Map(chosen.map(({ rung }) => [rung.name, rung])).values()) {
     const { isPassed, seconds, output } = await workshop.run(rung)
