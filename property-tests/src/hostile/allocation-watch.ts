@@ -1,6 +1,6 @@
 /**
- * The largest array that was asked for by its length. Installed before the packages are loaded, which then use it: what a
- * hostile length could make them allocate is seen whether or not the memory is ever touched.
+ * Watches for the largest array that is made by its length. It replaces the array constructors before the packages are
+ * loaded, so an allocation with a hostile length is seen even if its memory is never touched.
  */
 export class AllocationWatch {
   #largest = 0
@@ -23,7 +23,7 @@ export class AllocationWatch {
     return this
   }
 
-  /** Since the last look, in bytes. */
+  /** The largest array since the last call, in bytes. */
   take(): number {
     const largest = this.#largest
     this.#largest = 0

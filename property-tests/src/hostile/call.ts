@@ -5,15 +5,15 @@ export interface Call {
   run(): unknown
 }
 
-/** What a call must never do; the message says what it did. */
+/** A call did what it must never do. The message says what. */
 export class Breach extends Error {
   override readonly name = 'Breach'
 }
 
-/** Longer than the timeout that it was given, a call may take so long. */
+/** By how much a call may exceed its timeout. */
 export const GRACE_MS = 1_000
 
-/** Runs a call. Every error with a code is an answer; anything else is a breach, and so is being late. */
+/** Runs a call. A result and an error with a code are answers; any other error, and being late, is a breach. */
 export async function perform(call: Call): Promise<string> {
   const startedMs = performance.now()
   let answer = 'returned'

@@ -1,4 +1,6 @@
-/** What the fuzzer asks a child to do: cases of one target, from a seed on, until the time or the number is up. */
+/**
+ * What a child process must do: run cases of one target, beginning at a seed, until the time or the number is used up.
+ */
 export interface ChildTask {
   readonly target: number
   readonly seed: number
@@ -15,9 +17,9 @@ export interface ChildResult {
   readonly calls: number
   readonly scribbles: number
   readonly rssGrowthBytes: number
-  /** How often calls came to what. */
+  /** How often calls gave each answer. */
   readonly answers: Readonly<Record<string, number>>
-  /** Of the last case, where only one was asked for. */
+  /** The log of the case, if only one was asked for. */
   readonly log?: readonly string[]
   readonly failure?: { readonly seed: number; readonly what: string; readonly log: readonly string[] }
 }

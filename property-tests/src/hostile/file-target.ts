@@ -16,7 +16,7 @@ const ALLOCATION_BYTES_MAX = 128 * 1024
 const LOCK_TIMEOUT_MS = 20
 const DIRECTORY = '/dev/shm'
 
-/** Opening, listing, pruning and unlinking what is damaged, cut short, or not one of ours at all. */
+/** Opens, lists, prunes and unlinks files that are damaged, cut short, or no segments at all. */
 export class FileTarget implements Target {
   readonly name = 'file/segment/between'
   readonly scribbles = 0
@@ -62,7 +62,7 @@ export class FileTarget implements Target {
 
   async close(): Promise<void> {}
 
-  /** With messages in it, and a peer that has gone. */
+  /** The bytes of a valid segment with messages in it and a peer that has gone. */
   #soundFile(): Uint8Array {
     const name = `${this.#prefix}sound`
     const segment = Segment.create(`/${name}`, layout)
@@ -77,7 +77,7 @@ export class FileTarget implements Target {
     }
   }
 
-  /** Returns in how many places it is wrong. */
+  /** Writes a damaged file. Returns in how many places it is damaged. */
   #plant(path: string, random: Random, log: string[]): number {
     if (random.isOneIn(24)) return this.#plantForeign(path, random, log)
     const bytes = this.#sound.slice()
@@ -126,7 +126,7 @@ export class FileTarget implements Target {
   #next(name: string, random: Random): Call {
     const timeoutMs = LOCK_TIMEOUT_MS
     const options: OpenOptions = { lockTimeoutMs: LOCK_TIMEOUT_MS, recover: random.isOneIn(2) }
-    // As a file, it is flushed and checked too.
+    // Segment files are flushed and checked as well.
     const where = random.isOneIn(3) ? { file: `${DIRECTORY}/${name}` } : `/${name}`
     const use = (segment: Segment<{ readonly ring: SpscRing }>) => () => useAndClose(segment, random)
     switch (random.below(10)) {

@@ -14,17 +14,17 @@ import { HEADER, type HostileMemory, type WordRange } from './memory.js'
 
 export type RegionKind = 'heap' | 'segment'
 
-/** Nothing that a correct agent writes, and what none may read. */
+/** A word that no correct agent writes, and that none may read. */
 const CANARY = 0x5ec2e75b
 export const CANARY_WORDS = 32
 export const CANARY_BYTES = Buffer.from(Int32Array.of(CANARY, CANARY).buffer)
 
-/** A structure with canaries in front of it and behind it. */
+/** A structure between two arrays of canaries. */
 export function guarded<T>(structure: Layout<T>) {
   return struct({ before: words(CANARY_WORDS), structure, behind: words(CANARY_WORDS) })
 }
 
-/** Where the battle takes place: two attachments to one region, whose memory can be put back to its first state. */
+/** The region that is attacked, with two attachments to it. Its memory can be reset to its first state. */
 export class Ground<T = unknown> {
   readonly kind: RegionKind
   readonly structure: Layout<T>
@@ -54,7 +54,7 @@ export class Ground<T = unknown> {
       header: HEADER,
       peerIds: [this.first.peers.self, this.second.peers.self],
     }
-    // Between them lies what others have written: who has the header lock, and the two things that are attacked.
+    // The rest is legitimately written: the word with the holder of the header lock, the peers table and the structure.
     this.#outside = [
       { from: 0, to: LOCK_PID_WORD },
       { from: ATTACHMENTS_WORD + 1, to: peers.from },
@@ -64,7 +64,7 @@ export class Ground<T = unknown> {
     this.#snapshot = new Int32Array(words)
   }
 
-  /** Where the structure lies; the root begins with the canary in front of it. */
+  /** Where the structure lies. The root begins with the canaries before it. */
   get structureByteOffset(): number {
     const { rootByteOffset } = planHeader(this.#layout)
     return rootByteOffset + alignUp(CANARY_WORDS * 4, this.structure.byteAlignment)
@@ -78,19 +78,19 @@ export class Ground<T = unknown> {
     return this.memory.peerIds as PeerId[]
   }
 
-  /** One more attachment. */
+  /** Makes one more attachment. */
   attach(): AttachedRegion<unknown> {
     const region = this.first
     if (region instanceof HeapRegion) return HeapRegion.attach(region.handle, this.#layout)
     return Segment.attach((region as Segment<unknown>).handle, this.#layout, { lockTimeoutMs: 100 })
   }
 
-  /** What another thread needs to reach the same memory. */
+  /** What another thread needs to attach to the same memory. */
   get handle(): unknown {
     return (this.first as HeapRegion<unknown> | Segment<unknown>).handle
   }
 
-  /** The structure anew, as an attachment that has just come would see it. */
+  /** Attaches to the structure anew, as a new peer would. */
   use(region: AttachedRegion<unknown>): T {
     return this.structure.attach(region, this.structureByteOffset)
   }
@@ -99,7 +99,10 @@ export class Ground<T = unknown> {
     this.memory.words.set(this.#snapshot)
   }
 
-  /** Nothing outside of the structure and of the peers table has changed, but for the words that the enemy wrote. */
+  /**
+   * @throws Breach if a word outside of the structure and of the peers table is neither unchanged nor overwritten on
+   * purpose
+   */
   assertOutsideUntouched(written: ReadonlyMap<number, number>): void {
     const { words } = this.memory
     for (const { from, to } of this.#outside) {

@@ -5,7 +5,7 @@ import type { Random } from './random.js'
 const BOUNDARIES = [0, 1, -1, 2, 7, 8, 2 ** 31 - 1, -(2 ** 31), -(2 ** 31) + 1, 0x7ffffff8, 0x10000000, 0x1fffffff]
 const FLAGS = [1 << 29, 1 << 30, 1 << 31, 3 << 29, 7 << 29]
 
-/** A value for a word: one of those at which checks are wrong by one, one that looks right, or anything. */
+/** A value for a word: at a boundary (where checks are wrong by one), one that looks right, or random. */
 export function hostileWord(
   index: number,
   { words, structure, peers, peerIds }: HostileMemory,
@@ -26,17 +26,17 @@ export function hostileWord(
       return before + random.of([-8, 8, -4, 4, -1, 1, -16, 16, -64, 64, -256, 256, -4096, 4096])
     case 6:
       return before + 8 * (random.below(129) - 64)
-    // Copies of what stands elsewhere: the words of others, of another kind, of another time.
+    // Copies of words that stand elsewhere.
     case 7:
       return words[structure.from + random.below(structure.to - structure.from)]
     case 8:
       return words[peers.from + random.below(peers.to - peers.from)]
     case 9:
       return random.of(peerIds) | (random.isOneIn(2) ? random.of(FLAGS) : 0)
-    // The id of another slot, or of another generation of the same.
+    // The id of another slot, or of another generation of the same slot.
     case 10:
       return (random.of(peerIds) + random.of([1, -1, 128, -128, MAX_PEERS * 128, 1 << 28])) | 0
-    // A role: any state of any slot, in about the epoch of now.
+    // A role word: any state, any slot, an epoch near the present one.
     case 11:
       return (random.below(4) << 9) | (random.below(4) << 7) | (random.of(peerIds) & 127)
     // A slot's state word, and the mark of a sweeper.
@@ -47,12 +47,14 @@ export function hostileWord(
   }
 }
 
-/** Where the next blow falls: mostly on the structure, often on the peers, now and then on the header. */
+/**
+ * Which word is overwritten next: mostly one of the structure, often one of the peers table, rarely one of the header.
+ */
 export function hostilePlace({ structure, peers, header, peerIds }: HostileMemory, random: Random): number {
   const dice = random.below(20)
   if (dice === 0) return header.from + random.below(header.to - header.from)
   if (dice <= 4) {
-    // The slots that are in use and the next free ones matter most; of a slot, its first seven words.
+    // The slots in use and the next free ones matter most, and the first seven words of a slot.
     const slot = random.isOneIn(4) ? random.below(MAX_PEERS) : random.below(peerIds.length + 2)
     return peers.from + slot * 16 + random.below(8)
   }

@@ -1,6 +1,6 @@
 import { closeSync, openSync, readSync, writeSync } from 'node:fs'
 
-/** What a child is at. */
+/** Which case a child is running. */
 export interface JournalEntry {
   readonly target: number
   readonly seed: number
@@ -8,8 +8,7 @@ export interface JournalEntry {
 }
 
 /**
- * Where a child notes which case it begins, in a file: what it wrote is there also when it has crashed, or when it hangs and
- * answers nobody.
+ * A file in which a child notes the case that it begins. The parent can read it even if the child crashes or hangs.
  */
 export class Journal {
   readonly #fd: number

@@ -1,19 +1,19 @@
 import { PEERS_BYTE_OFFSET } from '@isthmus/sync/internal'
 
-/** A stretch of words, `from` included, `to` not. */
+/** A range of words: `from` is included, `to` is not. */
 export interface WordRange {
   readonly from: number
   readonly to: number
 }
 
-/** What a hostile peer finds: where what lies in a region's words. */
+/** What a hostile peer knows: where things lie in a region's words. */
 export interface HostileMemory {
   readonly words: Int32Array
-  /** Of the structure that is attacked. */
+  /** The structure that is attacked. */
   readonly structure: WordRange
   readonly peers: WordRange
   readonly header: WordRange
-  /** The identities of those who use the structure. */
+  /** The ids of the peers that use the structure. */
   readonly peerIds: readonly number[]
 }
 
@@ -25,7 +25,7 @@ export interface Mutation {
   readonly after: number
 }
 
-/** Writes a word, as an enemy would: without asking anybody. */
+/** Writes a word as a hostile peer would, and describes what it changed. */
 export function write(words: Int32Array, index: number, after: number): Mutation {
   const before = Atomics.exchange(words, index, after)
   return { index, before, after: after | 0 }

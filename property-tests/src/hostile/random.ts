@@ -1,9 +1,9 @@
-/** Numbers that look random and can be had again from their seed. (mulberry32) */
+/** Pseudo-random numbers that a seed reproduces. (mulberry32) */
 export class Random {
   #state: number
 
   constructor(seed: number) {
-    // Neighbouring seeds are to have nothing in common.
+    // Neighbouring seeds must give unrelated numbers.
     this.#state = Math.imul(seed ^ 0x9e3779b9, 0x85ebca6b) | 0
     this.word()
   }

@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 
-/** The words through which a fight and its scribbling thread talk. */
+/** The words through which a fight (one case) and its scribbler thread talk. */
 export const IS_ON = 0
 export const IS_WRITING = 1
 export const SEED = 2
@@ -12,7 +12,7 @@ export type ScribblerOrder =
   | { readonly order: 'enter'; readonly subject: string; readonly handle: unknown; readonly control: Int32Array }
   | { readonly order: 'leave' }
 
-/** A second thread that overwrites the memory of a fight as fast as it can, and now and then puts a word back. */
+/** A second thread that overwrites the memory of a fight as fast as it can, and restores a word now and then. */
 export class Scribbler {
   readonly #control = new Int32Array(new SharedArrayBuffer(CONTROL_WORDS * 4))
   #worker: Worker | undefined
@@ -26,7 +26,7 @@ export class Scribbler {
     await this.#tell({ order: 'enter', subject, handle, control: this.#control })
   }
 
-  /** Lets go of the memory. */
+  /** Releases the memory. */
   async leave(): Promise<void> {
     if (this.#worker !== undefined) await this.#tell({ order: 'leave' })
   }
@@ -37,7 +37,7 @@ export class Scribbler {
     Atomics.notify(this.#control, IS_ON)
   }
 
-  /** When this returns, nothing is written any more. */
+  /** Stops the writes; when this returns, the thread writes nothing more. */
   pause(): void {
     Atomics.store(this.#control, IS_ON, 0)
     while (Atomics.load(this.#control, IS_WRITING) !== 0) Atomics.wait(this.#control, IS_WRITING, 1, 100)

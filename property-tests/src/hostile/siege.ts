@@ -9,30 +9,30 @@ import type { ChildResult, ChildTask } from './child-task.js'
 import { Journal } from './journal.js'
 import { targetPlans } from './targets.js'
 
-/** A case takes milliseconds. One that makes no progress for so long hangs. */
+/** A case takes milliseconds. A child that makes no progress for this long hangs. */
 const HANG_MS = 10_000
 const LOOK_MS = 250
 const PREFIX = 'isthmus-hostile-'
 
-/** How much is to be done for each target. */
+/** How much work each target gets. */
 export interface Effort {
   readonly seed: number
   readonly casesMax: number
   readonly mutationsMax: number
   readonly msMax: number
-  /** How many children at a time. */
+  /** How many children run at the same time. */
   readonly children: number
 }
 
 export interface Verdict extends ChildResult {
   readonly target: string
   readonly seconds: number
-  /** For a child that crashed or hung, or that found something: the seed of that case. */
+  /** The seed of the case in which the child crashed, hung or found a failure. */
   readonly failedSeed?: number
   readonly what?: string
 }
 
-/** Runs targets in processes of their own, watches over them, and leaves nothing of them behind. */
+/** Runs each target in a child process, supervises it, and removes what it leaves. */
 export class Siege {
   readonly #effort: Effort
   readonly #folder = mkdtempSync(join(tmpdir(), 'isthmus-hostile-'))
@@ -44,7 +44,7 @@ export class Siege {
     this.#effort = effort
   }
 
-  /** Tells of each target as soon as it is done. */
+  /** Calls `tell` with each target's verdict as soon as the target is done. */
   async run(places: readonly number[], tell: (verdict: Verdict) => void): Promise<Verdict[]> {
     const verdicts: Verdict[] = []
     const left = [...places]
@@ -63,14 +63,14 @@ export class Siege {
     return verdicts
   }
 
-  /** What killed children left, in the temporary folder and in /dev/shm. */
+  /** Removes what killed children left in the temporary folder and in /dev/shm. */
   clean(): void {
     for (const child of this.#children) child.kill('SIGKILL')
     rmSync(this.#folder, { recursive: true, force: true })
     for (const fileName of readdirSync('/dev/shm')) {
       if (fileName.startsWith(this.#prefix)) rmSync(`/dev/shm/${fileName}`, { recursive: true, force: true })
     }
-    // With them go the FIFOs of threads that are proven gone.
+    // A prune also removes the FIFOs of threads that are proven dead.
     Segment.prune({ prefix: `/${this.#prefix}` })
   }
 
@@ -99,7 +99,7 @@ export class Siege {
     return { target: name, seconds, cases, ...nothing, failedSeed: last?.seed ?? seed, what: outcome }
   }
 
-  /** What the child answered, or how it ended without an answer. */
+  /** The child's answer, or how the child ended without one. */
   async #runChild(task: ChildTask): Promise<ChildResult | string> {
     const file = fileURLToPath(new URL('./hostile-agent.js', import.meta.url))
     const child = fork(file, { serialization: 'advanced', stdio: ['ignore', 'pipe', 'pipe', 'ipc'] })

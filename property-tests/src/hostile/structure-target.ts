@@ -10,12 +10,12 @@ import { CaseFailure, type CaseReport, type Target, trace } from './target.js'
 
 const STEPS_MAX = 10
 const BLOWS_MAX = 4
-/** A region is made anew after so many cases: what it holds outside of its memory is not to grow for ever. */
+/** The region is made anew after this many cases, so that its state outside of the memory cannot grow without limit. */
 const CASES_PER_GROUND = 2_000
-/** The largest message of the subjects, their regions, and the header: all that a length in memory can ask for. */
+/** Enough for the largest message, region and header of any subject: no length in memory may ask for more. */
 const ALLOCATION_BYTES_MAX = 64 * 1024
 
-/** One structure on one kind of region, attacked between the calls of its users, or by another thread during them. */
+/** One structure on one kind of region, attacked between the calls of its users or, by another thread, during them. */
 export class StructureTarget implements Target {
   readonly name: string
   readonly #subject: Subject
@@ -71,7 +71,7 @@ export class StructureTarget implements Target {
   }
 }
 
-/** One case: its users, the blows, and what came of them. */
+/** One case: its users, the blows (hostile writes), and the answers of the calls. */
 class Fight implements CaseReport {
   readonly log: string[] = []
   readonly answers: string[] = []
@@ -88,7 +88,7 @@ class Fight implements CaseReport {
     this.#random = random
   }
 
-  /** All blows fall before the users come, or between two of their calls. */
+  /** Blows fall before the users attach and between their calls. */
   async run(): Promise<void> {
     const random = this.#random
     let users: Users | undefined
@@ -106,7 +106,7 @@ class Fight implements CaseReport {
     this.#ground.assertOutsideUntouched(this.#written)
   }
 
-  /** The users work while another thread writes whatever it likes. */
+  /** The users call while another thread overwrites the structure. */
   async runDuring(scribbler: Scribbler, seed: number): Promise<void> {
     const random = this.#random
     let users: Users | undefined
@@ -125,7 +125,7 @@ class Fight implements CaseReport {
     onEntered(this.#subject.enter(this.#ground, this.#random))
   }
 
-  /** What closing does, and attaching in the place of a dead one. */
+  /** The sweep of a user, as closing does it, and attaching in a dead peer's slot. */
   #sweep(): Call {
     const { structure, structureByteOffset, first, second, peerIds } = this.#ground
     const random = this.#random

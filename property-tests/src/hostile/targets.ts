@@ -7,7 +7,7 @@ import { subjects } from './subjects/index.js'
 import type { Target } from './target.js'
 
 const KINDS: readonly RegionKind[] = ['heap', 'segment']
-/** Recovery is what one agent does alone; a flood is nothing without the thread that makes it. */
+/** Recovery is done by one agent alone. */
 const NEVER_SCRIBBLED = ['recovery']
 const ONLY_SCRIBBLED = ['flooded-ring']
 
@@ -16,7 +16,7 @@ interface TargetPlan {
   make(allocations: AllocationWatch, segmentPrefix: string): Target
 }
 
-/** Everything that can be attacked, and how. */
+/** Each thing that is attacked, with each way of attacking it. */
 export const targetPlans: readonly TargetPlan[] = [
   ...subjects.flatMap((subject) =>
     KINDS.flatMap((kind): TargetPlan[] => [
@@ -41,7 +41,7 @@ export const targetPlans: readonly TargetPlan[] = [
   { name: 'file/segment/between', make: (allocations, prefix) => new FileTarget(allocations, prefix) },
 ]
 
-/** The places of those in the list above whose name matches. */
+/** The indexes in `targetPlans` of the targets whose name matches. */
 export function targetsMatching(pattern: string): number[] {
   const expression = new RegExp(pattern)
   return targetPlans.flatMap(({ name }, place) => (expression.test(name) ? [place] : []))

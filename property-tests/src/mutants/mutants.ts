@@ -5,7 +5,7 @@ const SYNC = 'packages/sync/src'
 const RING = 'packages/ring/src'
 const POSIX = 'packages/shm-posix/src'
 
-/** Every entry is one mistake that somebody could make. */
+/** Each entry is a mistake that a programmer could make. */
 export const mutants: readonly Mutant[] = [
   {
     name: 'a message is published before it is written',
@@ -69,7 +69,7 @@ export const mutants: readonly Mutant[] = [
     rung: tests('packages/ring/test/role/role.test.ts'),
   },
   {
-    name: 'a record is as long as it says',
+    name: 'the length of a record is trusted',
     file: `${RING}/spsc/consumer.ts`,
     from: '    if (isWithin) return recordBytes\n',
     to: '    if (isWithin || byteLength !== 0) return recordBytes\n',
@@ -77,49 +77,49 @@ export const mutants: readonly Mutant[] = [
     isBrief: true,
   },
   {
-    name: 'a message is as long as it says',
+    name: 'the length of a message is trusted',
     file: `${RING}/spsc/message-assembly.ts`,
     from: '    if (total > this.#maxMessageBytes) throw this.#tooLarge(total)\n',
     to: '',
     rung: hostile('ring/segment/between'),
   },
   {
-    name: 'a fragment may lie behind the end of its message',
+    name: 'a fragment may exceed its message',
     file: `${RING}/spsc/message-assembly.ts`,
     from: ': byteLength > 0 && received < total',
     to: ': byteLength > 0',
     rung: hostile('ring/heap/between'),
   },
   {
-    name: 'recovery appends where there is no space',
+    name: 'recovery appends without space',
     file: `${RING}/spsc/recovery.ts`,
     from: '    if (((position - readPosition) | 0) > capacityBytes - RECORD_HEADER_BYTES) position = lastPosition\n',
     to: '',
     rung: hostile('recovery/heap/between'),
   },
   {
-    name: 'a slot number is believed',
+    name: 'a slot number is trusted',
     file: `${SYNC}/peers/declared-liveness.ts`,
     from: 'const isNobody = sweeper >= MAX_PEERS',
     to: 'const isNobody = false',
     rung: hostile('peers/heap/between'),
   },
   {
-    name: 'a sweep of a barrier looks for a name in any place',
+    name: 'a sweep of a barrier takes a member word from any slot',
     file: `${SYNC}/barrier/barrier.ts`,
     from: 'const member = Atomics.load(this.#words, this.#firstMember + slotOf(deadPeer))',
     to: 'const member = this.#members().find((word) => peerOfMember(word) === deadPeer) ?? NO_MEMBER',
     rung: hostile('barrier-break/heap/between'),
   },
   {
-    name: 'a timeout is not looked at',
+    name: 'a timeout is ignored',
     file: `${SYNC}/waiting/wait-point.ts`,
     from: '      if (startedMs >= deadline) return false\n',
     to: '',
     rung: hostile('mutex/heap/between'),
   },
   {
-    name: 'an event count sets its word after the last look',
+    name: 'an event count marks its sleeper after the last poll',
     file: `${SYNC}/waiting/event-count.ts`,
     from: '    Atomics.store(this.#words, this.#sleeperIndex, this.region.peers.self)\n    try {\n      if (pollArmed(condition)) return true\n',
     to: '    try {\n      if (pollArmed(condition)) return true\n      Atomics.store(this.#words, this.#sleeperIndex, this.region.peers.self)\n',
@@ -141,14 +141,14 @@ export const mutants: readonly Mutant[] = [
     rung: interleaver('doorbell'),
   },
   {
-    name: 'the hint of a wake-up comes after it',
+    name: 'the hint of a wake-up is stored after the wake-up',
     file: `${SYNC}/waiting/heap-waiter.ts`,
     from: '      Atomics.or(this.#words, hints + (bit >> 5), 1 << (bit & 31))\n    }\n    Atomics.add(this.#words, bell, 1)\n    return Atomics.notify(this.#words, bell) > 0\n',
     to: '      Atomics.add(this.#words, bell, 1)\n      Atomics.notify(this.#words, bell)\n      Atomics.or(this.#words, hints + (bit >> 5), 1 << (bit & 31))\n    }\n    return true\n',
     rung: interleaver('doorbell'),
   },
   {
-    name: 'a waiter set sets its bit after the last look',
+    name: 'a waiter set sets its bit after the last poll',
     file: `${SYNC}/waiting/waiter-set.ts`,
     from: '    this.enterSync()\n    try {\n      if (pollArmed(condition)) return true\n',
     to: '    const isReady = pollArmed(condition)\n    this.enterSync()\n    try {\n      if (isReady) return true\n',
@@ -162,7 +162,7 @@ export const mutants: readonly Mutant[] = [
     rung: interleaver('semaphore'),
   },
   {
-    name: 'an unlock wakes nobody',
+    name: 'an unlock wakes no waiter',
     file: `${SYNC}/mutex/mutex.ts`,
     from: '    if (isAwaited) this.#waiters.notifyOne()\n',
     to: '',
@@ -170,7 +170,7 @@ export const mutants: readonly Mutant[] = [
     isBrief: true,
   },
   {
-    name: 'whoever slept takes a mutex without CONTENDED',
+    name: 'a waiter that slept takes a mutex without CONTENDED',
     file: `${SYNC}/mutex/mutex.ts`,
     from: 'this.#take(wish.guard, wish.hasSlept ? CONTENDED : 0)',
     to: 'this.#take(wish.guard, 0)',
@@ -184,21 +184,21 @@ export const mutants: readonly Mutant[] = [
     rung: interleaver('mutex-inconsistent'),
   },
   {
-    name: 'a wake-up that a lock did not use is not passed on',
+    name: 'a wake-up that a lock did not use is not handed off',
     file: `${SYNC}/mutex/mutex.ts`,
     from: '        if (!isReady) this.handOffWakeup()\n',
     to: '',
     rung: interleaver('mutex-try-timeout'),
   },
   {
-    name: 'a permit that is left is not passed on',
+    name: 'a wake-up for a permit that is left is not handed off',
     file: `${SYNC}/semaphore/semaphore.ts`,
     from: '    if (this.#isAnyFree()) this.#waiters.notifyOne()\n',
     to: '',
     rung: tests('packages/sync/test/semaphore/semaphore.test.ts'),
   },
   {
-    name: 'a sweep leaves the last permit',
+    name: 'a sweep does not free the last permit',
     file: `${SYNC}/semaphore/semaphore.ts`,
     from: 'cell < cells + permits; cell++',
     to: 'cell < cells + permits - 1; cell++',
@@ -219,14 +219,14 @@ export const mutants: readonly Mutant[] = [
     rung: tests('packages/sync/test/peers/peer-table.test.ts'),
   },
   {
-    name: 'a proof of death does not look again',
+    name: 'a proof of death does not check the generation again',
     file: `${SYNC}/peers/peer-table.ts`,
     from: ' || this.#hasMovedOn(peer)\n',
     to: '\n',
     rung: tests('packages/sync/test/peers/peer-table.test.ts'),
   },
   {
-    name: 'a slot is claimed whose holder looks alive',
+    name: 'a slot whose state is LIVE is claimed',
     file: `${SYNC}/peers/peer-table.ts`,
     from: 'if (this.#stateOf(slot) === LIVE || !this.#liveness.tryAcquire(slot)) continue',
     to: 'if (this.#stateOf(slot) > DEAD || !this.#liveness.tryAcquire(slot)) continue',
@@ -247,7 +247,7 @@ export const mutants: readonly Mutant[] = [
     rung: interleaver('peer-reuse'),
   },
   {
-    name: 'a reader looks at the mutex before it says that it reads',
+    name: 'a reader checks the mutex before it announces itself',
     file: `${SYNC}/rw-lock/rw-lock.ts`,
     from: '      Atomics.store(words, this.#ownReader, this.#self)\n    }\n    const writer = Atomics.load(words, this.#writerIndex)\n',
     to: '    }\n    const writer = Atomics.load(words, this.#writerIndex)\n    if (this.#readCount === 0) Atomics.store(words, this.#ownReader, this.#self)\n',
@@ -255,14 +255,14 @@ export const mutants: readonly Mutant[] = [
     isBrief: true,
   },
   {
-    name: 'a reader that leaves does not tell the writer',
+    name: 'a reader that leaves does not notify the writer',
     file: `${SYNC}/rw-lock/rw-lock.ts`,
     from: '    if (this.#readCount === 0) this.#drained.notify()\n',
     to: '',
     rung: interleaver('rw-lock'),
   },
   {
-    name: 'a member joins without looking again',
+    name: 'a member joins without checking the phase again',
     file: `${SYNC}/barrier/barrier.ts`,
     from: '    } while (this.state.phase !== phase)',
     to: '    } while (phase < 0)',
@@ -276,21 +276,21 @@ export const mutants: readonly Mutant[] = [
     rung: interleaver('barrier-join-alone'),
   },
   {
-    name: 'the last one to arrive wakes nobody',
+    name: 'the last member to arrive wakes no waiter',
     file: `${SYNC}/barrier/barrier.ts`,
     from: '      if (!this.#replacePhase(word, withPhase(word, followingPhase(phase)))) continue\n      this.#waiters.notifyAll()\n',
     to: '      if (!this.#replacePhase(word, withPhase(word, followingPhase(phase)))) continue\n',
     rung: interleaver('barrier'),
   },
   {
-    name: 'a waiter gives the mutex back before it can be seen',
+    name: 'a waiter releases the mutex before its bit is set',
     file: `${SYNC}/condvar/condvar.ts`,
     from: '      this.#waiters.enterSync()\n      try {\n        guard.unlock()\n',
     to: '      guard.unlock()\n      this.#waiters.enterSync()\n      try {\n',
     rung: interleaver('condvar'),
   },
   {
-    name: 'a notify that came too late is not relayed',
+    name: 'a notification that came too late is not relayed',
     file: `${SYNC}/waiting/waiter-set.ts`,
     from: '    if (notifies !== 0 && (notifies !== 1 || !isUsed)) this.relay()\n',
     to: '',
@@ -311,14 +311,14 @@ export const mutants: readonly Mutant[] = [
     rung: tests('packages/shm-posix/test/segment/segment.test.ts'),
   },
   {
-    name: 'a successor does not say that a message broke off',
+    name: 'a successor does not publish ABORT after an unfinished message',
     file: `${RING}/spsc/producer.ts`,
     from: '    if (predecessorDied && this.#freeBytes() >= RECORD_HEADER_BYTES) this.#publishAbort()\n',
     to: '',
     rung: killPoints('ring producer: takes over from a dead one inside a large message'),
   },
   {
-    name: 'the sweep of a mutex tells nobody of the death',
+    name: 'the sweep of a mutex does not mark it inconsistent',
     file: `${SYNC}/mutex/owner-word.ts`,
     from: 'word !== ABANDONED && this.#replace(word, INCONSISTENT)\n',
     to: 'word !== ABANDONED && this.#replace(word, 0)\n',

@@ -1,11 +1,11 @@
-/** A part of the ladder of tests that can be run by itself, and that fails where something is wrong. */
+/** A rung: one part of the ladder of tests (ARCHITECTURE.md) that runs by itself and fails if it finds a fault. */
 export interface Rung {
   readonly name: string
-  /** What node is given, in the root of the repository. */
+  /** The parameters of `node`, which runs in the root of the repository. */
   readonly parameters: readonly string[]
-  /** Whether it draws at random, from the seed that `--seed` gives it. */
+  /** Whether it draws random numbers from the seed in its `--seed`. */
   readonly isSeeded: boolean
-  /** What it says where it has found something: a program that cannot even begin has found nothing. */
+  /** What it prints if it has found a fault: a program that cannot even start has found none. */
   readonly finding: RegExp
 }
 
@@ -19,7 +19,7 @@ export function hostile(target: string): Rung {
   return { name: `hostile ${target}`, parameters, isSeeded: true, finding: /FAILS/ }
 }
 
-/** One file of tests; or those in it whose title matches. */
+/** One file of tests, or the tests in it whose title matches. */
 export function tests(file: string, title?: string): Rung {
   const named = title === undefined ? [] : ['-t', title]
   return {

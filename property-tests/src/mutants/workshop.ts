@@ -8,7 +8,7 @@ import type { Rung } from './rung.js'
 
 const PACKAGES = ['sync', 'ring', 'shm-posix']
 const COPIED = ['packages', 'property-tests', 'package.json', 'vitest.config.ts', 'tsconfig.base.json', 'tsconfig.json']
-/** A rung that does not end has seen something, too. */
+/** A rung that takes longer counts as having caught the mutant. */
 const RUNG_MS_MAX = 90_000
 
 interface Esbuild {
@@ -22,7 +22,7 @@ export interface RungOutcome {
   readonly output: string
 }
 
-/** A private copy of the built repository, in which one thing at a time is broken, rebuilt, run, and put right again. */
+/** A private copy of the built repository, in which one step at a time is broken, built, run and restored. */
 export class Workshop {
   readonly #repository: string
   readonly #seed: string
@@ -35,13 +35,13 @@ export class Workshop {
     this.#seed = seed
     this.#folder = mkdtempSync(join(tmpdir(), 'isthmus-mutants-'))
     for (const name of COPIED) {
-      // Links lead to the other packages of the same copy.
+      // Relative links stay as they are, so they lead to the other packages of the copy.
       cpSync(join(repository, name), join(this.#folder, name), { recursive: true, verbatimSymlinks: true })
     }
     symlinkSync(join(repository, 'node_modules'), join(this.#folder, 'node_modules'))
     const root = createRequire(join(repository, 'package.json'))
     this.#esbuild = createRequire(root.resolve('tsup'))('esbuild') as Esbuild
-    // The copy is built in the way in which it will be built with a fault in it.
+    // Mutated packages are built by #build, so the sound ones must be as well.
     for (const name of PACKAGES) this.#build(name)
   }
 
@@ -66,7 +66,7 @@ export class Workshop {
   async run(rung: Rung): Promise<RungOutcome> {
     const parameters = rung.isSeeded ? [...rung.parameters, '--seed', this.#seed] : rung.parameters
     const startedMs = performance.now()
-    // In a group of its own: what it starts ends with it.
+    // The child leads a process group, so that the processes it starts end with it.
     const child = spawn(process.execPath, parameters, {
       cwd: this.#folder,
       detached: true,
@@ -126,6 +126,6 @@ function endGroup(pid: number): void {
   try {
     process.kill(-pid, 'SIGKILL')
   } catch {
-    // Nobody of it is left.
+    // The group has ended already.
   }
 }

@@ -12,7 +12,7 @@ import type { Subject, Users } from '../subject.js'
 
 const CAPACITY_BYTES = 1 << 16
 
-/** A producer that sends nothing but padding, faster than anybody can read it: also then a call comes to its end. */
+/** A hostile producer publishes padding faster than the consumer can read it. Even then each call must end. */
 export const floodedRing: Subject = {
   name: 'flooded-ring',
   structure: spscRing({ capacityBytes: CAPACITY_BYTES, maxMessageBytes: 4096 }),

@@ -30,7 +30,7 @@ interface Releasable {
   [Symbol.dispose](): void
 }
 
-/** What two attachments have taken, to be given back in any order. */
+/** The guards that two attachments hold; they are released in any order. */
 class Holdings {
   readonly #held = new Set<Releasable>()
 
@@ -51,7 +51,7 @@ class Holdings {
   }
 }
 
-/** Both attachments, and what they hold. `moves` says what one of them may do. */
+/** Users with two attachments. `moves` gives the calls that one of them may make next. */
 function twoUsers<T>(
   ground: Ground<T>,
   moves: (handle: T, holdings: Holdings, random: Random, timeoutMs: number, other: T) => readonly Call[],
@@ -71,7 +71,7 @@ function twoUsers<T>(
   }
 }
 
-/** A fourth of the time, the timer of an AbortSignal ends the wait instead. */
+/** In a quarter of the calls an AbortSignal with a timer ends the wait instead. */
 function optionsOf(random: Random, timeoutMs: number) {
   return random.isOneIn(4) ? { timeoutMs: 5, signal: AbortSignal.timeout(timeoutMs) } : { timeoutMs }
 }
@@ -110,7 +110,7 @@ const meeting = struct({ lock: mutex(), changed: condvar() })
 export const condvarSubject: Subject = {
   name: 'condvar',
   structure: meeting,
-  // "Taking it again has no timeout of its own": a mutex that is made to look taken during a wait stays taken.
+  // "Taking it again has no timeout of its own": if the owner word is overwritten during a wait, the mutex stays taken.
   unscribbled: [[0, 4]],
   enter: (ground) =>
     twoUsers(

@@ -5,10 +5,10 @@ import type { Ground } from '../ground.js'
 import type { Random } from '../random.js'
 import type { Subject, Users } from '../subject.js'
 
-/** Something that a dead peer may hold, so that sweeping it has something to do. */
+/** What a dead peer may hold, so that its sweep has something to free. */
 const belongings = struct({ lock: mutex(), permits: semaphore({ permits: 2 }) })
 
-/** Attaching, leaving, dying and asking about each other, in a table that is not to be trusted. */
+/** Peers attach, leave, die and query each other in a corrupted peers table. */
 export const peers: Subject = {
   name: 'peers',
   structure: belongings,

@@ -7,7 +7,7 @@ import { forgeRecords, MAX_MESSAGE_BYTES } from './ring.js'
 
 const RECEIVES_MAX = 64
 
-/** After a crash of the machine anything may stand in a ring. What recovery leaves is a ring like any other. */
+/** After a crash of the machine a ring may contain anything. `recover` must leave a ring that works. */
 export const recovery: Subject = {
   name: 'recovery',
   structure: spscRing({ capacityBytes: 256, maxMessageBytes: MAX_MESSAGE_BYTES }),
@@ -32,12 +32,12 @@ class RecoveryUsers implements Users {
 
   #recover(): void {
     const { structure, structureByteOffset, first, second } = this.#ground
-    // As after a boot: every peer of before is dead and swept.
+    // As after a boot: every earlier peer is dead and swept.
     for (const peer of this.#ground.peerIds) structure.sweep(first, structureByteOffset, peer)
     structure.recover?.(first, structureByteOffset)
     const isFree = (role: { state: string }) => role.state !== 'held'
     const { producer: producerRole, consumer: consumerRole } = this.#ground.use(first).describe()
-    // A role in the name of somebody who was never here is not swept with anybody.
+    // A role word that names a peer that never existed is not swept with any peer.
     if (!isFree(producerRole) || !isFree(consumerRole)) return
     try {
       const consumer = this.#ground.use(second).consumer()

@@ -30,7 +30,7 @@ export const ring: Subject = {
   strike: (ground, random) => forgeRecords(ground, random),
 }
 
-/** Publishes records as a producer could write them, and some that none would, where the next ones are read. */
+/** Publishes records where the consumer reads next: some as a producer could write them, some invalid. */
 export function forgeRecords({ memory: { words, structure } }: Ground, random: Random): Mutation[] {
   const at = (byteOffset: number) => structure.from + byteOffset / 4
   const readPosition = words[at(READ_POSITION_OFFSET)]
