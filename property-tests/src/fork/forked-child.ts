@@ -1,7 +1,7 @@
 import { readFileSync, writeSync } from 'node:fs'
 import koffi from 'koffi'
 
-/** From prctl.h, mman.h, wait.h and signal.h. */
+/** Constants of prctl.h, mman.h, wait.h and signal.h. */
 const PR_SET_PDEATHSIG = 1
 const MADV_DOFORK = 11
 const WNOHANG = 1
@@ -25,8 +25,9 @@ const madvise = c.func('int madvise(uintptr_t address, size_t byteLength, int ad
 const heapEnd = kernelPagesStart()
 
 /**
- * On Node.js 20, of which a hundred thousand copies came to no harm. One of 22 was seen to end by SIGSEGV; those of 26 wait
- * for ever for threads that they miss, to which it hands a part of each collection whatever the flag says.
+ * Copies work on Node.js 20: a hundred thousand of them came to no harm. A copy of Node.js 22 was seen to end by
+ * SIGSEGV. Copies of Node.js 26 hang: it gives a part of each garbage collection to other threads, whatever the flag
+ * says, and a copy has none.
  */
 export const canFork = process.versions.node.startsWith('20.')
 
@@ -36,12 +37,12 @@ const sleeper = new Int32Array(new SharedArrayBuffer(4))
 export type Ending = { readonly exitCode: number } | { readonly signal: number }
 
 /**
- * A real process of its own, ready in two milliseconds instead of the fifty that a new Node.js takes: a copy of this one,
- * with everything loaded and compiled. That makes a hundred thousand deaths affordable.
+ * A real process, ready in two milliseconds instead of the fifty that a new Node.js takes: a copy of this process, with
+ * everything loaded and compiled. That makes a hundred thousand deaths affordable.
  *
- * The copy has no other threads, so this process must run with `--single-threaded`; and its event loop is that of this
- * process, so what it does must not wait for any. Locks, descriptors and attached segments are inherited: this process
- * must not have any by which the copy would seem to live on after its death.
+ * The copy has no other threads, so this process must run with `--single-threaded`. The copy shares this process's
+ * event loop, so it must not await anything. It inherits locks, descriptors and attached segments: this process must
+ * hold none through which the copy would still seem alive after its death.
  */
 export class ForkedChild {
   readonly pid: number
@@ -51,7 +52,7 @@ export class ForkedChild {
     this.pid = pid
   }
 
-  /** @param body what it does; then it ends, with exit code 0, or 70 where that throws */
+  /** @param body what the copy does; then it ends, with exit code 0, or with 70 if the body throws */
   static start(body: () => void): ForkedChild {
     if (!process.execArgv.includes('--single-threaded')) {
       throw new Error('Forking: this process has threads that the copy would miss. Start it with --single-threaded.')
@@ -64,7 +65,7 @@ export class ForkedChild {
     const pid = fork()
     if (pid === -1) throw new Error(`Forking failed with error number ${koffi.errno()}`)
     if (pid !== 0) return new ForkedChild(pid)
-    // Nobody is to be left behind where the parent is killed.
+    // A copy must not outlive a parent that is killed.
     prctl(PR_SET_PDEATHSIG, SIGKILL)
     if (getppid() !== parent) exitAtOnce(FAILED)
     try {
@@ -81,7 +82,7 @@ export class ForkedChild {
     if (this.#ending === undefined) kill(this.pid, signal)
   }
 
-  /** How it ended; undefined while it runs. */
+  /** How the process ended; undefined while it runs. */
   poll(): Ending | undefined {
     if (this.#ending !== undefined) return this.#ending
     const status = Buffer.alloc(4)
@@ -94,7 +95,7 @@ export class ForkedChild {
     return this.#ending
   }
 
-  /** Undefined where it still runs after that time. */
+  /** How the process ended; undefined if it still runs after that time. */
   waitForEnd(timeoutMs: number): Ending | undefined {
     const endMs = performance.now() + timeoutMs
     for (;;) {
@@ -104,7 +105,7 @@ export class ForkedChild {
     }
   }
 
-  /** Kills it, if it still runs, and waits until it is gone. */
+  /** Kills the process, if it still runs, and waits until it is gone. */
   end(): Ending {
     this.send(SIGKILL)
     for (;;) {
@@ -115,14 +116,14 @@ export class ForkedChild {
 }
 
 /**
- * V8 asks the kernel to leave its heap out of copies (Node.js never runs on in one). Asks for the opposite: in one call for
- * all there is, right before the copy is made, since whatever is allocated in between is left out again.
+ * V8 asks the kernel to leave its heap out of copies, since Node.js itself never goes on in one. This call asks for the
+ * opposite, for all memory at once, and right before the copy is made: what V8 allocates later is left out again.
  */
 function inheritHeap(): void {
   madvise(LOWEST_ADDRESS, heapEnd - LOWEST_ADDRESS, MADV_DOFORK)
 }
 
-/** Above it stands only what the kernel has mapped for itself, at which the call would stop. At gaps it goes on. */
+/** Where the kernel's own pages begin: `madvise` would stop at them. It passes over gaps. */
 function kernelPagesStart(): number {
   const mapped = /^([0-9a-f]+)-.*\[vvar/m.exec(readFileSync('/proc/self/maps', 'latin1'))
   return mapped === null ? USER_SPACE_END : Number.parseInt(mapped[1], 16)

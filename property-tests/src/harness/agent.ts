@@ -17,17 +17,17 @@ export interface Failure {
 
 export type AgentKind = 'process' | 'thread'
 
-/** Longer than anything that a healthy agent does; a test that hangs fails with what it waited for. */
+/** Longer than anything that a healthy agent does. A test that hangs fails, and says what it waited for. */
 const ANSWER_TIMEOUT_MS = 60_000
 
 const running = new Set<Agent>()
 
-/** To be called after each test: whatever it left running ends here. */
+/** Ends the agents that a test has left running. Call it after each test. */
 export async function endAllAgents(): Promise<void> {
   await Promise.all([...running].map((agent) => agent.kill()))
 }
 
-/** A process or a thread that runs one of the programs beside this folder, and answers requests one after the other. */
+/** A process or a thread that runs one of `../programs`, and answers requests one after the other. */
 export class Agent {
   readonly kind: AgentKind
   readonly #runner: ChildProcess | Worker
@@ -62,7 +62,7 @@ export class Agent {
     return pid
   }
 
-  /** Asks for something and waits for the answer; fails with the code of what the agent threw. */
+  /** Sends a request and waits for the answer; rejects with the code of the error that the agent threw. */
   call<R>(operation: string, parameters: unknown = undefined, timeoutMs = ANSWER_TIMEOUT_MS): Promise<R> {
     const id = this.#nextId++
     const request: Request = { id, operation, parameters }
@@ -72,10 +72,10 @@ export class Agent {
     return withWatchdog(answer, `${operation} of an agent`, timeoutMs) as Promise<R>
   }
 
-  /** Asks for something that never ends by itself. */
+  /** Sends a request that never ends by itself. */
   tell(operation: string, parameters: unknown): void {
     this.call(operation, parameters).catch(() => {
-      // It ends with the agent, which is what the test is about.
+      // The request ends with the agent, whose end is what the test is about.
     })
   }
 
@@ -86,7 +86,7 @@ export class Agent {
     await withWatchdog(this.exited, 'the end of an agent')
   }
 
-  /** At once, without waiting for it to be over. For processes. */
+  /** Sends a signal to a process, and does not wait for its effect. */
   signal(signal: NodeJS.Signals): void {
     process.kill(this.pid, signal)
   }

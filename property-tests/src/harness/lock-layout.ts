@@ -10,11 +10,11 @@ export const lockLayout = struct({
   permits: semaphore({ permits: PERMITS }),
   shared: rwLock(),
   meeting: barrier({ onDeath: 'drop' }),
-  /** Guarded: one more with every step, whoever takes it. */
+  /** Guarded: grows by one with every step of any agent. */
   count: words(1),
-  /** Guarded: one more with every step of that agent, after `count`. */
+  /** Guarded: one word for each agent, which grows by one with every step of that agent, after `count`. */
   steps: words(AGENTS_MAX),
-  /** How many hold a permit now, and whether there ever were too many: changed atomically, by permit holders. */
+  /** How many agents hold a permit now, and how often they were too many. Permit holders change both atomically. */
   inside: u32(),
   crowds: u32(),
   /** How many owners were told of a death. */
@@ -26,7 +26,7 @@ export const lockLayout = struct({
   tokens: words(1),
   produced: words(1),
   consumed: words(1),
-  /** So many tokens are handed over. */
+  /** How many tokens are handed over. */
   goal: u32(),
   /** Waits that ended by a timeout or an abort. */
   givenUp: u32(),

@@ -11,7 +11,7 @@ export function scrambled(seed: number): number {
   return x >>> 0
 }
 
-/** The content of message `number`: every agent can say what it has to be. */
+/** The content of message `number`: every agent can compute what it must be. */
 export function contentOf(seed: number, number: number, byteLength: number): Uint8Array {
   const bytes = new Uint8Array(byteLength)
   let x = scrambled(seed * 31 + number)
@@ -22,7 +22,7 @@ export function contentOf(seed: number, number: number, byteLength: number): Uin
   return bytes
 }
 
-/** A message that says which one it is; of any size up to three times the ring, most of them small. */
+/** A message that contains its number. Sizes go up to three times the ring; most are small. */
 export function numberedMessage(seed: number, number: number, capacityBytes: number): Uint8Array {
   const dice = scrambled(seed + number * 7919)
   const rest = dice % 8 === 0 ? (dice >>> 3) % (capacityBytes * 3) : (dice >>> 3) % 100
@@ -35,7 +35,7 @@ export function numberOf(message: Uint8Array): number {
   return new DataView(message.buffer, message.byteOffset, message.byteLength).getUint32(0, true)
 }
 
-/** What is compared: the length and a checksum. */
+/** What tests compare instead of the bytes. */
 export type Digest = readonly [byteLength: number, checksum: number]
 
 export function digestOf(bytes: Uint8Array): Digest {

@@ -1,17 +1,17 @@
 import { spscRing } from '@isthmus/ring'
 import { struct, u32 } from '@isthmus/sync'
 
-/** A ring, and what its mortal users tell about themselves. */
+/** A ring, and what its users say about themselves before they are killed. */
 export function mortalLayout(capacityBytes: number) {
   return struct({
     ring: spscRing({ capacityBytes }),
-    /** Producer: so many messages have been committed. */
+    /** Written by the producer: how many messages it has committed. */
     committed: u32(),
-    /** Consumer: so many messages have been received. */
+    /** Written by the consumer: how many messages it has received. */
     received: u32(),
-    /** Consumer: so many of them were not what they should have been. */
+    /** Written by the consumer: how many of them had a wrong content. */
     damaged: u32(),
-    /** A race begins when this becomes its number. */
+    /** A race begins when this word becomes its number. */
     start: u32(),
   })
 }

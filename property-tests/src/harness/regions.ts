@@ -2,7 +2,7 @@ import { Segment, type SegmentHandle } from '@isthmus/shm-posix'
 import { HeapRegion, type HeapRegionHandle, type Layout } from '@isthmus/sync'
 import type { AttachedRegion } from '@isthmus/sync/internal'
 
-/** How an agent is told where the shared memory is. */
+/** What an agent gets to find the shared memory. */
 export type RegionReference =
   | { readonly name: string; readonly mapper?: 'overlay' | 'view' }
   | SegmentHandle

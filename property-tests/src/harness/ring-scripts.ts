@@ -8,7 +8,7 @@ export interface SendStep {
   readonly cork: 'cork' | 'uncork' | 'as-it-is'
 }
 
-/** One way of receiving; a script is gone through again and again until the end. */
+/** One way of receiving. A script is repeated until the end. */
 export type ReceiveStep =
   | { readonly how: 'receiveSync' | 'tryReceive' | 'acknowledge' }
   | { readonly how: 'chunks' }
@@ -16,7 +16,7 @@ export type ReceiveStep =
 
 const WATCHDOG_MS = 5_000
 
-/** Sends the whole script; what does not fit into one record goes through sendSync. */
+/** Sends the whole script. Messages that do not fit into one record go through sendSync. */
 export function playSends(producer: Producer, steps: readonly SendStep[], seed: number): void {
   let isCorked = false
   steps.forEach(({ byteLength, how, cork }, number) => {
@@ -26,7 +26,7 @@ export function playSends(producer: Producer, steps: readonly SendStep[], seed: 
     const bytes = contentOf(seed, number, byteLength)
     const isLarge = byteLength > producer.maxRecordBytes
     if (isLarge || how === 'sendSync') {
-      if (!producer.sendSync(bytes, { timeoutMs: WATCHDOG_MS })) throw new Error('Nobody made space')
+      if (!producer.sendSync(bytes, { timeoutMs: WATCHDOG_MS })) throw new Error('The consumer made no space')
     } else if (how === 'trySend') {
       until(() => producer.trySend(bytes))
     } else {
@@ -41,7 +41,7 @@ export function playSends(producer: Producer, steps: readonly SendStep[], seed: 
   })
 }
 
-/** Receives until the end; returns what came. */
+/** Receives until the end; returns the digests of what came. */
 export function playReceives(consumer: Consumer, steps: readonly ReceiveStep[]): Digest[] {
   const received: Digest[] = []
   const deadline = performance.now() + WATCHDOG_MS
@@ -68,7 +68,7 @@ function playReceive(consumer: Consumer, step: ReceiveStep, received: Digest[]):
   }
 }
 
-/** A whole message, put together from its chunks; where one is under way as a whole, as it is. */
+/** A whole message, put together from its chunks. */
 function receiveInChunks(consumer: Consumer): Uint8Array | undefined | null {
   let first: MessageChunk | undefined | null
   try {

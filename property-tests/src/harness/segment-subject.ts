@@ -3,8 +3,8 @@ import type { Layout } from '@isthmus/sync'
 const WORDS = 16_384
 
 /**
- * The segment that is created, opened and removed. Initialising it takes a while, so that a kill finds it half-done.
- * Words: how often it was initialised, by which process, two for the tests, and a pattern up to the end.
+ * The segment that tests create, open and remove. Initialising it takes a while, so that a kill can hit it half-way.
+ * Its words: how often it was initialised, by which process, two for the tests, then a pattern up to the end.
  */
 export const subject: Layout<Int32Array> = {
   byteLength: WORDS * 4,
@@ -24,7 +24,7 @@ export function isWhole(root: Int32Array): boolean {
   return root[0] === 1 && root.every((value, word) => word < 4 || value === patternAt(word))
 }
 
-/** Where racers meet: a word for each of them. */
+/** Where racers start together: a word for each of them. */
 export const track: Layout<Int32Array> = {
   byteLength: 16 * 4,
   byteAlignment: 4,
@@ -36,15 +36,15 @@ export const track: Layout<Int32Array> = {
 
 export type RaceAction = 'create' | 'open' | 'openOrCreate' | 'unlink' | 'prune'
 
-/** What a racer found in one round. */
+/** What a racer (one of several agents that act at the same time) found in one round. */
 export interface Outcome {
-  /** The segment that stood there before the round, where this racer made it. */
+  /** The id of the segment that existed before the round, if this racer had made it. */
   readonly oldId: string | undefined
-  /** Of the error, where there was one. */
+  /** The code of the error, if there was one. */
   readonly code: string | undefined
-  /** To which file the name led, right after the action, and when everybody had acted. */
+  /** To which file the name led right after this racer's action, and after all racers had acted. */
   readonly namedInodes: readonly (number | undefined)[]
-  /** What the racer has. */
+  /** The id of the segment that the racer has open. */
   readonly segmentId?: string
   readonly inode?: number
   readonly initialisations?: number

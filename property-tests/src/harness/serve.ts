@@ -1,7 +1,7 @@
 import { isMainThread, parentPort } from 'node:worker_threads'
 import type { Request, Response } from './agent.js'
 
-/** The other end of an Agent: does what it is asked to, one request after the other. */
+/** The other end of an Agent: executes requests one after the other. */
 // biome-ignore lint/suspicious/noExplicitAny: requests come as plain data; each operation declares what it expects.
 export function serve(operations: Record<string, (parameters: any) => unknown>): void {
   const answer = (response: Response): void => {

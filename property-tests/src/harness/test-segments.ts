@@ -12,7 +12,9 @@ export function uniqueName(): string {
   return `/${prefix}${count}`
 }
 
-/** Removes whatever the tests of this process left under such names, and the FIFOs of all agents that were killed. */
+/**
+ * Removes the segments that tests of this process left under such names, and the FIFOs of all agents that were killed.
+ */
 export function removeTestSegments(): void {
   pruneFifos()
   for (const fileName of readdirSync('/dev/shm')) {
@@ -20,7 +22,7 @@ export function removeTestSegments(): void {
   }
 }
 
-/** The names of this process's tests that exist now. */
+/** The names of segments that tests of this process have made and that exist now. */
 export function testSegmentNames(): string[] {
   return Segment.list()
     .map(({ name }) => name)

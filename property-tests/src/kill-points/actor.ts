@@ -8,13 +8,16 @@ import type { NativeHook } from './hooks.js'
 import { type Casting, playSurvivor, playVictim } from './parts.js'
 import { scenarioNamed } from './scenarios/index.js'
 
-// An effect that comes by the clock would not come at the same place in every run.
+// An effect caused by a timer would not come at the same place in every run.
 fallbackPolling.handOffMs = Number.POSITIVE_INFINITY
 
 const c = koffi.load(null)
 const execv = c.func('int execv(const char *path, const char **parameters)')
 
-/** Starts a process that plays a part: a copy of this one, or a new Node.js where the part needs an event loop. */
+/**
+ * Starts a process for one part (survivor, victim, predecessor): a copy of this one, or a new Node.js if the part
+ * awaits.
+ */
 export function startActor(casting: Casting, board: Board, native: NativeHook): ForkedChild {
   const definition = scenarioNamed(casting.scenario)
   const isSurvivor = casting.part === 'survivor'
@@ -34,7 +37,7 @@ function becomeNewNode(casting: Casting, board: Board): never {
   throw new Error(`Starting Node.js failed with error number ${koffi.errno()}`)
 }
 
-/** Tells the others what it has found; returns a promise only where something waits for one. */
+/** Plays the part and reports what it found on the board. Returns a promise only if the part awaits. */
 export function play(casting: Casting, board: Board, native: NativeHook): unknown {
   const definition = scenarioNamed(casting.scenario)
   const isSurvivor = casting.part === 'survivor'

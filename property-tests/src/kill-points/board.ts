@@ -14,26 +14,26 @@ const c = koffi.load(null)
 const mmap = c.func(
   'uint64_t mmap(uintptr_t address, size_t length, int protection, int flags, int fd, int64_t offset)',
 )
-// Taken before they are counted.
+// The functions as they were before hookAtomics replaces them: the board's own accesses must not count as effects.
 const { load, store } = Atomics
 const sleeper = new Int32Array(new SharedArrayBuffer(4))
 const waitOn = Atomics.wait
 
-/** What one process tells the others of a run. */
+/** What the processes of a run signal to each other. */
 export const SIGNALS = {
   /** The survivor asks for a process that dies before there is a victim. */
   burialsWanted: 0,
   burialsDone: 1,
-  /** The survivor is prepared: the victim may come. */
+  /** The survivor is prepared: the victim may start. */
   victimWanted: 2,
   /** The victim is about to begin. */
   victimPrepared: 3,
   victimDead: 4,
-  /** The victim was through with its operation, without having come to its kill point. */
+  /** The victim completed its operation without reaching its kill point. */
   victimThrough: 5,
 } as const
 
-/** What they tell in words. */
+/** What the processes report as text. */
 export const TEXTS = { victimFailure: 0, survivorFailure: 1, effects: 2, fifos: 3, diedAtEffect: 4 } as const
 
 const DIED_AT = 32
@@ -41,8 +41,8 @@ const RECOVERED_IN = 33
 const LENGTHS_WORD = 128
 
 /**
- * Memory that the processes of a run share, so that they can talk without the packages under test: a mapped file, which
- * those have as well that were not forked.
+ * A notice board: memory through which the processes of a run talk without using the packages under test. It is a
+ * mapped file, so that a process that was not forked can map it as well.
  */
 export class Board {
   readonly path: string
@@ -63,7 +63,7 @@ export class Board {
     this.#bytes = new Uint8Array(memory)
   }
 
-  /** For the next run. */
+  /** Prepares the board for the next run. */
   clear(): void {
     this.#words.fill(0, 0, HEAD_BYTES / 4)
   }
@@ -76,7 +76,7 @@ export class Board {
     store(this.#words, SIGNALS[signal], this.read(signal) + 1)
   }
 
-  /** Blocks until the signal was raised so often. */
+  /** Blocks until the signal was raised `count` times. */
   await(signal: keyof typeof SIGNALS, count: number, timeoutMs: number): void {
     const deadline = performance.now() + timeoutMs
     while (this.read(signal) < count) {
@@ -108,7 +108,7 @@ export class Board {
     return this.text(text).split('\n').filter(Boolean)
   }
 
-  /** By the clock that all processes share. */
+  /** When the victim died, by the clock that all processes share. */
   get diedAtMs(): number {
     return this.#numbers[DIED_AT]
   }

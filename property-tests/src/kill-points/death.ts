@@ -6,13 +6,13 @@ const c = koffi.load(null)
 const kill = c.func('int kill(int pid, int signal)')
 const getpid = c.func('int getpid()')
 
-/** Ends this process before the call returns: a signal that a process sends to itself is there before the kernel lets it go on. */
+/** Ends this process before the call returns: the kernel delivers a signal that a process sends to itself at once. */
 export function die(): never {
   kill(getpid(), SIGKILL)
-  throw new Error('A process lives on after its death')
+  throw new Error('The process still runs after its SIGKILL')
 }
 
-/** For a copy of a process, which believes to be that one. */
+/** Corrects `process.pid` in a copy, which Node.js has taken from the process that was copied. */
 export function correctProcessId(): void {
   Object.defineProperty(process, 'pid', { value: getpid(), configurable: true })
 }

@@ -2,26 +2,26 @@
 export type Side = 'before' | 'after'
 
 export interface KillPoint {
-  /** Counted from 1 on. */
+  /** Counted from 1. */
   readonly effect: number
   readonly side: Side
 }
 
-/** Counts what a process does to shared memory and to the system, and ends it at the chosen effect. */
+/** Counts what a process does to shared memory and to the system, and ends the process at the chosen effect. */
 export class Effects {
-  /** What they were, in the order in which they happened. */
+  /** One text for each effect so far, in order. */
   readonly texts: string[] = []
   readonly #dieAt: (text: string) => never
   #isArmed = false
   #killPoint: KillPoint | undefined
   #onlyWith = ''
 
-  /** @param dieAt is told what it dies at */
+  /** @param dieAt ends the process; its argument is the text of the effect at which it dies */
   constructor(dieAt: (text: string) => never) {
     this.#dieAt = dieAt
   }
 
-  /** @param onlyWith counts those whose text contains this */
+  /** @param onlyWith only effects whose text contains this count */
   arm(killPoint: KillPoint | undefined, onlyWith = ''): void {
     this.texts.length = 0
     this.#killPoint = killPoint
@@ -33,7 +33,7 @@ export class Effects {
     this.#isArmed = false
   }
 
-  /** Does it, or dies on one of its sides. */
+  /** Executes the effect, and ends the process before or after it if this is the kill point. */
   take<R>(textOf: () => string, action: () => R): R {
     if (!this.#isArmed) return action()
     const text = textOf()

@@ -8,19 +8,19 @@ import type { Task } from './lane.js'
 import type { Part } from './parts.js'
 
 const SIGKILL = 9
-/** A run takes a few milliseconds, and has nothing to wait for that takes so long. */
+/** A run takes a few milliseconds; nothing that it waits for takes this long. */
 const PATIENCE_MS = 15_000
 
 export interface Outcome {
-  /** What the victim did, where it was not killed on the way. */
+  /** The effects of the victim, if it completed its operation. */
   readonly effects: readonly string[] | undefined
-  /** What it was killed at. */
+  /** The effect at which it was killed. */
   readonly diedAt: string
   failure: string | undefined
   readonly recoveredInMs: number
 }
 
-/** One life and one death: starts the processes, tells the one of the other's end, and hears what they have found. */
+/** One run: starts the processes, tells the survivor when the victim has ended, and collects what they found. */
 export class Execution {
   readonly #scenario: string
   readonly #name: string
@@ -67,7 +67,7 @@ export class Execution {
     }
   }
 
-  /** Until the survivor has ended. */
+  /** Returns once the survivor has ended. */
   #watch(survivor: ForkedChild): void {
     const board = this.#board
     const deadline = performance.now() + PATIENCE_MS
@@ -82,7 +82,7 @@ export class Execution {
         return
       }
       if (performance.now() > deadline) {
-        this.#failure = `Hangs: neither the survivor nor an error in ${PATIENCE_MS} ms (the victim is ${this.#isVictimDead ? 'dead' : 'alive'})`
+        this.#failure = `Hangs: the survivor has not ended after ${PATIENCE_MS} ms (the victim is ${this.#isVictimDead ? 'dead' : 'alive'})`
         return
       }
       nap()
@@ -100,7 +100,7 @@ export class Execution {
     this.#board.diedAtMs = sharedNowMs()
     if (!isKilled(ending)) this.#failure ??= `The victim ended: ${told(ending)}`
     this.#board.raise('victimDead')
-    // It may have died before it was prepared.
+    // The victim may have died before it was prepared.
     this.#board.raise('victimPrepared')
   }
 
@@ -117,7 +117,7 @@ export class Execution {
     return startActor(killPoint === undefined ? casting : { ...casting, killPoint }, this.#board, this.#native)
   }
 
-  /** What the processes have told; whatever stands on their standard error is a failure as well. */
+  /** What the processes reported. Any text on their standard error is a failure as well. */
   #told(): string | undefined {
     const board = this.#board
     const printed = readFileSync(this.#errorsPath, 'utf8')

@@ -1,7 +1,9 @@
-/** Begins what may be the fault of others on this machine. What is wrong with the packages is wrong again. */
+/**
+ * Marks a failure that other load on the machine may have caused. A fault of the packages fails again when repeated.
+ */
 export const PASSING = 'Perhaps in passing: '
 
-/** Ends a check with what was found. */
+/** Throws what was found unless the condition holds. */
 export function expect(isTrue: boolean, what: string): asserts isTrue {
   if (!isTrue) throw new Error(what)
 }
@@ -11,7 +13,7 @@ export function expectEqual(found: unknown, expected: unknown, what: string): vo
   expect(foundText === expectedText, `${what}: ${foundText} instead of ${expectedText}`)
 }
 
-/** The code of the error that an action throws; undefined for none. */
+/** The code of the error that an action throws; undefined if it throws none. */
 export function codeOf(action: () => unknown): string | undefined {
   try {
     action()

@@ -3,25 +3,29 @@ import { createRequire, syncBuiltinESMExports } from 'node:module'
 import type { Effects } from './effects.js'
 
 /**
- * Counters in front of everything by which the packages change what others can see, from outside of them: koffi's
- * functions, the global `Atomics`, and what they use of node:fs.
+ * Counters in front of everything through which the packages change what other processes can see: koffi's functions,
+ * the global `Atomics`, and what they use of node:fs. They are installed from outside; the packages are the built ones.
  */
 
 type Native = (...parameters: unknown[]) => unknown
 
-/** Asks, and changes nothing. */
+/** An fcntl that only asks for a lock's holder: no effect. */
 const F_OFD_GETLK = 36
 const F_UNLCK = 2
-/** By the number of their arguments. */
-const SYSTEM_CALLS: { readonly [count: number]: string } = { 4: 'futex wake', 5: 'futex wait', 7: 'write to a bell' }
+/** What a `syscall` does, by the number of its arguments. */
+const SYSTEM_CALLS: { readonly [count: number]: string } = {
+  4: 'futex wake',
+  5: 'futex wait',
+  7: 'write to a wake-up FIFO',
+}
 
 export interface NativeHook {
   effects: Effects | undefined
-  /** Is told the path of each FIFO before it is made. */
+  /** Called with the path of each FIFO before it is made. */
   onFifo: (path: string) => void
 }
 
-/** To be called before the packages make their first native call; what is counted can be said later. */
+/** Must be called before the packages make their first native call. Which calls count is decided later. */
 export function hookNativeCalls(): NativeHook {
   const hook: NativeHook = { effects: undefined, onFifo: () => {} }
   const koffi = createRequire(import.meta.url)('koffi')
@@ -59,7 +63,7 @@ function textOfValue(value: unknown): string {
 
 type Words = Int32Array<SharedArrayBuffer>
 
-/** Loads change nothing: a death before or after one is the death before or after the next effect. */
+/** Loads change nothing, so they do not count: a death at a load equals a death before the next effect. */
 export function hookAtomics(effects: Effects): void {
   const real = Atomics
   const place = (array: Words, index: number) => `@${array.byteOffset + index * array.BYTES_PER_ELEMENT}`

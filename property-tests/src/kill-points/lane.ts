@@ -14,7 +14,7 @@ const dup2 = koffi.load(null).func('int dup2(int from, int to)')
 
 export interface Task {
   readonly scenario: string
-  /** Undefined: the victim comes through, to be counted. */
+  /** Undefined: the victim completes its operation, and its effects are counted. */
   readonly killPoint?: KillPoint
   /** See Scenario.checkSwept. */
   readonly isSweptFirst?: boolean
@@ -24,12 +24,15 @@ export interface Result extends Outcome {
   readonly task: Task
 }
 
-/** What may be the fault of others must be so again; where counts vary, the victim may yet come to the point. */
+/**
+ * How often a run is tried: if its failure may be due to load on the machine, or if the victim did not reach its kill
+ * point, which can happen because counts vary.
+ */
 const TRIES = 3
 
 let lanes = 0
 
-/** A copy of the runner that works off its tasks, one after the other, by making copies of itself. */
+/** A copy of this process that executes its tasks one after the other, by making copies of itself. */
 export class Lane {
   readonly #child: ForkedChild
   readonly #resultsPath: string
@@ -56,7 +59,7 @@ export class Lane {
     })
   }
 
-  /** Whether it has done everything. */
+  /** Whether all tasks are done. */
   get isDone(): boolean {
     const ending = this.#child.poll()
     if (ending === undefined) return false
@@ -64,18 +67,18 @@ export class Lane {
     throw new Error(`A lane ended: ${JSON.stringify(ending)}`)
   }
 
-  /** So far. */
+  /** The results so far. */
   results(): readonly Result[] {
     const { size } = statSync(this.#resultsPath)
     if (size === this.#readBytes) return this.#results
     this.#readBytes = size
-    // It may be about to write another one: behind the last line end.
+    // What follows the last line end may be half-written.
     const lines = readFileSync(this.#resultsPath, 'utf8').split('\n').slice(0, -1)
     for (const line of lines.slice(this.#results.length)) this.#results.push(JSON.parse(line))
     return this.#results
   }
 
-  /** With everybody it has started: they die with it. */
+  /** Ends the lane and the processes it has started, which die with it. */
   end(): void {
     this.#child.end()
   }

@@ -10,22 +10,22 @@ import { Victim } from './victim.js'
 
 export type Part = 'survivor' | 'predecessor' | 'victim'
 
-/** What a process of a run needs to know. */
+/** What a process of a run needs to know, such as the part it plays: survivor, victim or predecessor. */
 export interface Casting {
   readonly part: Part
   readonly scenario: string
-  /** Of the segment. */
+  /** The segment's name. */
   readonly name: string
   readonly killPoint?: KillPoint
-  /** The dead are swept before anybody looks at what they had. */
+  /** Newcomers sweep the dead before the survivor checks what they held. */
   readonly isSweptFirst?: boolean
 }
 
 const PREPARED_WITHIN_MS = 8_000
-/** Two slices of 50 ms are what it should be; the rest is for a machine that has something else to do. */
+/** Recovery should take at most two slices of 50 ms; the rest is for a busy machine. */
 const RECOVERED_WITHIN_MS = 1_000
 
-/** Goes on at once where there is no promise: a copy of a process has no event loop. */
+/** Continues synchronously unless there is a promise: a copy of a process has no event loop. */
 function after<R, N>(value: R | Promise<R>, next: (result: R) => N): N | Promise<N> {
   return value instanceof Promise ? value.then(next) : next(value)
 }
@@ -63,7 +63,7 @@ export function playVictim(
   })
 }
 
-/** Throws what it has found. */
+/** Throws the first failure that it finds. */
 export function playSurvivor(
   definition: Scenario<unknown>,
   { name, isSweptFirst = false }: Casting,
@@ -73,7 +73,7 @@ export function playSurvivor(
   const prepared = definition.prepare?.(survivor)
   board.raise('victimWanted')
   board.await('victimPrepared', 1, PREPARED_WITHIN_MS)
-  /** Before anybody takes the dead ones' slots. */
+  /** Whether all dead peers were listed before newcomers took their slots. */
   let wereAllListed = false
   const meanwhile = after(definition.meanwhile?.(survivor, prepared), () => sharedNowMs())
   const checked = after(meanwhile, (endedMs) => {
@@ -94,7 +94,7 @@ export function playSurvivor(
   })
 }
 
-/** How long those who live on were held up by the death. */
+/** Notes how long the death held up the survivor. */
 function noteRecovery(board: Board, ms: number, what: string): void {
   board.recoveredInMs = Math.max(board.recoveredInMs, ms)
   if (ms > RECOVERED_WITHIN_MS)

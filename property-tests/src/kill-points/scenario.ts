@@ -5,37 +5,40 @@ import type { Victim } from './victim.js'
 export type Operation = () => unknown
 
 /**
- * One operation in one role, killed at each of its effects. In a process of its own, `victim` prepares and returns the
- * operation; the functions that are given a survivor run in another process, which lives on.
+ * One operation in one role, whose process is killed at each of its effects. That process runs `victim`, which prepares
+ * and returns the operation. The functions that take a survivor run in another process, which lives on.
  */
 export interface Scenario<T, S = unknown> {
-  /** `structure: what is done`. Without characters that mean something to a regular expression. */
+  /** `structure: what is done`, without characters that are special in a regular expression. */
   readonly name: string
   readonly layout: Layout<T>
-  /** The survivor makes no segment: the victim does, or it is about its file. */
+  /** The survivor makes no segment: the victim makes it, or the scenario is about its file. */
   readonly isWithoutSegment?: boolean
-  /** Attaching is what the victim's operation is about, or no part of it. */
+  /** The victim does not attach beforehand: attaching is its operation, or no part of it. */
   readonly isVictimDetached?: boolean
-  /** Uses promises: then it is a new Node.js and no copy of one, since copies have no event loop. */
+  /** The victim uses promises, so it is a new Node.js: copies of a process have no event loop. */
   readonly isVictimAwaiting?: boolean
   readonly isSurvivorAwaiting?: boolean
-  /** Before there is a victim. What it returns is given to `meanwhile` and `check`. */
+  /** Runs before the victim starts. `meanwhile` and `check` get what it returns. */
   prepare?(survivor: Survivor<T>): S
-  /** In another process, which dies when it has been through; see Survivor.bury. */
+  /** Runs in another process, which dies once it has completed; see Survivor.bury. */
   predecessor?(victim: Victim<T>): Operation
-  /** Prepares in the process that will be killed; the operation that it returns is what is counted. */
+  /** Prepares in the process that will be killed. Only the effects of the operation that it returns are counted. */
   victim(victim: Victim<T>): Operation
-  /** What the survivor does at the same time, from the moment at which the victim has prepared. */
+  /** What the survivor does at the same time, once the victim is prepared. */
   meanwhile?(survivor: Survivor<T>, prepared: S): unknown
-  /** `meanwhile` waits for the victim: it has to end soon after the victim's death. */
+  /** `meanwhile` waits for the victim, so it must end soon after the victim's death. */
   readonly isMeanwhileWaiting?: boolean
-  /** Once the victim is dead, and nobody has been told. Throws where something is not as it should be. */
+  /** Runs once the victim is dead and no peer knows it yet. Throws what is wrong. */
   check(survivor: Survivor<T>, prepared: S): unknown
-  /** In runs of its own: the same, once newcomers have swept the dead ones' slots, and nobody has proven anything. */
+  /**
+   * The same, in runs of its own, after newcomers have swept the dead peers' slots and before any waiter has reaped
+   * them.
+   */
   checkSwept?(survivor: Survivor<T>, prepared: S): unknown
 }
 
-/** Checks the types of a scenario, and forgets them. */
+/** Checks the types of a scenario, then erases them. */
 export function scenario<T, S>(definition: Scenario<T, S>): Scenario<unknown> {
   return definition as unknown as Scenario<unknown>
 }

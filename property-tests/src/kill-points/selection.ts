@@ -1,10 +1,12 @@
 import { scrambled } from '../harness/messages.js'
 import type { KillPoint } from './effects.js'
 
-/** Looking again and again does the same thing hundreds of times: of each such effect, so many first and last ones. */
+/**
+ * A spinning victim repeats an effect hundreds of times: only this many of the first and of the last ones are taken.
+ */
 const REPETITIONS_AT_EACH_END = 6
 
-/** Both sides of each effect. */
+/** Before and after each effect. */
 export function killPointsOf(effects: readonly string[]): KillPoint[] {
   const occurrences = new Map<string, number[]>()
   effects.forEach((text, index) => {
@@ -26,7 +28,7 @@ export function bothSidesOf(effect: number): KillPoint[] {
   ]
 }
 
-/** So many of them, at random; the same for the same seed. */
+/** `count` of them at random; the same ones for the same seed. */
 export function sampleOf<T>(all: readonly T[], count: number, seed: number): T[] {
   if (all.length <= count) return [...all]
   const order = all.map((_, index) => scrambled(seed * 7919 + index))

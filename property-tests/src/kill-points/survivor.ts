@@ -5,9 +5,9 @@ import type { Scenario } from './scenario.js'
 
 const PATIENCE_MS = 3_000
 
-/** What a scenario finds in the process that lives on. */
+/** What the functions of a scenario use in the process that lives on. */
 export class Survivor<T> {
-  /** Of the segment. */
+  /** The segment's name. */
   readonly name: string
   readonly #layout: Layout<T>
   readonly #board: Board
@@ -20,7 +20,7 @@ export class Survivor<T> {
     if (definition.isWithoutSegment !== true) this.#segments.push(Segment.create(name, definition.layout))
   }
 
-  /** Its first attachment. */
+  /** The survivor's first attachment. */
   get segment(): Segment<T> {
     const [first] = this.#segments
     if (first === undefined) throw new Error('This survivor has no segment')
@@ -31,12 +31,12 @@ export class Survivor<T> {
     return this.segment.root
   }
 
-  /** How many others died. */
+  /** How many other processes of this run have died. */
   get deaths(): number {
     return this.#board.read('burialsDone') + this.#board.read('victimDead')
   }
 
-  /** Attaches once more: a newcomer, who sweeps the slot that it is given. */
+  /** Attaches once more. A newcomer sweeps the slot that it takes. */
   newcomer(): Segment<T> {
     const segment = Segment.open(this.name, this.#layout)
     this.#segments.push(segment)
@@ -48,30 +48,32 @@ export class Survivor<T> {
     return this.segment.peers.list().filter(({ pid }) => pid !== process.pid)
   }
 
-  /** Has somebody live and die, without anybody noticing. */
+  /** Lets a predecessor run and die. No peer notices the death. */
   bury(): void {
     this.#board.raise('burialsWanted')
     this.#board.await('burialsDone', this.#board.read('burialsWanted'), PATIENCE_MS)
   }
 
-  /** Blocks until it is true, or until the victim is dead. Returns whether it is true. */
+  /** Blocks until the condition is true or the victim is dead. Returns whether the condition is true. */
   readonly untilVictim = (isTrue: () => boolean): boolean => {
     const deadline = performance.now() + PATIENCE_MS
     for (;;) {
       if (isTrue()) return true
       if (!this.#isVictimAlive()) return isTrue()
-      if (performance.now() > deadline) throw new Error('What the survivor waits for came neither true nor to an end')
+      if (performance.now() > deadline)
+        throw new Error('What the survivor waits for did not come true, and the victim did not die')
       nap()
     }
   }
 
-  /** The same without blocking. */
+  /** The same as a promise. */
   readonly untilVictimAwaiting = async (isTrue: () => boolean): Promise<boolean> => {
     const deadline = performance.now() + PATIENCE_MS
     for (;;) {
       if (isTrue()) return true
       if (!this.#isVictimAlive()) return isTrue()
-      if (performance.now() > deadline) throw new Error('What the survivor waits for came neither true nor to an end')
+      if (performance.now() > deadline)
+        throw new Error('What the survivor waits for did not come true, and the victim did not die')
       await new Promise((resolve) => setTimeout(resolve, 1))
     }
   }

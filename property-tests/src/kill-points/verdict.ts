@@ -1,25 +1,28 @@
 import type { KillPoint } from './effects.js'
 
 export interface Failure {
-  /** Undefined where it was not killed on the way. */
+  /** Undefined if the victim was not to be killed. */
   readonly killPoint: KillPoint | undefined
-  /** What it died at. */
+  /** The effect at which the victim died. */
   readonly effect: string
   readonly what: string
 }
 
-/** What was seen of one scenario. */
+/** What the runs of one scenario showed. */
 export interface Verdict {
   readonly scenario: string
   readonly effects: readonly string[]
-  /** How many kill points there are, and how many of them were not taken: repetitions, or for the lack of time. */
+  /** How many kill points there are, and how many were left out: repetitions, or for lack of time. */
   readonly points: number
   readonly omitted: number
-  /** Processes that were killed at their point. */
+  /** How many victims were killed at their kill point. */
   readonly kills: number
-  /** Points in front of which the victim came through: with partners, counts vary. */
+  /**
+   * How many kill points were not reached before the operation was complete: with a partner, the count of effects
+   * varies.
+   */
   readonly unreached: number
-  /** How long a death held up those who live on, at most. */
+  /** The longest time for which a death held up a survivor. */
   readonly slowestMs: number
   readonly failures: readonly Failure[]
 }

@@ -12,29 +12,29 @@ import { bothSidesOf, killPointsOf, sampleOf } from './selection.js'
 import type { Failure, Verdict } from './verdict.js'
 
 export interface Effort {
-  /** How many processes try kill points at a time. */
+  /** How many processes try kill points at the same time. */
   readonly lanes: number
   readonly seed: number
   /** How often the effects are counted. */
   readonly counts: number
-  /** Of each scenario, so many at random. */
+  /** How many kill points of each scenario are taken, at random. */
   readonly pointsMax: number
-  /** Where a new Node.js is started for each, which takes its time. */
+  /** The same for scenarios in which each kill point needs a new Node.js, which is slow. */
   readonly awaitingPointsMax: number
-  /** None begins after it. */
+  /** No kill point begins after this time. */
   readonly secondsMax: number
-  /** This one alone. */
+  /** The only kill point to try, if given. */
   readonly killPoint: KillPoint | undefined
 }
 
 const FAILURES_MAX = 5
 const MOMENT_MS = 20
 const PATIENCE_MS = 10_000
-/** How far beyond what was counted: with a partner, a victim may do more in another run. */
+/** How many effects beyond the counted ones are tried: with a partner, a victim may do more in another run. */
 const BEYOND_MAX = 40
 const POLL_MS = 5
 
-/** Counts the effects of a scenario, then kills a victim on each side of each of them. */
+/** Counts the effects of a scenario, then kills a victim before and after each of them. */
 export class Verification {
   readonly #effort: Effort
   readonly #native: NativeHook
@@ -53,7 +53,7 @@ export class Verification {
   }
 
   async verify(scenario: string): Promise<Verdict> {
-    // More than once: a victim that finds nobody asleep does less.
+    // Counted more than once: a victim does less if its partner does not sleep.
     const counted = await this.#run(Array.from({ length: this.#effort.counts }, () => ({ scenario })))
     const effects = counted.map((result) => result.effects ?? []).reduce((a, b) => (b.length > a.length ? b : a))
     if (counted.some(({ failure }) => failure !== undefined)) return verdictOf(scenario, effects, 0, counted)
@@ -69,7 +69,7 @@ export class Verification {
     return verdictOf(scenario, effects, 2 * effects.length, results)
   }
 
-  /** On and on, until a victim comes through. */
+  /** Tries further effects until a victim completes its operation. */
   async #goBeyond(scenario: string, counted: number): Promise<Result[]> {
     const results: Result[] = []
     for (let effect = counted + 1; effect <= counted + BEYOND_MAX; effect++) {
@@ -88,7 +88,7 @@ export class Verification {
     )
     this.#lanes = shares.map((share) => new Lane(share, this.#folder, this.#prefix, this.#native))
     const started = this.#lanes
-    // Not blocked: signals that ask for the end of it are heard.
+    // The wait is not blocking, so that signal handlers run.
     while (!started.every((lane) => lane.isDone)) {
       if (this.#isOver(started)) {
         await this.#breakOff(started)
@@ -101,12 +101,12 @@ export class Verification {
 
   async #breakOff(lanes: readonly Lane[]): Promise<void> {
     for (const lane of lanes) lane.end()
-    // Whom they have started dies with them, a moment later.
+    // The processes that a lane has started die a moment after it.
     await sleep(MOMENT_MS)
     this.#removeAll()
   }
 
-  /** In another process: this one must not have anything of the packages under way. */
+  /** Runs in another process, since this one must not use the packages. */
   #removeAll(): void {
     ForkedChild.start(() => removeAll(this.#prefix)).waitForEnd(PATIENCE_MS)
   }
@@ -116,7 +116,7 @@ export class Verification {
     return lanes.flatMap((lane) => lane.results()).filter(({ failure }) => failure !== undefined).length >= FAILURES_MAX
   }
 
-  /** Ends everybody and takes away what they have left; returns the files that are there all the same. */
+  /** Ends all processes and removes what they left. Returns the files that could not be removed. */
   clean(): string[] {
     for (const lane of this.#lanes) lane.end()
     this.#removeAll()
@@ -124,7 +124,7 @@ export class Verification {
     return filesOf(this.#prefix)
   }
 
-  /** What stands in shared memory of this run. */
+  /** The files of this run in /dev/shm. */
   leftovers(): string[] {
     return filesOf(this.#prefix)
   }
@@ -135,7 +135,7 @@ function tasksAt(scenario: string, killPoint: KillPoint): Task[] {
   return scenarioNamed(scenario).checkSwept === undefined ? [task] : [task, { ...task, isSweptFirst: true }]
 }
 
-/** Takes ten times as long. */
+/** Whether a run needs a new Node.js, which takes ten times as long as a copy. */
 export function needsNewNode(name: string): boolean {
   const { isVictimAwaiting = false, isSurvivorAwaiting = false } = scenarioNamed(name)
   return isVictimAwaiting || isSurvivorAwaiting

@@ -4,12 +4,12 @@ import { nap } from './board.js'
 import type { Effects } from './effects.js'
 
 const PATIENCE_MS = 3_000
-/** Of those that tell about the victim. */
+/** Which of the victim's words counts how often it has said what it holds. */
 const HOLDING_WORD = 3
 
-/** What a case finds in the process that is to be killed. */
+/** What the functions of a scenario use in the process that is killed. */
 export class Victim<T> {
-  /** Of the segment. */
+  /** The segment's name. */
   readonly name: string
   readonly layout: Layout<T>
   #segment: Segment<T> | undefined
@@ -22,7 +22,7 @@ export class Victim<T> {
     this.#effects = effects
   }
 
-  /** For a predecessor that does not come through: it ends before this effect of those whose text contains that. */
+  /** For a predecessor that dies on the way: before effect number `effect` of those whose text contains `onlyWith`. */
   dieBefore(effect: number, onlyWith: string): void {
     this.#effects.arm({ effect, side: 'before' }, onlyWith)
   }
@@ -41,8 +41,8 @@ export class Victim<T> {
   }
 
   /**
-   * Says what it has now, and dies here as well: an effect while it has it. From then on, until `has` is called again,
-   * nobody can say what it has.
+   * States what the victim holds now, and makes this moment a kill point of its own. After the call, until `has` is
+   * called again, it is unknown what the victim holds.
    */
   has(what: number, told: Int32Array): void {
     told[0] = what
@@ -50,7 +50,7 @@ export class Victim<T> {
     told[0] = 0
   }
 
-  /** The operation begins once this is true: when the survivor sleeps, for example. */
+  /** The operation begins once this is true: for example once the survivor sleeps. */
   beginsWhen(mayBegin: () => boolean): void {
     this.#mayBegin = mayBegin
   }

@@ -12,14 +12,14 @@ const IS_MEMBER = 1
 const IS_THROUGH = 2
 const HAS_LEFT = 3
 
-/** After a death has broken it, it is repaired. */
+/** Resets a barrier that a death has broken. */
 function repair(meeting: Barrier, error: unknown, breaks: number): void {
   if (!(error instanceof PeerDiedError)) throw error
-  expect(breaks < 2, 'The barrier breaks again and again')
+  expect(breaks < 2, 'The barrier breaks again after its reset')
   meeting.reset()
 }
 
-/** Waits once more after a death has broken it. */
+/** Waits; if a death breaks the barrier, resets it and waits again. */
 function pass(meeting: Barrier, member: BarrierMember, timeoutMs: number): void {
   for (let breaks = 0; ; breaks++) {
     try {
@@ -46,11 +46,11 @@ function join({ root }: Survivor<Root>): BarrierMember {
   return root.meeting.join()
 }
 
-/** The dead one is a member no more, and phases end with those who are left. */
+/** Checks that the dead peer is no member any more, and that phases end with the members that are left. */
 function check(survivor: Survivor<Root>, member: BarrierMember): void {
   const { meeting, told } = survivor.root
   const isMember = meeting.describe().members.some(({ isDead }) => isDead)
-  if (told[0] === HAS_LEFT) expect(!isMember, 'The victim has left, and stands as a member')
+  if (told[0] === HAS_LEFT) expect(!isMember, 'The victim has left, and is still listed as a member')
   pass(meeting, member, 500)
   const newcomer = survivor.newcomer().root.meeting
   const second = newcomer.join()
@@ -62,7 +62,7 @@ function check(survivor: Survivor<Root>, member: BarrierMember): void {
   second.leave()
 }
 
-/** Nobody dead is a member, or waits. */
+/** Checks that no dead peer is a member or waits. */
 function checkSwept(survivor: Survivor<Root>, member: BarrierMember): void {
   const { members, waiters } = survivor.root.meeting.describe()
   expectEqual([members.length, waiters], [1, []], 'Members and waiters after a sweep')
@@ -71,7 +71,7 @@ function checkSwept(survivor: Survivor<Root>, member: BarrierMember): void {
 
 function scenariosOf(kind: 'break' | 'drop'): Scenario<unknown>[] {
   const layout = kind === 'break' ? breaking : dropping
-  /** The survivor waits in the phase that the victim's arrival ends. */
+  /** The victim's arrival ends the phase in which the survivor waits. */
   const arriveLast = (victim: Victim<Root>) => {
     const member = victim.root.meeting.join()
     victim.root.told[0] = IS_MEMBER
@@ -180,7 +180,7 @@ export const barrierScenarios: Scenario<unknown>[] = [
     predecessor: ({ root }) => {
       return () => root.meeting.join()
     },
-    // Its attaching sweeps the dead one, which breaks the barrier.
+    // The victim's attaching sweeps the dead peer's slot, which breaks the barrier.
     victim({ root }) {
       root.meeting.join()
       return () => root.meeting.reset()

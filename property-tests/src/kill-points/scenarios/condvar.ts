@@ -8,33 +8,33 @@ const layout = struct({ lock: mutex(), changed: condvar(), flag: words(1), told:
 type Root = Attached<typeof layout>
 
 const IS_NOTIFIED = 1
-/** Who was told nothing gives up after this. */
+/** A waiter that gets no notification gives up after this. */
 const GIVES_UP_MS = 200
 const TICK_MS = 100
-/** Two waits of one thread look like one from outside. */
+/** Raised when both waits are under way: from outside, two waits of one thread look like one. */
 const BOTH_WAIT_WORD = 2
 const LATER_MS = 5
 
-/** The lock can be had, nobody waits, and a notify reaches who waits next. */
+/** Checks that the lock is free, that no peer is left waiting, and that a notification reaches the next waiter. */
 async function check(survivor: Survivor<Root>): Promise<void> {
   const { lock, changed } = survivor.root
   const guard = lock.lockSync({ timeoutMs: 500 })
-  expect(guard !== undefined, 'Nobody can have the lock')
+  expect(guard !== undefined, 'The lock cannot be taken')
   guard.markConsistent()
   guard.unlock()
   const newcomer = survivor.newcomer().root
   expectEqual(changed.describe().waiters, [], 'Waiters')
   const theirs = await newcomer.lock.lock()
-  expect(!theirs.ownerDied, 'A death is told after the repair')
+  expect(!theirs.ownerDied, 'A death is reported after the repair')
   const waiting = newcomer.changed.wait(theirs, { timeoutMs: 500 })
   changed.notifyOne()
-  expect(await waiting, 'A notify does not reach the next waiter')
+  expect(await waiting, 'A notification does not reach the next waiter')
   theirs.unlock()
 }
 
 function setFlag({ root: { lock, flag } }: Survivor<Root>): void {
   const guard = lock.lockSync({ timeoutMs: 500 })
-  expect(guard !== undefined, 'Nobody can have the lock')
+  expect(guard !== undefined, 'The lock cannot be taken')
   flag[0] = 1
   guard.unlock()
 }
@@ -100,7 +100,7 @@ export const condvarScenarios: Scenario<unknown>[] = [
       }
     },
     check(survivor, { isNotified }) {
-      if (survivor.root.told[0] === IS_NOTIFIED) expect(isNotified, 'A notify was lost')
+      if (survivor.root.told[0] === IS_NOTIFIED) expect(isNotified, 'A notification was lost')
       return check(survivor)
     },
   }),
@@ -129,7 +129,7 @@ export const condvarScenarios: Scenario<unknown>[] = [
       }
     },
     check(survivor, { notified }) {
-      if (survivor.root.told[0] === IS_NOTIFIED) expectEqual(notified, 2, 'Who was notified')
+      if (survivor.root.told[0] === IS_NOTIFIED) expectEqual(notified, 2, 'How many waiters were notified')
       return check(survivor)
     },
   }),
@@ -143,14 +143,15 @@ export const condvarScenarios: Scenario<unknown>[] = [
       fallbackPolling.tickMs = TICK_MS
       try {
         const guard = await lock.lock({ timeoutMs: 500 })
-        expect(guard !== undefined, 'Nobody can have the lock')
+        expect(guard !== undefined, 'The lock cannot be taken')
         const waiting = changed.wait(guard, { timeoutMs: 2 * GIVES_UP_MS })
         const areBothThere = await survivor.untilVictimAwaiting(() => changed.describe().waiters.length === 2)
         changed.notifyOne()
         seen.isNotified = await waiting
         guard.unlock()
-        // One of the two has it: the victim, or who was left.
-        if (areBothThere && told[0] !== IS_NOTIFIED) expect(seen.isNotified, 'A notify died with the one it came to')
+        // One of the two gets it: the victim, or the waiter that is left.
+        if (areBothThere && told[0] !== IS_NOTIFIED)
+          expect(seen.isNotified, 'A notification died with the waiter that got it')
       } finally {
         fallbackPolling.tickMs = seen.tickMs
       }

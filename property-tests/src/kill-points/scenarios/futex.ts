@@ -15,10 +15,10 @@ interface Seen {
 
 const nothingSeen = (): Seen => ({ isChanged: false })
 
-/** Who waited has seen the change, if there was one; who waits next hears of the next one. */
+/** Checks that the waiter saw the change, if there was one, and that the next waiter is told of the next change. */
 async function check(survivor: Survivor<Root>, seen: Seen): Promise<void> {
   const { word } = survivor.root
-  if (word.value === 1) expect(seen.isChanged, 'The value has changed, and who waited did not see it')
+  if (word.value === 1) expect(seen.isChanged, 'The value has changed, and the waiter did not see it')
   const newcomer = survivor.newcomer().root.word
   const waiting = newcomer.waitWhile(word.value, { timeoutMs: 500 })
   word.value = 2
@@ -28,7 +28,7 @@ async function check(survivor: Survivor<Root>, seen: Seen): Promise<void> {
 
 function changeWhenAwaited(victim: Victim<Root>): () => void {
   const { word, told } = victim.root
-  // What has two waiters has one.
+  // The waiter raises this word when it waits: a futex lists no waiters.
   victim.beginsWhen(() => told[1] === 1)
   return () => {
     word.value = 1

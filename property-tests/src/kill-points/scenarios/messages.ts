@@ -3,15 +3,18 @@ import { PeerDiedError, struct, words } from '@isthmus/sync'
 import { contentOf } from '../../harness/messages.js'
 import { expect, expectEqual } from '../expectations.js'
 
-/** So small that everything happens: padding, a full ring, fragments. */
+/** So small a ring that everything happens in it: padding, no space, fragments. */
 export const ringLayout = struct({
   ring: spscRing({ capacityBytes: 256 }),
-  /** What the victim knows: how many messages it has sent, or received, and how many of them acknowledged. */
+  /**
+   * What the victim says of itself: how many messages it has sent, or received, and how many of those it has
+   * acknowledged.
+   */
   told: words(4),
 })
 
 export const SMALL_BYTES = 20
-/** Six fragments, more than the ring can hold. */
+/** A message of six fragments, more than the ring can hold. */
 export const LARGE_BYTES = 300
 
 export function messageOf(number: number, byteLength: number): Uint8Array {
@@ -20,14 +23,14 @@ export function messageOf(number: number, byteLength: number): Uint8Array {
   return bytes
 }
 
-/** What a consumer has got, in order. */
+/** The messages that a consumer has received, in order. */
 export class Received {
   readonly numbers: number[] = []
   incomplete = 0
   /** How the producer's epoch ended, as far as the consumer was told. */
   end: 'died' | 'closed' | 'nothing' = 'nothing'
 
-  /** Whole, and in order. */
+  /** Adds a message; throws if it is damaged or out of order. */
   note(message: Uint8Array): void {
     const number = message[0]
     const expected = messageOf(number, message.byteLength)
@@ -37,7 +40,7 @@ export class Received {
     this.numbers.push(number)
   }
 
-  /** Blocks until nothing comes for so long, or until the end of the epoch. */
+  /** Blocks until nothing comes for `timeoutMs`, or until the end of the epoch. */
   takeSync(consumer: Consumer, timeoutMs: number): this {
     this.end = 'nothing'
     while (this.#handle(() => consumer.receiveSync({ timeoutMs })));
@@ -60,7 +63,7 @@ export class Received {
     }
   }
 
-  /** Returns whether to go on. */
+  /** Returns whether to receive again. */
   #handle(receive: () => Uint8Array | undefined | null): boolean {
     try {
       const message = receive()

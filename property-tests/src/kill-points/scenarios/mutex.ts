@@ -7,41 +7,45 @@ import type { Victim } from '../victim.js'
 export const mutexLayout = struct({ lock: mutex(), told: words(4) })
 type Root = Attached<typeof mutexLayout>
 
-/** What the victim knows of itself. */
+/** What the victim says of itself. */
 const HAS_IT = 1
 const GAVE_IT_BACK = 2
 
-/** The next owner gets it, and is told if and only if the dead one had it; the one after that is not told. */
+/**
+ * Checks that the next owner is told of the death if and only if the victim held the lock, and the owner after it is
+ * not.
+ */
 function check(survivor: Survivor<Root>): void {
   const { lock, told } = survivor.root
   const { owner, isInconsistent } = lock.describe()
   const isHeld = owner !== undefined
-  if (told[0] === HAS_IT) expect(isHeld, 'The victim was given the lock, and the word does not say so')
-  if (told[0] === GAVE_IT_BACK) expect(!isHeld, 'The victim gave the lock back, and the word says that it has it')
+  if (told[0] === HAS_IT) expect(isHeld, 'The victim holds the lock, and the owner word does not say so')
+  if (told[0] === GAVE_IT_BACK) expect(!isHeld, 'The victim has given the lock back, and the owner word names an owner')
   takeTwice(survivor, isHeld || isInconsistent)
 }
 
-/** Nothing is in the name of the dead, and what it had says that it died. */
+/** Checks that the dead peer holds nothing, and that a lock it held is inconsistent. */
 function checkSwept(survivor: Survivor<Root>): void {
   const { lock, told } = survivor.root
   const { owner, waiters, isInconsistent } = lock.describe()
   expectEqual([owner, waiters], [undefined, []], 'Owner and waiters after a sweep')
-  if (told[0] === HAS_IT) expect(isInconsistent, 'The victim had the lock, and the sweep does not tell')
-  if (told[0] === GAVE_IT_BACK) expect(!isInconsistent, 'A death is told of one who gave the lock back')
+  if (told[0] === HAS_IT) expect(isInconsistent, 'The victim held the lock, and the sweep left it consistent')
+  if (told[0] === GAVE_IT_BACK)
+    expect(!isInconsistent, 'A death is reported although the victim had given the lock back')
   takeTwice(survivor, isInconsistent)
 }
 
 function takeTwice(survivor: Survivor<Root>, isDeathToTell: boolean): void {
   const { lock } = survivor.root
   const guard = lock.lockSync({ timeoutMs: 1_000 })
-  expect(guard !== undefined, 'Nobody can have the lock')
+  expect(guard !== undefined, 'The lock cannot be taken')
   expectEqual(guard.ownerDied, isDeathToTell, 'ownerDied')
   guard.markConsistent()
   guard.unlock()
   const newcomer = survivor.newcomer().root.lock
   const next = newcomer.tryLock()
-  expect(next !== undefined, 'A newcomer cannot have the lock')
-  expect(!next.ownerDied, 'A death is told after the repair')
+  expect(next !== undefined, 'A newcomer cannot take the lock')
+  expect(!next.ownerDied, 'A death is reported after the repair')
   next.unlock()
   expectEqual(lock.describe().waiters, [], 'Waiters')
 }
@@ -59,14 +63,15 @@ function isAwaited({ lock }: Root): boolean {
   return lock.describe().waiters.length > 0
 }
 
-/** The survivor waits for what the victim has. */
+/** What the survivor sees that waits for the victim's lock. */
 interface Turn {
   ownerDied: boolean | undefined
 }
 
 function checkTurn(survivor: Survivor<Root>, turn: Turn): void {
-  expect(turn.ownerDied !== undefined, 'Who waited did not get the lock')
-  if (survivor.root.told[0] === GAVE_IT_BACK) expect(!turn.ownerDied, 'A death is told of one who gave the lock back')
+  expect(turn.ownerDied !== undefined, 'The waiter did not get the lock')
+  if (survivor.root.told[0] === GAVE_IT_BACK)
+    expect(!turn.ownerDied, 'A death is reported although the victim had given the lock back')
   takeTwice(survivor, false)
 }
 
@@ -201,7 +206,7 @@ export const mutexScenarios: Scenario<unknown>[] = [
       }
     },
     check(survivor) {
-      // The predecessor's death is told by whoever comes next, as long as nobody has repaired anything.
+      // Every owner is told of the predecessor's death until one of them has repaired the data.
       takeTwice(survivor, true)
     },
   }),
@@ -218,12 +223,12 @@ export const mutexScenarios: Scenario<unknown>[] = [
     check(survivor) {
       const { lock, told } = survivor.root
       const isAbandoned = lock.describe().state === 'abandoned'
-      if (told[0] === GAVE_IT_BACK) expect(isAbandoned, 'The lock was abandoned, and does not say so')
+      if (told[0] === GAVE_IT_BACK) expect(isAbandoned, 'The victim has abandoned the lock, and it is not abandoned')
       if (!isAbandoned) return takeTwice(survivor, true)
       expectEqual(
         codeOf(() => lock.lockSync()),
         'ERR_ISTHMUS_ABANDONED',
-        'Locking what was abandoned',
+        'Locking an abandoned lock',
       )
       const newcomer = survivor.newcomer().root.lock
       expectEqual(

@@ -6,15 +6,15 @@ import type { Survivor } from '../survivor.js'
 import type { Victim } from '../victim.js'
 import { LARGE_BYTES, messageOf, Received, ringLayout, SMALL_BYTES } from './messages.js'
 
-/** The survivor sends, the victim receives. */
+// The survivor sends, the victim receives.
 
 type Root = Attached<typeof ringLayout>
 
 interface Sending {
   readonly producer: Producer
-  /** How many were sent. */
+  /** How many messages were sent. */
   sent: number
-  /** How often it was told that the consumer died. */
+  /** How often the producer was told that the consumer had died. */
   deathsTold: number
 }
 
@@ -46,7 +46,10 @@ function send(sending: Sending, byteLength: number, timeoutMs: number): boolean 
   }
 }
 
-/** Nothing is lost, nothing that was acknowledged comes again, and a producer that finds the ring full is told once. */
+/**
+ * Checks that no message is lost, that no acknowledged message comes again, and that a producer that finds the ring
+ * full is told of the death once.
+ */
 function check(survivor: Survivor<Root>, sending: Sending): void {
   const { root } = survivor
   const { state } = root.ring.describe().consumer
@@ -58,14 +61,16 @@ function check(survivor: Survivor<Root>, sending: Sending): void {
   const received = new Received().takeSync(consumer, 0)
   const [receivedCount, acknowledgedCount, largeCount] = root.told
   const first = received.numbers[0] ?? sending.sent
-  // A large message whose beginning the victim has taken is reported instead.
+  // A large message whose beginning the victim has received is lost; the next consumer gets an error instead.
   const lost = received.incomplete
   expect(lost <= largeCount, `${lost} messages broke off`)
   received.expectNumbers(first, sending.sent, 'What the next consumer gets')
   expect(first <= receivedCount + lost, `${receivedCount} messages were received, and the next one gets ${first} first`)
   expect(first >= acknowledgedCount, `Message ${first} was acknowledged, and came again`)
   expect(sendSmall(sending, 500), 'The next consumer makes no space')
-  received.takeSync(consumer, 0).expectNumbers(first, sending.sent, 'With a message for the next consumer')
+  received
+    .takeSync(consumer, 0)
+    .expectNumbers(first, sending.sent, 'What the next consumer gets after one more message')
   expectEqual(received.end, 'nothing', 'The end of a producer that lives')
 }
 
@@ -73,7 +78,7 @@ function consume(victim: Victim<Root>): { consumer: Consumer; told: Int32Array }
   return { consumer: victim.root.ring.consumer(), told: victim.root.told }
 }
 
-/** Says that a large one may be lost with this consumer. */
+/** States that one large message may be lost with this consumer. */
 function expectLarge({ root }: Victim<Root>): void {
   root.told[2] = 1
 }
@@ -108,7 +113,7 @@ export const ringConsumerScenarios: Scenario<unknown>[] = [
     prepare: prepareFilled,
     victim(victim) {
       const { consumer, told } = consume(victim)
-      // Within the callback a message has been received: it is over before space is returned.
+      // A message counts as received once the callback has it; its space is returned after the callback.
       return () => {
         consumer.drain(() => told[0]++, 4)
         consumer.drain(() => told[0]++)
@@ -187,7 +192,7 @@ export const ringConsumerScenarios: Scenario<unknown>[] = [
     name: 'ring consumer: receives a large message of a blocked producer',
     layout: ringLayout,
     prepare,
-    // Whether it is sent, or broken off by the death that is told.
+    // Either outcome is right: the message is sent, or the death that is reported ends the call.
     meanwhile: (_, sending) => send(sending, LARGE_BYTES, 3_000),
     isMeanwhileWaiting: true,
     victim(victim) {

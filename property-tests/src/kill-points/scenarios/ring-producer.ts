@@ -6,14 +6,14 @@ import type { Survivor } from '../survivor.js'
 import type { Victim } from '../victim.js'
 import { LARGE_BYTES, messageOf, Received, ringLayout, SMALL_BYTES } from './messages.js'
 
-/** The victim sends, the survivor receives. */
+// The victim sends, the survivor receives.
 
 type Root = Attached<typeof ringLayout>
 
 interface Receiving {
   readonly consumer: Consumer
   readonly received: Received
-  /** How the role stood when the consumer's wait was over, which has changed it. */
+  /** Whether the consumer was told of the end while it waited, which changes the role word. */
   isEndTold: boolean
 }
 
@@ -21,7 +21,7 @@ function prepare({ root }: Survivor<Root>): Receiving {
   return { consumer: root.ring.consumer(), received: new Received(), isEndTold: false }
 }
 
-/** Small messages, told one by one. */
+/** Sends small messages and counts each of them in `told`. */
 function sendSmall(producer: Producer, told: Int32Array, count: number): void {
   for (let sent = 0; sent < count; sent++) {
     const number = told[0]
@@ -33,7 +33,7 @@ const ALL_OR_NOTHING_WORD = 2
 
 const ENDS = { vacant: 'nothing', held: 'died', died: 'died', closed: 'closed' } as const
 
-/** Everything that was committed has come, the end is told once, and the next producer can go on. */
+/** Checks that all committed messages came, that the end is reported once, and that the next producer can send. */
 function check(survivor: Survivor<Root>, { consumer, received, isEndTold }: Receiving): void {
   const { root } = survivor
   if (!isEndTold) {
@@ -54,14 +54,14 @@ function check(survivor: Survivor<Root>, { consumer, received, isEndTold }: Rece
   received.takeSync(consumer, 0)
   expectEqual(received.end, end === 'died' ? 'nothing' : end, 'The second time that the end is told')
   const successor = survivor.newcomer().root.ring.producer()
-  expect(successor.trySend(messageOf(count, LARGE_BYTES / 3)), 'The next producer finds no space')
-  received.takeSync(consumer, 0).expectNumbers(0, count + 1, 'With the message of the next producer')
+  expect(successor.trySend(messageOf(count, LARGE_BYTES / 3)), 'The next producer has no space')
+  received.takeSync(consumer, 0).expectNumbers(0, count + 1, 'Messages, with that of the next producer')
   successor.close()
   received.takeSync(consumer, 0)
   expectEqual(received.end, 'closed', 'After the next producer has closed')
 }
 
-/** The survivor receives until it is told of the end. */
+/** The survivor blocks and receives until it is told of the end. */
 const blocked = {
   prepare,
   meanwhile(_: unknown, receiving: Receiving) {
@@ -83,12 +83,12 @@ const awaiting = {
   check,
 } as const
 
-/** How many messages may be there that were not told: one that was just committed, or a whole batch. */
+/** States how many messages may come that `told` does not count: one that was just committed, or a whole batch. */
 function mayBeUntold(victim: Victim<Root>, count: number): void {
   victim.root.told[1] = count
 }
 
-/** They become visible all at once. */
+/** Messages that become visible all at once. */
 function batchOf(victim: Victim<Root>, count: number): Uint8Array[] {
   victim.root.told[ALL_OR_NOTHING_WORD] = 1
   return Array.from({ length: count }, (_, number) => messageOf(number, SMALL_BYTES))
@@ -207,7 +207,7 @@ export const ringProducerScenarios: Scenario<unknown>[] = [
     victim: ({ root }) => {
       return () => root.ring.producer().close()
     },
-    // The end of the one before is told already.
+    // The end of the producer before is reported already.
     check(survivor, receiving) {
       const { state } = survivor.root.ring.describe().producer
       receiving.received.takeSync(receiving.consumer, 5)
@@ -272,7 +272,7 @@ export const ringProducerScenarios: Scenario<unknown>[] = [
     },
   }),
   scenario({
-    name: 'ring producer: rings the bell of an awaiting consumer',
+    name: 'ring producer: wakes an awaiting consumer',
     layout: ringLayout,
     ...awaiting,
     victim(victim) {
@@ -288,7 +288,7 @@ export const ringProducerScenarios: Scenario<unknown>[] = [
     name: 'ring producer: takes the role, and wakes a blocked consumer',
     layout: ringLayout,
     prepare,
-    // Of one who never had the role, nobody is told.
+    // The death of a peer that never had the role is not reported, so the consumer waits for a limited time.
     meanwhile(_, receiving) {
       receiving.received.takeSync(receiving.consumer, 150)
       receiving.isEndTold = receiving.received.end !== 'nothing'
@@ -363,7 +363,7 @@ export const ringProducerScenarios: Scenario<unknown>[] = [
   }),
 ]
 
-/** The end may have been told already, while the survivor received. */
+/** The same check, if the end may have been reported already while the survivor received. */
 function checkAgain(survivor: Survivor<Root>, receiving: Receiving): void {
   receiving.isEndTold = receiving.received.end !== 'nothing'
   check(survivor, receiving)

@@ -15,7 +15,7 @@ interface Turn {
   hadIt: boolean
 }
 
-/** A dead reader is gone, a dead writer is told of; after that everybody can read and write. */
+/** Checks that a dead reader is gone, that a dead writer is reported, and that all others can read and write. */
 function check(survivor: Survivor<Root>): void {
   const { shared, told } = survivor.root
   const { writers, readers } = shared.describe()
@@ -26,33 +26,36 @@ function check(survivor: Survivor<Root>): void {
   takeAndRepair(survivor, isWritten || writers.isInconsistent)
 }
 
-/** Nothing is in the name of the dead, and what a writer had says that it died. */
+/** Checks that the dead peer holds nothing, and that a lock it held for writing is inconsistent. */
 function checkSwept(survivor: Survivor<Root>): void {
   const { shared, told } = survivor.root
   const { writers, readers, waitingReaders } = shared.describe()
   const left = [writers.owner, writers.waiters, readers, waitingReaders]
   expectEqual(left, [undefined, [], [], []], 'Writer, waiters and readers after a sweep')
-  if (told[0] === WRITES) expect(writers.isInconsistent, 'The victim wrote, and the sweep does not tell')
+  if (told[0] === WRITES) expect(writers.isInconsistent, 'The victim wrote, and the sweep left the lock consistent')
   takeAndRepair(survivor, writers.isInconsistent)
 }
 
 function takeAndRepair(survivor: Survivor<Root>, isDeathToTell: boolean): void {
   const { shared } = survivor.root
   const reading = shared.readLockSync({ timeoutMs: 500 })
-  expect(reading !== undefined, 'Nobody can read')
+  expect(reading !== undefined, 'The lock cannot be taken for reading')
   expectEqual(reading.ownerDied, isDeathToTell, 'ownerDied of a reader')
   reading.unlock()
   const writing = shared.writeLockSync({ timeoutMs: 500 })
-  expect(writing !== undefined, 'Nobody can write')
+  expect(writing !== undefined, 'The lock cannot be taken for writing')
   expectEqual(writing.ownerDied, isDeathToTell, 'ownerDied of a writer')
   writing.markConsistent()
   writing.unlock()
   const newcomer = survivor.newcomer().root.shared
   const next = newcomer.writeLockSync({ timeoutMs: 500 })
-  expect(next !== undefined && !next.ownerDied, 'A newcomer cannot write, or is told of an old death')
+  expect(
+    next !== undefined && !next.ownerDied,
+    'A newcomer cannot take the lock for writing, or is told of an old death',
+  )
   next.unlock()
   const { writers, readers, waitingReaders } = shared.describe()
-  expectEqual([writers.waiters, readers, waitingReaders], [[], [], []], 'Who has the lock or waits in the end')
+  expectEqual([writers.waiters, readers, waitingReaders], [[], [], []], 'Holders and waiters in the end')
 }
 
 function read(victim: Victim<Root>): void {
@@ -79,7 +82,9 @@ async function writeByPromise(victim: Victim<Root>): Promise<void> {
   told[0] = HAS_NOTHING
 }
 
-/** A writer that waits for readers has the mutex, and sleeps elsewhere. */
+/**
+ * Whether a peer waits for the lock. A writer that waits for readers owns the mutex and sleeps at another wait point.
+ */
 function isAwaited({ shared }: Root): boolean {
   const { writers, waitingReaders } = shared.describe()
   return writers.waiters.length > 0 || waitingReaders.length > 0
@@ -108,7 +113,7 @@ function writeUntilAwaited(victim: Victim<Root>): () => void {
 }
 
 function checkTurn(survivor: Survivor<Root>, turn: Turn): void {
-  expect(turn.hadIt, 'Who waited did not get the lock')
+  expect(turn.hadIt, 'The waiter did not get the lock')
   takeAndRepair(survivor, survivor.root.shared.describe().writers.isInconsistent)
 }
 

@@ -6,12 +6,12 @@ import { isWhole, subject } from '../../harness/segment-subject.js'
 import { codeOf, expect } from '../expectations.js'
 import { type Scenario, scenario } from '../scenario.js'
 
-/** Where leftovers of a run are looked for. */
+/** A file beside the segments, where the check for leftovers finds it. */
 function whereOf(name: string): SegmentFile {
   return { file: `/dev/shm${name}file` }
 }
 
-/** Whatever stands there is whole, or can be replaced. */
+/** Checks that the file holds a whole segment or can be replaced by one. */
 function check({ name }: { name: string }): void {
   const where = whereOf(name)
   const segment = Segment.openOrCreate(where, subject)
@@ -26,14 +26,17 @@ function check({ name }: { name: string }): void {
   expect(!existsSync(where.file), 'The name is still there after an unlink')
 }
 
-/** As another boot finds it. */
+/** Changes the boot id in the file, so that it looks like a file from before a reboot. */
 function pretendReboot(path: string): void {
   const fd = openSync(path, 'r+')
   writeSync(fd, new Uint8Array(16).fill(7), 0, 16, BOOT_ID_WORD * 4)
   closeSync(fd)
 }
 
-/** After a reboot a file is trusted if it is as it was flushed; what the dead one wrote last may be missing a flush. */
+/**
+ * Checks that after a reboot the file opens, or is refused as unclean because the victim's last writes were not
+ * flushed.
+ */
 function checkAfterReboot({ name }: { name: string }): void {
   const where = whereOf(name)
   pretendReboot(where.file)
@@ -43,7 +46,7 @@ function checkAfterReboot({ name }: { name: string }): void {
   check({ name })
 }
 
-/** A file system that has no files without a name, for this process. */
+/** Makes this process see a file system without unnamed files (O_TMPFILE). */
 function withoutUnnamedFiles(): void {
   const open = fs.openSync
   const unnamed = 0o20000000 | constants.O_DIRECTORY
@@ -73,7 +76,7 @@ export const segmentFileScenarios: Scenario<unknown>[] = [
   scenario({
     ...definition,
     name: 'segment file: is created where files need a name',
-    // The name of what is not finished is its own: it belongs to the folder of the segment.
+    // An unfinished file has a name of its own in the folder of the segment, so this segment gets a folder.
     prepare: ({ name }) => fs.mkdirSync(`/dev/shm${name}folder`),
     victim({ name }) {
       withoutUnnamedFiles()
@@ -92,7 +95,7 @@ export const segmentFileScenarios: Scenario<unknown>[] = [
       withoutUnnamedFiles()
       Segment.create(where, subject).close()
       const files = fs.readdirSync(folder)
-      expect(files.length === 1, `The next creator leaves ${files.join(', ')}`)
+      expect(files.length === 1, `After the next creation there are ${files.join(', ')}`)
       rmSync(folder, { recursive: true })
     },
   }),

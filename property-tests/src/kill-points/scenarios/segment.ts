@@ -14,7 +14,10 @@ function fileOf(name: string): string {
   return `/dev/shm${name}`
 }
 
-/** Whatever stands there is whole, or can be replaced; and it goes when nobody uses it any more. */
+/**
+ * Checks that the name leads to a whole segment or can be replaced by one, and that a prune removes it once it is
+ * unused.
+ */
 function check({ name }: { name: string }): void {
   const existed = existsSync(fileOf(name))
   const segment = Segment.openOrCreate(name, subject)
@@ -25,7 +28,9 @@ function check({ name }: { name: string }): void {
   expect(!existsSync(fileOf(name)), 'The name is still there after a prune')
 }
 
-/** Killed between its two steps, a remover leaves this. */
+/**
+ * Makes what a remover leaves that is killed between its two steps: a segment that is retired and still has its name.
+ */
 function retireByHand(name: string): void {
   Segment.create(name, subject).close()
   const fd = openSync(fileOf(name), 'r+')
@@ -33,7 +38,7 @@ function retireByHand(name: string): void {
   closeSync(fd)
 }
 
-/** Something of everything that a peer can have. */
+/** One of everything that a peer can hold. */
 const belongings = struct({
   there: spscRing({ capacityBytes: 64 }),
   back: spscRing({ capacityBytes: 64 }),
@@ -120,16 +125,16 @@ export const segmentScenarios: Scenario<unknown>[] = [
       return () => Segment.unlink(name)
     },
     check(survivor) {
-      // Who is attached keeps the memory; the name leads to it, or to nothing, or to a new one.
-      expect(isWhole(survivor.root), 'The segment of those who are attached has changed')
+      // Attached peers keep the memory. The name leads to that segment, to none, or to a new one.
+      expect(isWhole(survivor.root), 'The segment has changed under its attached peers')
       const isOurs = existsSync(fileOf(survivor.name))
       const segment = Segment.openOrCreate(survivor.name, subject)
-      expect(isWhole(segment.root), 'What stands under the name is not whole')
+      expect(isWhole(segment.root), 'The segment under the name is not whole')
       segment.root[3] = 7
-      if (!isOurs) expect(survivor.root[3] === 0, 'A new segment is the old one')
+      if (!isOurs) expect(survivor.root[3] === 0, 'A new segment has the content of the old one')
       segment.close()
       if (survivor.root[3] === 0) Segment.unlink(survivor.name)
-      // For the check that nobody is left, which opens it by its name.
+      // The check for leftovers opens the segment by its name.
       if (!existsSync(fileOf(survivor.name))) Segment.create(survivor.name, subject).close()
     },
   }),
@@ -161,7 +166,7 @@ export const segmentScenarios: Scenario<unknown>[] = [
     },
     check({ name }) {
       Segment.prune({ prefix: `${name}-` })
-      expect(!existsSync(fileOf(`${name}-a`)), 'A prune leaves a segment of the dead')
+      expect(!existsSync(fileOf(`${name}-a`)), 'A prune leaves a segment of which all peers are dead')
       check({ name: `${name}-a` })
     },
   }),
@@ -187,20 +192,20 @@ export const segmentScenarios: Scenario<unknown>[] = [
     check(survivor) {
       const { there, back, lock, permits, shared, written, meeting } = survivor.newcomer().root
       const consumer = there.consumer()
-      expectEqual(consumer.tryReceive()?.byteLength, 3, 'The message of the dead one')
+      expectEqual(consumer.tryReceive()?.byteLength, 3, 'The message of the dead producer')
       there.producer().close()
       expectEqual(consumer.receiveSync({ timeoutMs: 100 }), null, 'The end of the next producer')
       back.consumer().close()
       const guard = lock.lockSync({ timeoutMs: 500 })
-      expect(guard?.ownerDied === true, 'The lock does not tell of the death')
+      expect(guard?.ownerDied === true, 'The lock does not report the death')
       guard.markConsistent()
       guard.unlock()
       const held = [1, 2].map(() => permits.acquireSync({ timeoutMs: 500 }))
-      expect(held.every(Boolean), 'A permit is lost')
+      expect(held.every(Boolean), 'A permit was lost')
       const writing = shared.writeLockSync({ timeoutMs: 500 })
-      expect(writing !== undefined && !writing.ownerDied, 'A reader is left')
+      expect(writing !== undefined && !writing.ownerDied, 'A dead reader is left')
       const repairing = written.writeLockSync({ timeoutMs: 500 })
-      expect(repairing?.ownerDied === true, 'The read-write lock does not tell of the death')
+      expect(repairing?.ownerDied === true, 'The read-write lock does not report the death')
       expectEqual(meeting.describe().members, [], 'Members of the barrier')
       expect(meeting.describe().isBroken, 'A death did not break the barrier')
     },

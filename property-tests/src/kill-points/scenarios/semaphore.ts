@@ -11,7 +11,7 @@ type Root = Attached<typeof layout>
 const HAS_ONE = 1
 const HAS_NONE = 2
 
-/** All permits can be had: by who was there, and by a newcomer. */
+/** Checks that all permits can be acquired, by the survivor and by a newcomer. */
 function check(survivor: Survivor<Root>): void {
   const { permits, told } = survivor.root
   const held = permits.describe().holders.reduce((sum, holder) => sum + holder.permits, 0)
@@ -24,7 +24,7 @@ function check(survivor: Survivor<Root>): void {
   expectEqual({ available, waiters }, { available: PERMITS, waiters: [] }, 'The semaphore in the end')
 }
 
-/** Nothing is in the name of the dead. */
+/** Checks that the dead peer holds no permit. */
 function checkSwept({ root: { permits } }: Survivor<Root>): void {
   const { available, holders, waiters } = permits.describe()
   const expected = { available: PERMITS, holders: [], waiters: [] }
@@ -36,7 +36,7 @@ function takeAll(acquire: (options: { timeoutMs: number }) => Permit | undefined
   const permits = Array.from({ length: PERMITS }, () => acquire({ timeoutMs: 500 }))
   expect(
     permits.every((permit) => permit !== undefined),
-    'A permit is lost',
+    'A permit was lost',
   )
   for (const permit of permits) permit?.release()
 }
@@ -112,7 +112,7 @@ export const semaphoreScenarios: Scenario<unknown>[] = [
     layout,
     meanwhile({ root }) {
       const permit = root.permits.acquireSync({ timeoutMs: 3_000 })
-      expect(permit !== undefined, 'Who waited got no permit')
+      expect(permit !== undefined, 'The waiter got no permit')
       permit.release()
     },
     isMeanwhileWaiting: true,
@@ -124,7 +124,7 @@ export const semaphoreScenarios: Scenario<unknown>[] = [
     layout,
     async meanwhile({ root }) {
       const permit = await root.permits.acquire({ timeoutMs: 3_000 })
-      expect(permit !== undefined, 'Who waited got no permit')
+      expect(permit !== undefined, 'The waiter got no permit')
       permit.release()
     },
     isMeanwhileWaiting: true,

@@ -8,17 +8,17 @@ import { messageOf, Received, SMALL_BYTES } from './messages.js'
 const layout = struct({ ring: spscRing({ capacityBytes: 256 }), lock: mutex(), told: words(4) })
 type Root = Attached<typeof layout>
 
-/** What the victim knows of itself. */
+/** What the victim says of itself. */
 const HAS_SENT = 1
 const GAVE_LOCK_BACK = 2
 
 const GIVES_UP_MS = 3_000
 
-/** The next owner gets the lock, and nobody stands in the way of anybody. */
+/** Checks that the next owner gets the lock, and that no peer is left waiting. */
 function checkLock(survivor: Survivor<Root>): void {
   const guard = survivor.newcomer().root.lock.lockSync({ timeoutMs: 1_000 })
-  expect(guard !== undefined, 'Nobody can have the lock')
-  expect(!guard.ownerDied, 'A death is told that was told before, or of one who never had the lock')
+  expect(guard !== undefined, 'The lock cannot be taken')
+  expect(!guard.ownerDied, 'A death is reported twice, or although the victim never had the lock')
   guard.unlock()
   expectEqual(survivor.root.lock.describe().waiters, [], 'Waiters')
 }
@@ -30,7 +30,7 @@ interface Wait {
   ownerDied: boolean | undefined
 }
 
-/** Takes what is ready; returns whether that is all that was waited for there. */
+/** Takes what is ready; returns whether the wait for this one is over. */
 function take({ lock }: Root, wait: Wait, ready: Waitable): boolean {
   if (ready !== wait.consumer) {
     const guard = lock.tryLock()
@@ -71,7 +71,7 @@ export const waitAnyScenarios: Scenario<unknown>[] = [
     },
     check(survivor) {
       checkLock(survivor)
-      // It was never acknowledged.
+      // The message was never acknowledged, so it comes again.
       const consumer = survivor.newcomer().root.ring.consumer()
       new Received().takeSync(consumer, 0).expectNumbers(0, 1, 'What the next consumer gets')
     },
@@ -87,7 +87,7 @@ export const waitAnyScenarios: Scenario<unknown>[] = [
       const waiting = new Set<Waitable>([wait.consumer, root.lock])
       while (waiting.size > 0) {
         const ready = await waitAny(waiting, { timeoutMs: GIVES_UP_MS })
-        expect(ready.length > 0, `Nothing of ${waiting.size} came, and no death was told`)
+        expect(ready.length > 0, `None of ${waiting.size} became ready, and no death was reported`)
         for (const one of ready) if (take(root, wait, one)) waiting.delete(one)
       }
     },
@@ -108,7 +108,8 @@ export const waitAnyScenarios: Scenario<unknown>[] = [
       const [state] = survivor.root.told
       expect(received.length === 1 || isProducerDead, 'There was neither a message nor a death')
       if (state >= HAS_SENT) expectEqual(received, [0], 'What was sent')
-      if (state === GAVE_LOCK_BACK) expect(!ownerDied, 'A death is told of one who gave the lock back')
+      if (state === GAVE_LOCK_BACK)
+        expect(!ownerDied, 'A death is reported although the victim had given the lock back')
       checkLock(survivor)
     },
   }),
