@@ -4,19 +4,19 @@ import { waitAny } from '@isthmus/sync'
 import { manyRings } from '../harness/many-rings.js'
 import { serve } from '../harness/serve.js'
 
-/** An agent that waits on its event loop, for many things, and says what that costs. */
+/** An agent that waits for many things on its event loop, and measures what that costs. */
 
 const kept: unknown[] = []
 
 serve({
-  /** Becomes the producer of every ring, and sleeps. */
+  /** Takes the producer role of every ring, and sleeps. */
   produce({ name }: { name: string }): void {
     const segment = Segment.open(name, manyRings)
     kept.push(segment)
     for (const ring of Object.values(segment.root)) kept.push(ring.producer())
   },
 
-  /** Waits for all of these rings at once, each with a receive of its own. */
+  /** Waits for all of these rings at once, with one `receive` for each. */
   receiveFromAll({ names }: { names: string[] }): void {
     for (const name of names) {
       const segment = Segment.open(name, manyRings)
@@ -26,14 +26,14 @@ serve({
         kept.push(
           consumer,
           consumer.receive().catch(() => {
-            // Its producer ends with the test.
+            // The producer ends with the test.
           }),
         )
       }
     }
   },
 
-  /** The same with one await. */
+  /** The same with one `waitAny`. */
   waitForAny({ names }: { names: string[] }): void {
     const consumers = names.flatMap((name) => {
       const segment = Segment.open(name, manyRings)
@@ -43,7 +43,7 @@ serve({
     kept.push(waitAny(consumers))
   },
 
-  /** What this process does while it waits. */
+  /** Measures what this process does while it waits. */
   async idle({ forMs }: { forMs: number }) {
     const before = process.cpuUsage()
     const startedMs = performance.now()

@@ -4,14 +4,14 @@ import { AllocationWatch } from '../hostile/allocation-watch.js'
 import type { ChildResult, ChildTask } from '../hostile/child-task.js'
 import { Journal } from '../hostile/journal.js'
 
-/** A child of the hostile fuzzer: attacks what it is told to, and says what came of it. */
+/** A child of the hostile fuzzer: runs the cases of its task and reports the answers. */
 
 const RSS_GROWTH_BYTES_MAX = 600 * 1024 * 1024
-/** Asking costs more than a case. */
+/** How many cases run between two checks of the process's size, since a check costs more than a case. */
 const CASES_PER_LOOK = 512
 
 const allocations = new AllocationWatch().install()
-// Only now: the packages are to use what is watched.
+// Imported after the watch is installed, so that the packages use the watched constructors.
 const { targetPlans } = await import('../hostile/targets.js')
 const { CaseFailure, trace } = await import('../hostile/target.js')
 
@@ -46,7 +46,7 @@ async function attack(task: ChildTask): Promise<ChildResult> {
       for (const answer of report.answers) answers[answer] = (answers[answer] ?? 0) + 1
       if (task.casesMax === 1) log = report.log
       if (cases % CASES_PER_LOOK !== 0) continue
-      // Timers and what is closed asynchronously have their turn.
+      // Lets timers and asynchronous closing run.
       await setImmediate()
       rssGrowthBytes = Math.max(rssGrowthBytes, process.memoryUsage.rss() - rssAtFirst)
       if (rssGrowthBytes > RSS_GROWTH_BYTES_MAX) throw new Error(`The process has grown by ${rssGrowthBytes} bytes`)

@@ -10,11 +10,11 @@ import { IS_ON, IS_WRITING, SCRIBBLES, type ScribblerOrder, SEED } from '../host
 import type { Subject } from '../hostile/subject.js'
 import { subjectNamed } from '../hostile/subjects/index.js'
 
-/** The thread behind a Scribbler. Between two fights it looks for its next order. */
+/** The thread that a Scribbler starts. Between two fights (cases) it waits for the next one. */
 
-/** After a pause of so long it asks its event loop for another order. */
+/** After a pause of this length it returns to its event loop to get another fight. */
 const PATIENCE_MS = 20
-/** A burst of blows, then a moment of rest: where nothing is ever right, nothing gets anywhere. */
+/** How many blows come in a burst. After it the thread rests: without a rest, no call of the users would get far. */
 const BURST = 16
 const REST_LOOKS = 400
 
@@ -53,7 +53,7 @@ function enter({ subject: name, handle, control }: ScribblerOrder & { order: 'en
   pending = setImmediate(turn)
 }
 
-/** One fight, if it begins soon. */
+/** Overwrites memory during one fight, if the fight begins soon. */
 function scribble(memory: HostileMemory, subject: Subject, snapshot: Int32Array, control: Int32Array): void {
   if (Atomics.load(control, IS_ON) === 0) Atomics.wait(control, IS_ON, 0, PATIENCE_MS)
   Atomics.store(control, IS_WRITING, 1)
@@ -78,7 +78,9 @@ function scribble(memory: HostileMemory, subject: Subject, snapshot: Int32Array,
   Atomics.notify(control, IS_WRITING)
 }
 
-/** The structure three times, to be hit as often as the slots of those who are here. */
+/**
+ * The words to overwrite. The structure's stand in it three times, to be hit about as often as the users' peer slots.
+ */
 function placesOf({ structure, peers, peerIds }: HostileMemory, { unscribbled = [] }: Subject): number[] {
   const isOpen = (index: number) => {
     const byteOffset = (index - structure.from) * 4

@@ -5,7 +5,7 @@ import { Turn } from '../interleaver/agent/turn.js'
 import { Control } from '../interleaver/control.js'
 import type { AgentTask } from '../interleaver/crew.js'
 
-/** The thread of one agent: everything that can be replaced is replaced before the packages are imported. */
+/** The thread of one agent: it replaces the globals before it imports the packages. */
 
 const {
   control: controlBuffer,

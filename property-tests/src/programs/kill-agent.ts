@@ -2,7 +2,7 @@ import { Board } from '../kill-points/board.js'
 import { hookNativeCalls } from '../kill-points/hooks.js'
 import type { Casting } from '../kill-points/parts.js'
 
-/** Plays a part that needs an event loop; see ../kill-points/actor.ts. */
+/** Plays a part that needs an event loop; see startActor in ../kill-points/actor.ts. */
 
 const [boardPath, casting] = process.argv.slice(2)
 const native = hookNativeCalls()

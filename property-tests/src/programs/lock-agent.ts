@@ -5,7 +5,7 @@ import { lockLayout, PERMITS } from '../harness/lock-layout.js'
 import { attachTo, type RegionReference } from '../harness/regions.js'
 import { serve } from '../harness/serve.js'
 
-/** An agent that locks, waits and hands over, by blocking or awaiting, until it is done or killed. */
+/** An agent that locks, waits and hands over tokens, blocking or awaiting, until it is done or killed. */
 
 type Root = Attached<typeof lockLayout>
 type Form = 'sync' | 'async'
@@ -17,7 +17,7 @@ interface Work {
 
 interface Steps extends Work {
   readonly agent: number
-  /** How many tasks of this agent contend; one where it blocks. */
+  /** How many tasks of this agent contend; one if it blocks. */
   readonly tasks: number
   /** How many steps each task takes. */
   readonly rounds: number
@@ -25,19 +25,19 @@ interface Steps extends Work {
 
 const kept: unknown[] = []
 
-/** Long enough for others to come in between, if they can. */
+/** Takes long enough for other agents to interfere, if the lock lets them. */
 function dawdle(): void {
   for (let look = 0; look < 50; look++) Math.sqrt(look)
 }
 
-/** What a dead owner may have left: one step more counted than noted. */
+/** Repairs what a dead owner may have left: a step that is counted in `count` and not in `steps`. */
 function repair(root: Root, guard: MutexGuard): void {
   root.deaths.add(1)
   root.count[0] = root.steps.reduce((sum, steps) => sum + steps, 0)
   guard.markConsistent()
 }
 
-/** Without the lock, two at once would lose a step. */
+/** Takes a step. Without the lock, two agents at once would lose one. */
 function takeStep(root: Root, guard: MutexGuard, agent: number): void {
   if (guard.ownerDied) repair(root, guard)
   const before = root.count[0]
@@ -46,7 +46,7 @@ function takeStep(root: Root, guard: MutexGuard, agent: number): void {
   root.steps[agent]++
 }
 
-/** Like a program that gives up now and then: most wishes are patient, some are not. */
+/** The wait options of a round, as in a program that gives up now and then: most waits have no limit, some do. */
 function moodOf(round: number): { timeoutMs: number } | { signal: AbortSignal } | Record<string, never> {
   if (round % 7 === 3) return { timeoutMs: (round % 5) / 2 }
   if (round % 11 === 5) return { signal: AbortSignal.timeout(round % 4) }
@@ -62,7 +62,7 @@ async function unlessAborted<R>(promise: Promise<R>): Promise<R | undefined> {
   }
 }
 
-/** Takes the net away that would rescue a lost wake-up. */
+/** Switches off fallback polling, which would hide a lost wake-up. */
 function withoutNet(): void {
   fallbackPolling.sliceMs = 1e9
   fallbackPolling.tickMs = 1e9
@@ -105,7 +105,7 @@ const handOver = {
     }
   },
 
-  /** Waits without looking, gives up after a moment, and rests: a notify that comes to it then is somebody else's. */
+  /** Waits without a predicate, gives up soon, and rests. A notification that it gets is meant for another waiter. */
   async dither(root: Root, form: Form): Promise<void> {
     for (let round = 0; ; round++) {
       const guard = await lockIn(root, form)
@@ -124,7 +124,7 @@ const handOver = {
   },
 }
 
-/** Takes the token, if there is one, and gives the lock back. Returns whether all is done. */
+/** Takes the token, if there is one, and unlocks. Returns whether all tokens are handed over. */
 function finishOrTake(root: Root, guard: MutexGuard): boolean {
   const isTaken = root.tokens[0] > 0
   if (isTaken) {
@@ -141,7 +141,7 @@ function finishOrTake(root: Root, guard: MutexGuard): boolean {
 }
 
 serve({
-  /** Counts under the mutex; each task takes so many steps. */
+  /** Counts under the mutex; each task takes `rounds` steps. */
   async increment({ region, form, agent, tasks, rounds }: Steps): Promise<void> {
     const attached = attachTo(region, lockLayout)
     const { root } = attached
@@ -163,7 +163,7 @@ serve({
     attached.close()
   },
 
-  /** The same under the write lock, and looks under the read lock: two in a row have to see the same. */
+  /** The same under the write lock. Under the read lock it reads twice, and must see the same value. */
   async readAndWrite({ region, form, agent, tasks, rounds }: Steps): Promise<void> {
     const attached = attachTo(region, lockLayout)
     const { root } = attached
@@ -192,7 +192,7 @@ serve({
     attached.close()
   },
 
-  /** Takes and releases permits, and tells if there were ever more inside than may be. */
+  /** Acquires and releases permits, and counts in `crowds` if too many agents ever held one. */
   async enter({ region, form, tasks, rounds }: Steps): Promise<void> {
     const attached = attachTo(region, lockLayout)
     const { root } = attached
@@ -217,7 +217,7 @@ serve({
     attached.close()
   },
 
-  /** Hands tokens over, one at a time, with nothing that would rescue a lost wake-up. */
+  /** Hands over tokens, one at a time, without fallback polling. */
   async handOver({ region, form, part, tasks }: Work & { part: keyof typeof handOver; tasks: number }): Promise<void> {
     withoutNet()
     const attached = attachTo(region, lockLayout)
@@ -225,13 +225,13 @@ serve({
     attached.close()
   },
 
-  /** Locks, and keeps it. */
+  /** Locks, and keeps the lock. */
   async hold({ region, form }: Work): Promise<void> {
     const attached = attachTo(region, lockLayout)
     kept.push(attached, await lockIn(attached.root, form))
   },
 
-  /** Locks, steps half-way, and keeps it. */
+  /** Locks, takes half a step, and keeps the lock. */
   async holdHalfWay({ region, form }: Work): Promise<void> {
     const attached = attachTo(region, lockLayout)
     kept.push(attached, await lockIn(attached.root, form))
@@ -242,7 +242,7 @@ serve({
     for (const thing of kept) if (isGuard(thing)) thing.unlock()
   },
 
-  /** Becomes the producer and does nothing. */
+  /** Takes the producer role and does nothing. */
   beProducer({ region }: Work): void {
     const attached = attachTo(region, lockLayout)
     kept.push(attached, attached.root.there.producer())
@@ -255,7 +255,7 @@ serve({
     for await (const message of root.there.consumer()) await answers.send(message)
   },
 
-  /** Waits for something that never comes. */
+  /** Waits for an event that never comes. */
   waitForEver({ region, form, what }: Work & { what: 'message' | 'lock' | 'any' }): void {
     const { root } = attachTo(region, lockLayout)
     if (what === 'message') {
@@ -268,7 +268,7 @@ serve({
     } else kept.push(waitAny([root.there.consumer(), root.lock]))
   },
 
-  /** Ends this process, or thread, in the midst of everything. */
+  /** Ends this process or thread without closing anything. */
   exit(): void {
     setImmediate(() => process.exit(0))
   },

@@ -5,7 +5,10 @@ import { mortalLayout } from '../harness/mortal-layout.js'
 import { attachTo, type RegionReference } from '../harness/regions.js'
 import { serve } from '../harness/serve.js'
 
-/** An agent that works until it is killed. What it has done is told in shared memory, since it cannot answer any more. */
+/**
+ * An agent that works until it is killed. It counts what it has done in shared memory, since it cannot answer
+ * afterwards.
+ */
 
 interface Task {
   readonly region: RegionReference
@@ -15,7 +18,7 @@ interface Task {
 
 const kept: unknown[] = []
 
-/** Undefined for a message that broke off: the test's sender gives up now and then. */
+/** Receives a message; undefined for an unfinished one, since the producer gives up now and then. */
 function receiveWhole(consumer: Consumer): Uint8Array | undefined {
   try {
     return consumer.receiveSync() ?? undefined
@@ -26,7 +29,7 @@ function receiveWhole(consumer: Consumer): Uint8Array | undefined {
 }
 
 serve({
-  /** Sends numbered messages for ever: small ones, and large ones in fragments. */
+  /** Sends numbered messages until it is killed: small ones, and large ones in fragments. */
   produce({ region, capacityBytes, seed, from }: Task & { from: number }): void {
     const { ring, committed } = attachTo(region, mortalLayout(capacityBytes)).root
     const producer = ring.producer()
@@ -36,7 +39,7 @@ serve({
     }
   },
 
-  /** Receives numbered messages for ever, and checks them. */
+  /** Receives numbered messages until it is killed, and checks them. */
   consume({ region, capacityBytes, seed }: Task): void {
     const { ring, received, damaged } = attachTo(region, mortalLayout(capacityBytes)).root
     const consumer = ring.consumer()
@@ -50,13 +53,13 @@ serve({
     }
   },
 
-  /** Takes a role and keeps it, without doing anything. */
+  /** Takes a role and keeps it. */
   hold({ region, capacityBytes, role }: Task & { role: 'producer' | 'consumer' }): void {
     const attached = attachTo(region, mortalLayout(capacityBytes))
     kept.push(attached, attached.root.ring[role]())
   },
 
-  /** Tries to take a role at the same moment as others: when the starting word says so. */
+  /** Tries to take a role at the same moment as other agents: when the word `start` has the race's number. */
   race({ region, capacityBytes, role, turn }: Task & { role: 'producer' | 'consumer'; turn: number }): string {
     const attached = attachTo(region, mortalLayout(capacityBytes))
     const { ring, start } = attached.root

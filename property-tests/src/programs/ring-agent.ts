@@ -5,7 +5,7 @@ import { attachTo, type RegionReference } from '../harness/regions.js'
 import { playReceives, playSends, type ReceiveStep, type SendStep } from '../harness/ring-scripts.js'
 import { serve } from '../harness/serve.js'
 
-/** One side of an SPSC ring, as a test scripts it. */
+/** One side of an SPSC ring, which follows a test's script. */
 
 interface RingPlace {
   readonly region: RegionReference

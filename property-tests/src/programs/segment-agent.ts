@@ -7,12 +7,15 @@ import { HeaderLockDeadline, withHeaderLock } from '../../../packages/shm-posix/
 import { isWhole, type Outcome, type RaceAction, subject, track } from '../harness/segment-subject.js'
 import { serve } from '../harness/serve.js'
 
-/** An agent that creates, opens and removes segments: in races with others, until it is killed, or thousands of times. */
+/**
+ * An agent that creates, opens and removes segments: in races with other agents, until it is killed, or thousands of
+ * times.
+ */
 
 interface Course {
-  /** The segment whose words let the racers start together. */
+  /** The name of the segment whose words let the racers start together. */
   readonly track: string
-  /** This racer's place among them, and their number. */
+  /** This racer's number, and how many racers there are. */
   readonly lane: number
   readonly lanes: number
   readonly rounds: number
@@ -22,7 +25,7 @@ const WATCHDOG_MS = 40_000
 const kept: Segment<unknown>[] = []
 const pause = new Int32Array(new SharedArrayBuffer(4))
 
-/** Meets the others: returns when all have come. A word of its own for each racer, so that nobody counts twice. */
+/** Lets racers wait for each other. Each racer counts its meetings in a word of its own. */
 class Barrier {
   readonly #words: Int32Array
   readonly #course: Course
@@ -40,9 +43,9 @@ class Barrier {
     const deadline = nowMs() + WATCHDOG_MS
     for (let other = 0; other < lanes; other++) {
       for (let looks = 0; Atomics.load(this.#words, other) < this.#meetings; looks++) {
-        // Awake at first, since all are to start at the same time; then it may be that another racer needs this processor.
+        // Spins first, so that all racers start at the same time. Later another racer may need this processor.
         if (looks > 2000) Atomics.wait(pause, 0, 0, 0.05)
-        if (nowMs() > deadline) throw new Error(`Racer ${other} did not come to meeting ${this.#meetings}`)
+        if (nowMs() > deadline) throw new Error(`Racer ${other} did not reach meeting ${this.#meetings}`)
       }
     }
   }
@@ -57,7 +60,7 @@ function onTrack<R>(course: Course, race: (barrier: Barrier) => R): R {
   }
 }
 
-/** A few microseconds more or less: each round goes another way. */
+/** Waits for a random time below 0.15 ms, so that each round goes another way. */
 function jitter(): void {
   const end = nowMs() + Math.random() * 0.15
   while (nowMs() < end);
@@ -71,12 +74,12 @@ function inodeOf(path: string): number | undefined {
   return fs.statSync(path, { throwIfNoEntry: false })?.ino
 }
 
-/** A file system without files that have no name. */
+/** Makes this process see a file system without unnamed files (O_TMPFILE). */
 function forbidUnnamedFiles(): void {
   const open = fs.openSync
   const withoutUnnamed = (path: fs.PathLike, flags: fs.OpenMode, mode?: fs.Mode | null) => {
     const wantsUnnamed = typeof flags === 'number' && (flags & 0o20000000) !== 0
-    if (wantsUnnamed) throw Object.assign(new Error('There are no files without a name'), { code: 'EOPNOTSUPP' })
+    if (wantsUnnamed) throw Object.assign(new Error('There are no unnamed files'), { code: 'EOPNOTSUPP' })
     return open(path, flags, mode)
   }
   fs.openSync = withoutUnnamed
@@ -99,7 +102,7 @@ function attempt(action: RaceAction, name: string): { segment?: Segment<Int32Arr
   }
 }
 
-/** What this process holds of files in memory, and what there is of them. */
+/** How many mappings and descriptors this process has, and how many files of the test exist. */
 function holdings(prefix: string) {
   const mappings = fs.readFileSync('/proc/self/maps', 'utf8').match(/ rw-s .*(\/dev\/shm|\/memfd:isthmus)/g)
   const descriptors = fs.readdirSync('/proc/self/fd').length
@@ -116,8 +119,8 @@ async function collectGarbage(): Promise<void> {
 
 serve({
   /**
-   * Each round: the first racer makes a segment that nobody uses, where `isThere` says so. All act at once. Then whoever
-   * has a segment says what he has, and looks again after everybody has acted.
+   * In each round, if `isThere` is set, the first racer makes a segment and closes it. Then all racers act at once.
+   * Each racer that has a segment reports what it has, and where the name leads once all have acted.
    */
   race({
     name,
@@ -140,7 +143,7 @@ serve({
         const { segment, code } = attempt(action, name)
         const inodeAtOnce = inodeOf(path)
         barrier.meet()
-        // Nobody acts any more, but for pruning, which has to leave alone what somebody has.
+        // All have acted. A second prune must leave alone the segments that racers have open.
         if (action === 'prune') Segment.prune({ prefix: name })
         barrier.meet()
         const outcome: Outcome = {
@@ -166,7 +169,10 @@ serve({
     )
   },
 
-  /** Each round: all attach to a new file, change something, and close at once. Was the last state flushed? */
+  /**
+   * In each round all racers attach to a new file, change something and close at once. Returns whether the last state
+   * was flushed.
+   */
   closeRace({ directory, ...course }: Course & { directory: string }): boolean[] {
     return onTrack(course, (barrier) =>
       Array.from({ length: course.rounds }, (_, round) => {
@@ -191,12 +197,12 @@ serve({
     )
   },
 
-  /** Creates and removes, on and on, until it is killed. */
+  /** Creates and removes a segment repeatedly until it is killed. */
   comeAndGo({ where, isTemporary }: { where: SegmentFile; isTemporary: boolean }): void {
     if (isTemporary) forbidUnnamedFiles()
     for (let turn = 0; ; turn++) {
       const segment = Segment.create(where, subject)
-      // As long as it takes to make one: a kill finds it as often there as not.
+      // As long as creation takes: at a kill the segment exists as often as not.
       jitter()
       jitter()
       if (turn % 2 === 0) segment.close()
@@ -205,14 +211,14 @@ serve({
     }
   },
 
-  /** Is killed between the two steps of a removal. */
+  /** Dies between the two steps of a removal. */
   dieRemoving({ name }: { name: string }): void {
     fs.unlinkSync = () => process.kill(process.pid, 'SIGKILL')
     syncBuiltinESMExports()
     Segment.unlink(name)
   },
 
-  /** Keeps the header lock of a segment until its second word says that it is enough. */
+  /** Keeps the header lock of a segment until the segment's second word ends it. */
   holdHeaderLock({ name }: { name: string }): string {
     const segment = Segment.open(name, subject)
     const fd = fs.openSync(`/dev/shm${name}`, 'r+')
@@ -226,22 +232,22 @@ serve({
     return 'let go'
   },
 
-  /** Attaches, and keeps the attachment. Returns the peer. */
+  /** Attaches, and keeps the attachment. Returns the peer id. */
   attach({ handle, mapper }: { handle: SegmentHandle; mapper: 'overlay' | 'view' }): number {
     const segment = Segment.attach(handle, subject, { mapper })
     kept.push(segment)
     return segment.peers.self
   },
 
-  /** Has a segment of its own, which only this agent can reach. */
+  /** Makes an anonymous segment, which only this agent can reach. */
   createAnonymous(): void {
     kept.push(Segment.createAnonymous(subject))
   },
 
-  /** Gives the memory of the attachment away, to the thread that asks. */
+  /** Sends the buffer of the attachment to the thread that asks. */
   giveBuffer: (): ArrayBufferLike => kept[0].buffer,
 
-  /** What is left of thousands of segments. */
+  /** Creates and closes thousands of segments. Returns what is left of them. */
   async cycle({ prefix, cycles, kind }: { prefix: string; cycles: number; kind: 'named' | 'anonymous' | 'view' }) {
     const cycle = (turn: number): void => {
       if (kind === 'anonymous') {
@@ -259,14 +265,14 @@ serve({
     const before = holdings(prefix)
     for (let turn = 0; turn < cycles; turn++) {
       cycle(turn)
-      // Lets what was registered for collected objects be done.
+      // Lets finalization callbacks run.
       if (turn % 100 === 0) await new Promise(setImmediate)
     }
     await collectGarbage()
     return { before, after: holdings(prefix) }
   },
 
-  /** Attaches so many times and forgets to close; the last word of the segment counts them. */
+  /** Attaches `count` times without closing. The last word of the segment counts the attachments. */
   async forget({ name, count }: { name: string; count: number }) {
     await collectGarbage()
     const before = holdings(name)

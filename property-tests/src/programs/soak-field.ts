@@ -4,7 +4,7 @@ import { rehearse } from '../soak/rehearsal.js'
 import { Round, RoundFailure } from '../soak/round.js'
 import type { RunnerLine, RunnerTask } from '../soak/runner-line.js'
 
-/** Plays rounds of the fields it is given, one after the other, until it is told to stop or the command is gone. */
+/** Plays rounds of the given fields, one after the other, until it gets SIGTERM or the command has ended. */
 
 const task = JSON.parse(process.argv[2]) as RunnerTask
 const commandPid = process.ppid
@@ -14,7 +14,7 @@ function tell(line: RunnerLine): void {
   writeSync(1, `${JSON.stringify(line)}\n`)
 }
 
-/** Signals arrive only between rounds; that the command is gone is seen within them. */
+/** Signal handlers run only between rounds; the end of the command is noticed within a round. */
 function isOver(): boolean {
   return isToldToStop || process.ppid !== commandPid
 }
@@ -33,7 +33,7 @@ async function run(): Promise<boolean> {
       tell({ kind: 'failure', field: field.name, seed, what: error.message, events: error.events })
       return false
     }
-    // So that a signal can be heard.
+    // Lets signal handlers run.
     await new Promise((resolve) => setImmediate(resolve))
   }
   return true

@@ -20,7 +20,7 @@ import {
 } from '../soak/rings/ring-ledger.js'
 import { messageOf } from '../soak/rings/ring-message.js'
 
-/** One role of the field "loops", until it is killed. See ../soak/fields/loops.ts. */
+/** Plays one role of the field "loops" until it is killed. See ../soak/fields/loops.ts. */
 
 const BUSY_PRIORITY = 10
 
@@ -34,7 +34,7 @@ function seriesOf(ring: number) {
   return { ring, capacityBytes: LOOP_CAPACITIES_BYTES[ring] }
 }
 
-/** Most wishes are patient, some are not. */
+/** Random wait options: most waits have no limit, some do. */
 function mood(): { timeoutMs: number } | { signal: AbortSignal } | Record<string, never> {
   if (random.isOneIn(7)) return { timeoutMs: random.below(30) / 10 }
   if (random.isOneIn(7)) return { signal: AbortSignal.timeout(random.below(3)) }
@@ -83,7 +83,7 @@ async function send(ring: SpscRing, at: number): Promise<never> {
   }
 }
 
-/** What a receive gave or threw. */
+/** Notes what a receive gave or threw. */
 async function note(ledger: RingLedger, inspector: Inspector, receive: () => Promise<unknown>): Promise<void> {
   try {
     const message = await receive()
@@ -137,11 +137,11 @@ async function waitForAny(): Promise<never> {
   const consumer = consumeFrom(root.large, ledger)
   const inspector = new Inspector(ledger, seriesOf(1), consumer.maxRecordBytes)
   for (;;) {
-    // A permit is mostly free: beside it, nobody would notice that the consumer is never ready.
+    // A permit is mostly free, and would hide a consumer that never becomes ready; so half of the waits are without it.
     const ready = await waitAny<Waitable>(random.isOneIn(2) ? [consumer] : [consumer, root.permits])
     if (ready.includes(consumer)) await note(ledger, inspector, async () => consumer.tryReceive())
     else root.permits.tryAcquire()?.release()
-    // Also where a permit is free all the time.
+    // Lets the event loop turn, also if a permit is free all the time.
     await new Promise((resolve) => setImmediate(resolve))
   }
 }

@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util'
 import { fields as all } from '../soak/fields.js'
 import { Soak } from '../soak/soak.js'
 
-/** Kills, stops and restarts peers at random, for as long as it is asked to. See ../soak/README.md. */
+/** Kills, stops and restarts peers at random for a given time or number of kills. See ../soak/README.md. */
 
 const { values: options } = parseArgs({
   options: {
@@ -18,7 +18,7 @@ const { values: options } = parseArgs({
   },
 })
 
-/** Not given, a number of kills is enough to end it; and without either it takes ten minutes. */
+/** Without `--minutes`, `--kills` ends it; without either, it takes ten minutes. */
 function minutesAsked(): number {
   if (options.minutes !== undefined) return positive('minutes', options.minutes)
   if (options.brief) return 1
@@ -40,7 +40,7 @@ const soak = new Soak({
   minutes: minutesAsked(),
   kills: options.kills === undefined ? Number.POSITIVE_INFINITY : positive('kills', options.kills),
   seed: options.seed === undefined ? Date.now() % 1_000_000 : Number(options.seed),
-  // The one that kills needs a core, and those who are killed another.
+  // The runner needs one core, and its children another.
   runners: Number(options.runners ?? Math.max(1, availableParallelism() >> 1)),
   json: options.json,
   resume: options.resume,

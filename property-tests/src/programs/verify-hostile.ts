@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util'
 import { type Effort, Siege, type Verdict } from '../hostile/siege.js'
 import { targetPlans, targetsMatching } from '../hostile/targets.js'
 
-/** Attacks the structures in shared memory, and reports what they did not stand. See ../hostile/README.md. */
+/** Attacks the structures in shared memory, and reports the failures. See ../hostile/README.md. */
 
 const { values: options } = parseArgs({
   options: {
@@ -22,7 +22,7 @@ const SCRIBBLED = /scribbled$/
 function effort(places: readonly number[], isScribbled: boolean): Effort {
   const children = Number(options.children)
   const inAll = Number(options.seconds ?? (options.brief ? 30 : 540)) * 1000
-  // A fight under scribbling costs two cores, and no mutations are counted: it has a third of the time.
+  // Targets with a scribbler use two cores and count no mutations, so they get a third of the time.
   const targets = places.filter((place) => SCRIBBLED.test(targetPlans[place].name) === isScribbled).length
   const share = targets === places.length ? 1 : isScribbled ? 1 / 3 : 2 / 3
   return {

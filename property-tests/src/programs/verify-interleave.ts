@@ -7,7 +7,7 @@ import { traceOf } from '../interleaver/trace.js'
 import { type Effort, type Verdict, Verification } from '../interleaver/verification.js'
 import { WordNames } from '../interleaver/word-names.js'
 
-/** Runs the scenarios of the interleaver and reports what was seen. See ../interleaver/README.md. */
+/** Runs the scenarios of the interleaver and reports what it saw. See ../interleaver/README.md. */
 
 const { values: options } = parseArgs({
   options: {
@@ -63,13 +63,13 @@ async function verify(): Promise<boolean> {
   return verdicts.every(({ failure }) => failure === undefined)
 }
 
-/** @param given a schedule's line, or a file that begins with one, or a file that --json has written */
+/** @param given a schedule line, a file that begins with one, or a file that --json has written */
 function scheduleIn(given: string): string {
   if (!existsSync(given)) return given
   const text = readFileSync(given, 'utf8')
   if (!text.startsWith('[')) return text
   const failed = (JSON.parse(text) as Verdict[]).find(({ failure }) => failure !== undefined)
-  if (failed?.failure === undefined) throw new Error(`Nothing failed in ${given}`)
+  if (failed?.failure === undefined) throw new Error(`No scenario failed in ${given}`)
   return failed.failure.schedule
 }
 

@@ -6,7 +6,9 @@ import { killScenarios } from '../kill-points/scenarios/index.js'
 import type { Failure, Verdict } from '../kill-points/verdict.js'
 import { needsNewNode, Verification } from '../kill-points/verification.js'
 
-/** Kills a process at each effect of each operation, and reports what the others made of it. See ../kill-points/README.md. */
+/**
+ * Kills a process at each effect of each operation, and reports whether others recover. See ../kill-points/README.md.
+ */
 
 const { values: options } = parseArgs({
   options: {
@@ -28,7 +30,7 @@ const FULL = {
   secondsMax: Number.POSITIVE_INFINITY,
 }
 
-/** `17+` is after the 17th effect, `17-` before it. */
+/** `17-` means before the 17th effect, `17+` after it. */
 function killPointAt(text: string): KillPoint {
   const [, effect, side] = /^(\d+)([+-])$/.exec(text) ?? []
   if (effect === undefined)
@@ -61,7 +63,7 @@ function tell(verdict: Verdict): void {
 async function verify(): Promise<boolean> {
   const pattern = new RegExp(options.only)
   const scenarios = killScenarios.map(({ name }) => name).filter((name) => pattern.test(name))
-  // The slow ones last: where the machine has something else to do, the time may be up before.
+  // The slow ones come last: on a busy machine the time may be up before they begin.
   if (options.brief) scenarios.sort((a, b) => Number(needsNewNode(a)) - Number(needsNewNode(b)))
   if (scenarios.length === 0) throw new Error(`No scenario matches ${options.only}`)
   const verdicts: Verdict[] = []
@@ -73,7 +75,7 @@ async function verify(): Promise<boolean> {
   }
   const missing = scenarios.length - verdicts.length
   if (missing > 0)
-    console.log(`${missing} scenarios are left out: the time is up. From ${scenarios[verdicts.length]} on.`)
+    console.log(`${missing} scenarios are left out, from ${scenarios[verdicts.length]} on: the time is up.`)
   const leftovers = verification.leftovers()
   if (leftovers.length > 0) console.log(`FAILS: left in shared memory: ${leftovers.join(', ')}`)
   summarise(verdicts)

@@ -5,7 +5,7 @@ import { assertFits, type Mutant } from '../mutants/mutant.js'
 import { mutants } from '../mutants/mutants.js'
 import { type RungOutcome, Workshop } from '../mutants/workshop.js'
 
-/** Breaks production code on purpose, and expects the tests to say so. See ../mutants/README.md. */
+/** Breaks production code on purpose, and expects the tests to fail. See ../mutants/README.md. */
 
 const { values: options } = parseArgs({
   options: {
@@ -57,7 +57,7 @@ async function verify(): Promise<boolean> {
   const rows: Row[] = []
   const sound = await rungsThatPass(workshop)
   for (const mutant of chosen) {
-    // A rung that fails anyway catches nothing.
+    // A rung that fails with nothing broken catches nothing.
     if (!sound.has(mutant.rung.name)) continue
     const row = rowOf(mutant, await workshop.runBroken(mutant))
     rows.push(row)
@@ -73,7 +73,7 @@ async function verify(): Promise<boolean> {
   return survivors.length === 0 && failing.size === 0
 }
 
-/** Each once, with nothing broken. */
+/** Runs each rung once with nothing broken, and returns those that pass. */
 async function rungsThatPass(workshop: Workshop): Promise<Set<string>> {
   const passed = new Set<string>()
   for (const rung of new Map(chosen.map(({ rung }) => [rung.name, rung])).values()) {

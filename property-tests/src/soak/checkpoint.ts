@@ -7,7 +7,7 @@ interface Saved {
   readonly fields: Tallies
 }
 
-/** What has been counted so far, over all runs that are resumed. */
+/** The counts so far, over all runs that are resumed. */
 export class Checkpoint {
   readonly #file: string | undefined
   readonly #seed: number
@@ -22,7 +22,7 @@ export class Checkpoint {
     this.#tallies = before.fields
   }
 
-  /** @param resume a file that was saved before; it is written on, where no other is given */
+  /** @param resume a file that an earlier run has saved; it is continued unless `file` names another */
   static open(file: string | undefined, resume: string | undefined, seed: number): Checkpoint {
     const before =
       resume === undefined ? { seconds: 0, fields: {} } : (JSON.parse(readFileSync(resume, 'utf8')) as Saved)
@@ -45,7 +45,7 @@ export class Checkpoint {
     this.count(field, { ...NOTHING, rounds: 1, losses: 1 })
   }
 
-  /** Whole, whenever this command is killed. */
+  /** Saves the counts. The file is whole even if this command is killed meanwhile. */
   save(): void {
     if (this.#file === undefined) return
     const { seconds } = this

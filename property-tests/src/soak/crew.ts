@@ -4,7 +4,7 @@ import type { Events } from './events.js'
 import { AT_WORK, type Field } from './field.js'
 import type { Ledger } from './ledger.js'
 
-/** From signal.h on Linux. */
+/** Constants of signal.h on Linux. */
 const SIGKILL = 9
 const SIGCONT = 18
 const SIGSTOP = 19
@@ -12,19 +12,21 @@ const SIGSTOP = 19
 const STOP_MAX_MS = 15
 const REST_MAX_MS = 8
 
-/** A child in its role. */
+/** A child process that plays a role. */
 interface Member {
   readonly role: number
   readonly incarnation: number
   readonly child: ForkedChild
   readonly startedMs: number
-  /** When something happens to it; unknown for one that is to be spared until it has attached. */
+  /**
+   * When the child is killed, stopped or continued; undefined until it has attached, if it must not be killed before.
+   */
   dueMs: number | undefined
   isStopped: boolean
   isDying: boolean
 }
 
-/** The children of a round: starts them, kills them, stops them, lets them go on. */
+/** The child processes of a round: starts, kills, stops and continues them. */
 export class Crew {
   readonly #field: Field
   readonly #name: string
@@ -33,7 +35,7 @@ export class Crew {
   readonly #events: Events
   readonly #members = new Map<number, Member>()
   readonly #incarnations: number[]
-  /** When a role may have its next child. */
+  /** When each role may get its next child. */
   readonly #restMs: number[]
   kills = 0
   stops = 0
@@ -68,7 +70,7 @@ export class Crew {
     return this.isPresent(role) && ledger.word(AT_WORK + role) === this.#incarnations[role]
   }
 
-  /** Each role that has none gets a child, when it has rested. */
+  /** Starts a child in each role that has none, once the role's rest is over. */
   startMissing(isAtOnce: boolean, absent?: number): void {
     for (let role = 0; role < this.#field.roles; role++) {
       const isDue = isAtOnce || performance.now() >= this.#restMs[role]
@@ -76,13 +78,13 @@ export class Crew {
     }
   }
 
-  /** What is due happens. */
+  /** Strikes (kills, stops or continues) each child that is due. */
   strike(ledger: Ledger): void {
     const now = performance.now()
     for (const member of this.#members.values()) {
       if (member.isDying) continue
       if (member.dueMs === undefined && ledger.word(AT_WORK + member.role) === member.incarnation) {
-        // Early moments are likelier than late ones.
+        // Early moments are likelier.
         const share = (this.#random.below(1000) / 1000) ** 2
         member.dueMs = now + share * this.#field.pace.lifeMaxMs
       }
@@ -90,7 +92,7 @@ export class Crew {
     }
   }
 
-  /** Takes note of those who are gone. Nobody ends otherwise than killed by us. */
+  /** Removes the children that have ended. @throws Error if a child ended otherwise than by our SIGKILL */
   reap(): void {
     for (const member of this.#members.values()) {
       const ending = member.child.poll()
@@ -119,13 +121,13 @@ export class Crew {
     for (const member of this.#members.values()) if (member.isStopped && !member.isDying) this.#continue(member)
   }
 
-  /** Without any note: for the end of a round that failed. */
+  /** Ends all children of a round that failed, without a note. */
   endAll(): void {
     for (const { child } of this.#members.values()) child.end()
     this.#members.clear()
   }
 
-  /** Who has not attached in all that time. */
+  /** Describes a child that has not attached within that time. */
   lateMember(ledger: Ledger, limitMs: number): string | undefined {
     const now = performance.now()
     for (const { role, incarnation, startedMs, isStopped, child } of this.#members.values()) {

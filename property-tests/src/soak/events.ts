@@ -1,6 +1,6 @@
 const KEPT = 80
 
-/** What happened last, for the report of a failure. */
+/** The last events, for the report of a failure. */
 export class Events {
   readonly #startedMs = performance.now()
   #lines: string[] = []

@@ -6,16 +6,16 @@ import { Random } from '../hostile/random.js'
 import type { Ledger } from './ledger.js'
 import { ownPid } from './process-life.js'
 
-/** What one child does: whose successor it is, and where its dice come from. */
+/** What one child gets: its role, and the source of its random numbers. */
 export interface Part {
   readonly role: number
-  /** How many children had this role in this round before, and this one. */
+  /** The number of this child among the children that had this role in this round, from 1. */
   readonly incarnation: number
   readonly seed: number
   readonly random: Random
 }
 
-/** What a calm looks at: the ledger as it was, as it is, and who is missing. */
+/** A calm is a time without kills and stops, in which all must get on. This is what its check sees. */
 export interface Calm {
   readonly before: Ledger
   readonly now: Ledger
@@ -23,46 +23,51 @@ export interface Calm {
   readonly incarnationOf: (role: number) => number
 }
 
-/** How long at most a child lives, in milliseconds: one that is killed early, from its start; any other, once it has attached. */
+/**
+ * How long a child lives at most, in milliseconds: from its start if it is killed early, otherwise from its attaching.
+ */
 export interface Pace {
   readonly startMaxMs: number
   readonly lifeMaxMs: number
 }
 
-/** What copies of a process that is ready need. */
+/** Lifetimes of copies of a process. */
 export const FORKED_PACE: Pace = { startMaxMs: 4, lifeMaxMs: 20 }
 
-/** A way of using shared memory that is played by several children and stands random kills. */
+/** A use of shared memory that several children play, each in a role, and that must survive random kills. */
 export interface Field {
   readonly name: string
   readonly roles: number
-  /** So many kills, then the segment is looked at, and a new one made. */
+  /** After this many kills the segment is audited, and a new one is made. */
   readonly killsPerRound: number
   readonly pace: Pace
-  /** Whether the others have to get on where one is killed and has no successor. */
+  /** Whether the other children must get on if one is killed and has no successor. */
   readonly standsAbsence: boolean
-  /** Where the ledger begins in the file, and its length, for the parent, which cannot attach. */
+  /** Where the ledger (the children's own counts) begins in the file, and its length: the parent reads the file. */
   readonly ledgerByteOffset: number
   readonly ledgerWords: number
   create(name: string): void
-  /** Plays a little in this process, and closes: what was compiled then need not be compiled in each child. */
+  /** Plays a little in this process, and closes: children then need not compile the same code again. */
   rehearse(name: string): void
-  /** Never comes back: it ends with its process. */
+  /** Plays until its process is killed. */
   play(name: string, part: Part): void
-  /** After all others were killed. Throws what is wrong. */
+  /** Checks the segment after all children were killed. Throws what is wrong. */
   audit(name: string): void
-  /** For the one who looks into a stuck round. */
+  /** A description of the segment for the report of a stuck round. */
   describe(name: string): unknown
   steps(ledger: Ledger): number
-  /** Whether everybody who is present has got on since `before`. */
+  /** Whether all children that are present have got on since `before`. */
   hasRecovered(calm: Calm): boolean
 }
 
-/** Every field's first words: in each role, how many steps it has done, and which incarnation has attached. */
+/**
+ * The first words of every ledger: for each role, how many steps it has done (beats), and which incarnation has
+ * attached.
+ */
 export const ROLES_MAX = 16
 export const BEATS = 0
 export const AT_WORK = ROLES_MAX
-/** From here on a field's own words. */
+/** Where a field's own words begin. */
 export const OWN_WORDS = 2 * ROLES_MAX
 
 const REHEARSED_STEPS = 600
@@ -80,17 +85,20 @@ interface FieldPlan<Root extends HasLedger> {
   readonly killsPerRound?: number
   readonly standsAbsence?: boolean
   readonly pace?: Pace
-  /** Takes its place; what it returns does one step. */
+  /** Prepares the child; the function that it returns does one step. */
   begin(root: Root, part: Part, segment: Segment<Root>): () => void
-  /** Which roles the forking process plays, step by step in turn, before the first round; the first one if not given. */
+  /** Which roles the forking process plays in turns before the first round; by default the first. */
   readonly rehearsal?: readonly number[]
-  /** @param isSwept whether every slot of a dead peer has been taken since: then nothing may be left in its name */
+  /**
+   * @param isSwept whether newcomers have taken the slot of every dead peer, so that the dead must hold nothing any
+   * more
+   */
   audit(root: Root, isSwept: boolean): void
   hasRecovered?(calm: Calm): boolean
   steps?(ledger: Ledger): number
 }
 
-/** A field of which everything lies in one segment, whose layout is a struct that begins with the ledger. */
+/** A field that lies in one segment, whose layout is a struct that begins with the ledger. */
 export function segmentField<Root extends HasLedger>(plan: FieldPlan<Root>): Field {
   const { name, roles, layout, ledgerWords } = plan
   return {
@@ -117,14 +125,14 @@ export function segmentField<Root extends HasLedger>(plan: FieldPlan<Root>): Fie
       const segment = Segment.open(segmentName, layout)
       Atomics.store(segment.root.ledger, AT_WORK + part.role, part.incarnation)
       const step = plan.begin(segment.root, part, segment)
-      // Newcomers and the killer go first: otherwise few would get as far as this.
+      // Newcomers and the killing process have priority; otherwise few children would get this far.
       setPriority(BUSY_PRIORITY)
       for (;;) step()
     },
     audit(segmentName) {
       const segment = Segment.open(segmentName, layout)
       assertAllDead(segment)
-      // One time the slots are swept, the next the dead are left to be proven dead by those who find them in their way.
+      // In every other round the slots are swept; in the others the audit's own calls must reap the dead.
       const isSwept = ownPid() % 2 === 0
       const sweepers = isSwept ? attachToAllDeadSlots(segment, () => Segment.open(segmentName, layout)) : []
       plan.audit(segment.root, isSwept)
@@ -139,7 +147,7 @@ export function segmentField<Root extends HasLedger>(plan: FieldPlan<Root>): Fie
   }
 }
 
-/** One step more in this role. */
+/** Counts one step of this role. */
 export function beat(ledger: Int32Array, role: number): void {
   Atomics.add(ledger, BEATS + role, 1)
 }
@@ -160,14 +168,15 @@ function beats(ledger: Ledger): number {
 function assertAllDead(segment: Segment<unknown>): void {
   const { self } = segment.peers
   const alive = segment.peers.list().filter(({ peer, isDead }) => peer !== self && !isDead)
-  if (alive.length > 0) throw new Error(`Killed, and said to be alive: ${JSON.stringify(alive)}`)
+  if (alive.length > 0) throw new Error(`Killed peers are listed as alive: ${JSON.stringify(alive)}`)
 }
 
-/** Who takes a slot sweeps it of its last holder. */
+/** Attaches until no slot belongs to a dead peer: each newcomer sweeps the slot that it takes. */
 function attachToAllDeadSlots<S extends Segment<unknown>>(segment: S, open: () => S): S[] {
   const sweepers: S[] = []
   while (segment.peers.hasDead()) {
-    if (sweepers.length > ROLES_MAX) throw new Error('There are more dead slots than there were ever peers at a time')
+    if (sweepers.length > ROLES_MAX)
+      throw new Error('There are more dead slots than there were ever peers at the same time')
     sweepers.push(open())
   }
   return sweepers
@@ -179,7 +188,7 @@ function descriptionOf(value: unknown): unknown {
   return describable?.describe?.() ?? String(value)
 }
 
-/** In a rehearsal both sides are played by one thread, which would wait for itself now and then. */
+/** In a rehearsal one thread plays both sides, so now and then it would wait for itself. */
 function unlessDeadlock(play: () => void): void {
   try {
     play()

@@ -1,6 +1,6 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 
-/** A copy of the words in which the players of a round note what they have done. */
+/** A copy of the words in which the children of a round count what they have done. The library does not know them. */
 export class Ledger {
   readonly #words: Int32Array
 
@@ -13,7 +13,7 @@ export class Ledger {
   }
 }
 
-/** Reads those words from the segment's file: the process that forks must not attach. */
+/** Reads the ledger from the segment's file: the process that forks must not attach. */
 export class LedgerFile {
   readonly #fd: number
   readonly #byteOffset: number

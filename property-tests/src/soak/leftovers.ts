@@ -7,9 +7,9 @@ const LOOK_AGAIN_MS = 60
 const sleeper = new Int32Array(new SharedArrayBuffer(4))
 
 /**
- * After a round: removes what may be removed, and tells what is left of it in /dev/shm. Its segments; and FIFOs of which
- * nobody has the lock, which the kernel is asked directly, twice: between making one and locking it a thread that lives
- * has none.
+ * Removes what a round may leave, and returns what is left in /dev/shm all the same: its segments, and FIFOs on which
+ * no process has the lock. The kernel's list of locks is read twice, since a living thread makes its FIFO before it
+ * locks it.
  */
 export function leftoversOf(prefix: string): string[] {
   Segment.prune({ prefix })
@@ -22,7 +22,7 @@ export function leftoversOf(prefix: string): string[] {
   return [...files, ...[...suspects].filter((suspect) => again.has(suspect))]
 }
 
-/** Whatever stands there, it goes: at the end of a round that failed. */
+/** Removes everything that a failed round has left. */
 export function removeAll(prefix: string): void {
   Segment.prune({ prefix, force: true })
   for (const name of readdirSync('/dev/shm')) {
@@ -40,7 +40,7 @@ function unheldFifos(): Set<string> {
   return new Set(unheld)
 }
 
-/** From lines such as `1: OFDLCK ADVISORY  WRITE -1 00:19:1234 0 0`. */
+/** Parses lines such as `1: OFDLCK ADVISORY  WRITE -1 00:19:1234 0 0`. */
 function lockedInodes(): Set<number> {
   const lines = readFileSync('/proc/locks', 'latin1').split('\n')
   return new Set(lines.map((line) => Number(/ [0-9a-f]+:[0-9a-f]+:(\d+) /.exec(line)?.[1])))

@@ -7,7 +7,7 @@ export const LOOP_ROLES = 5
 export const LOOP_PERMITS = 1
 export const LOOP_CAPACITIES_BYTES = [512, 4096]
 
-/** Guarded by the mutex: one more with every step of anybody, then of that role. */
+/** Guarded by the mutex: how many steps all roles have taken; after it a word for each role, written later. */
 export const LOOP_COUNT = ledgerWordsFor(LOOP_CAPACITIES_BYTES.length)
 export const LOOP_STEPS = LOOP_COUNT + 1
 export const LOOP_LEDGER_WORDS = LOOP_STEPS + ROLES_MAX
@@ -21,7 +21,7 @@ export const loopsLayout = struct({
 })
 export type LoopsRoot = ReturnType<typeof loopsLayout.attach>
 
-/** What a program of a loop is told, as its one argument. */
+/** What a program of the field "loops" gets, as its one argument. */
 export interface LoopTask {
   readonly name: string
   readonly role: number

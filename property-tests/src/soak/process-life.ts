@@ -1,9 +1,9 @@
 import { readFileSync, readlinkSync } from 'node:fs'
 
-/** From the kernel's sched.h: it is on its way out, and may have let go of its locks. */
+/** A flag of the kernel's sched.h: the process is exiting, and may have released its locks. */
 const PF_EXITING = 0x4
 
-/** What the kernel says: whether this process has not begun to end. A stopped one lives. */
+/** Whether the kernel says that the process has not begun to exit. A stopped process is alive. */
 export function isAlive(pid: number): boolean {
   let stat: string
   try {
@@ -13,12 +13,12 @@ export function isAlive(pid: number): boolean {
     if (code === 'ENOENT' || code === 'ESRCH') return false
     throw error
   }
-  // Behind the name, which may contain anything: state, ppid, pgrp, session, tty, tpgid, flags.
+  // After the name, which may contain any character: state, ppid, pgrp, session, tty, tpgid, flags.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   return !['Z', 'X', 'x'].includes(fields[0]) && (Number(fields[6]) & PF_EXITING) === 0
 }
 
-/** Of this process, which may be a copy: Node.js would name the one that it was copied from. */
+/** The id of this process. In a copy, `process.pid` is the id of the process that was copied. */
 export function ownPid(): number {
   return Number(readlinkSync('/proc/self'))
 }

@@ -3,8 +3,9 @@ import type { Field } from './field.js'
 import { removeAll } from './leftovers.js'
 
 /**
- * The one time that the forking process attaches: copies of a process that has done something need not compile it, and
- * are at work in a quarter of the time. Afterwards nothing of it may be left that they would inherit.
+ * Plays a field in the forking process, before the first round. Its copies then have the code compiled, and are at work
+ * in a quarter of the time. It is the only time that this process attaches, and must leave nothing that copies would
+ * inherit.
  */
 export function rehearse(field: Field, name: string): void {
   try {
@@ -18,7 +19,7 @@ export function rehearse(field: Field, name: string): void {
   if (held.length > 0) throw new Error(`After the rehearsal of ${field.name} this process still has ${held.join(', ')}`)
 }
 
-/** The one through which the list was read is gone by now. */
+/** The target of a descriptor; '' for the one through which the list was read, which is closed by now. */
 function targetOfDescriptor(fd: string): string {
   try {
     return readlinkSync(`/proc/self/fd/${fd}`)

@@ -2,7 +2,7 @@ import { type Tallies, type Tally, totalOf } from './tally.js'
 
 const COLUMNS = ['field', 'rounds', 'kills', 'stops', 'restarts', 'messages or steps', 'losses', 'slowest recovery']
 
-/** What was counted, for people. */
+/** The counts as a table. */
 export function tableOf(tallies: Tallies): string {
   const rows = [COLUMNS, ...Object.entries(tallies).map(([name, tally]) => cells(name, tally))]
   rows.push(cells('in all', totalOf(tallies)))

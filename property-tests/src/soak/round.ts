@@ -10,15 +10,15 @@ import { type Ledger, LedgerFile } from './ledger.js'
 import { leftoversOf, removeAll } from './leftovers.js'
 import { NOTHING, type Tally } from './tally.js'
 
-/** Whoever has not got on for so long is stuck. */
+/** A child that has not got on for this long is stuck. */
 const STUCK_MS = 5_000
 const LOOK_MS = 0.3
-/** At least one calm in each round, and one after so many kills. */
+/** How many kills come between two calms. Each round has at least one calm. */
 const KILLS_BETWEEN_CALMS = 20
 
 const sleeper = new Int32Array(new SharedArrayBuffer(4))
 
-/** What went wrong in a round, with what is needed to look into it. */
+/** A failed round, with what is needed to investigate it. */
 export class RoundFailure extends Error {
   readonly events: readonly string[]
 
@@ -29,8 +29,9 @@ export class RoundFailure extends Error {
 }
 
 /**
- * One segment, from its creation to its removal: its children are killed and stopped at random, now and then there is a
- * calm in which everybody has to get on, and at the end an auditor looks at what is left.
+ * One segment, from its creation to its removal. Its children are killed and stopped at random. Now and then there is a
+ * calm, a time without kills and stops, in which all must get on. At the end an auditor attaches and checks what is
+ * left.
  */
 export class Round {
   readonly #field: Field
@@ -43,7 +44,7 @@ export class Round {
   #file: LedgerFile | undefined
   #slowestMs = 0
 
-  /** @param isOver asked now and then: whether to end early, in good order */
+  /** @param isOver called now and then; true ends the round early and in good order */
   constructor(field: Field, name: string, seed: number, killsMax: number, isOver: () => boolean) {
     this.#field = field
     this.#name = name
@@ -98,7 +99,7 @@ export class Round {
     }
   }
 
-  /** Nobody is stopped, nobody is killed; and everybody has to get on, or all but one whom nobody succeeds. */
+  /** A time without stops and kills, in which all must get on: every role, or all but one that gets no successor. */
   #calm(): void {
     this.#crew.continueAll()
     const startedMs = performance.now()
@@ -116,13 +117,13 @@ export class Round {
       const calm = { before, now, isPresent: isPresent.bind(this.#crew), incarnationOf: incarnationOf.bind(this.#crew) }
       if (this.#field.hasRecovered(calm)) break
       const forMs = performance.now() - startedMs
-      if (forMs > STUCK_MS) this.#failStuck(`not everybody has got on for ${forMs.toFixed(0)} ms`)
+      if (forMs > STUCK_MS) this.#failStuck(`at least one role has not got on for ${forMs.toFixed(0)} ms`)
       Atomics.wait(sleeper, 0, 0, LOOK_MS)
     }
     this.#slowestMs = Math.max(this.#slowestMs, performance.now() - startedMs)
   }
 
-  /** Until each role has a child that has attached. */
+  /** Waits until each role has a child that has attached. */
   #gather(): void {
     for (;;) {
       this.#crew.reap()
@@ -151,7 +152,9 @@ export class Round {
     }
   }
 
-  /** What attaches is done in a child: the forking process must have nothing that its copies would inherit. */
+  /**
+   * Runs in a child what attaches to a segment: the forking process must have nothing that its copies would inherit.
+   */
   #inChild(what: string, body: () => void): void {
     const child = ForkedChild.start(body)
     this.#events.note(`${what}, process ${child.pid}`)
@@ -161,7 +164,7 @@ export class Round {
       throw new Error(`Stuck: ${what} takes longer than ${2 * STUCK_MS} ms`)
     }
     if (!('exitCode' in ending) || ending.exitCode !== 0) {
-      throw new Error(`${what} failed: ${JSON.stringify(ending)}; what it said stands above`)
+      throw new Error(`${what} failed: ${JSON.stringify(ending)}; its error is printed above`)
     }
   }
 
@@ -172,7 +175,7 @@ export class Round {
         writeSync(2, `${this.#field.name}, described:\n${text}\n`)
       })
     } catch (error) {
-      throw new Error(`Stuck: ${what}; and nobody can describe it: ${error}`)
+      throw new Error(`Stuck: ${what}. Describing the segment failed: ${error}`)
     }
     throw new Error(`Stuck: ${what}`)
   }

@@ -1,6 +1,6 @@
 import type { Tally } from './tally.js'
 
-/** What a runner tells the command, one JSON line each. */
+/** What a runner reports to the command, as lines of JSON. */
 export type RunnerLine =
   | { readonly kind: 'round'; readonly field: string; readonly seed: number; readonly tally: Tally }
   | {
@@ -11,13 +11,13 @@ export type RunnerLine =
       readonly events: readonly string[]
     }
 
-/** What a runner is asked to do, as its one argument. */
+/** The task of a runner, its one argument. */
 export interface RunnerTask {
   readonly fields: readonly string[]
-  /** Of its first round; the others have seeds after it. */
+  /** The seed of its first round; the rounds after it have the seeds after it. */
   readonly seed: number
-  /** Its segments begin like this. */
+  /** The names of its segments begin with this. */
   readonly prefix: string
-  /** For a round; fields may have less. */
+  /** The largest number of kills in a round; a field may have fewer. */
   readonly killsMax: number
 }

@@ -4,24 +4,24 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { RunnerLine, RunnerTask } from './runner-line.js'
 
-/** Longer than a round with everything that it may wait for. */
+/** Longer than the end of a round takes. */
 const STOP_TIMEOUT_MS = 30_000
-/** Longer than any round takes, a failing one included. */
+/** Longer than any round takes, including a failing one. */
 const SILENCE_MS = 60_000
 
-/** A process of its own that plays rounds and tells of each. */
+/** A process that plays rounds and reports each of them. */
 export class Runner {
   readonly #process: ChildProcess
   #hasToldFailure = false
   #isStopped = false
   #hasHung = false
   #watchdog: NodeJS.Timeout
-  /** When it has ended: undefined, or why that is a failure of which it has not told. */
+  /** Resolves when the process has ended: with undefined, or with a failure that the process has not reported. */
   readonly ended: Promise<string | undefined>
 
   constructor(task: RunnerTask, onLine: (line: RunnerLine) => void) {
     const file = fileURLToPath(new URL('./soak-field.js', import.meta.url))
-    // In a group of its own: Ctrl-C is for the command, which lets the round come to its end.
+    // Detached, so that Ctrl-C reaches only the command, which lets the round end in good order.
     this.#process = spawn(process.execPath, ['--single-threaded', file, JSON.stringify(task)], {
       detached: true,
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -47,7 +47,7 @@ export class Runner {
     this.#watchdog = this.#killAfter(STOP_TIMEOUT_MS)
   }
 
-  /** It hangs in a call of the library, where it neither hears a signal nor looks at its children. */
+  /** Kills a runner that hangs in a call of the library, where it neither handles signals nor watches its children. */
   #killAfter(timeoutMs: number): NodeJS.Timeout {
     return setTimeout(() => {
       this.#hasHung = true
@@ -58,9 +58,9 @@ export class Runner {
   async #waitForEnd(allRead: Promise<unknown>): Promise<string | undefined> {
     const [[exitCode, signal]] = await Promise.all([once(this.#process, 'exit'), allRead])
     clearTimeout(this.#watchdog)
-    if (this.#hasHung) return 'The process of a runner said nothing any more, and was killed'
+    if (this.#hasHung) return 'The process of a runner reported nothing for too long, and was killed'
     if (exitCode === 0 || this.#hasToldFailure) return undefined
-    // Stopped before it was ready to hear of it, it had not begun either.
+    // SIGTERM ended it before it had installed its handler, so it had not begun a round.
     if (this.#isStopped && signal === 'SIGTERM') return undefined
     return `The process of a runner ended with ${signal ?? `exit code ${exitCode}`}`
   }

@@ -10,21 +10,21 @@ export interface SoakOptions {
   readonly minutes: number
   readonly kills: number
   readonly seed: number
-  /** Processes that play rounds at the same time. */
+  /** How many processes play rounds at the same time. */
   readonly runners: number
-  /** Where the counts go, now and then and at the end. */
+  /** The file for the counts, written now and then and at the end. */
   readonly json: string | undefined
-  /** A file from an earlier run, whose counts go on. */
+  /** A file of an earlier run whose counts are continued. */
   readonly resume: string | undefined
 }
 
 const CHECKPOINT_MS = 10_000
 const TERMINAL_PROGRESS_MS = 3_000
 const PROGRESS_MS = 30_000
-/** Seeds of one runner's rounds, and those of the next. */
+/** The distance between the seeds of one runner and of the next. */
 const SEEDS_APART = 100_000_000
 
-/** The whole: its runners, and what they tell. */
+/** The whole run: starts the runners and collects their reports. */
 export class Soak {
   readonly #options: SoakOptions
   readonly #checkpoint: Checkpoint
@@ -38,7 +38,7 @@ export class Soak {
     this.#checkpoint = Checkpoint.open(options.json, options.resume, options.seed)
   }
 
-  /** Returns whether nothing failed. */
+  /** Returns whether no round failed. */
   async run(): Promise<boolean> {
     const { minutes, seed, fields } = this.#options
     console.log(`Seed ${seed}. Fields: ${fields.join(', ')}.`)
@@ -59,7 +59,7 @@ export class Soak {
     return this.#failure === undefined
   }
 
-  /** The rounds under way come to their end. A reason is a failure. */
+  /** Lets the rounds under way end. With a reason, the run counts as failed. */
   stop(reason?: string): void {
     if (reason !== undefined) this.#fail(reason)
     if (this.#isStopping) return
@@ -72,7 +72,7 @@ export class Soak {
     const onLine = (line: RunnerLine) => this.#take(line)
     const count = this.#options.runners
     return Array.from({ length: count }, (_, at) => {
-      // Each begins elsewhere, so that all fields are reached soon.
+      // Each runner begins with another field, so that all fields are reached soon.
       const share = Math.floor((at * fields.length) / count)
       const order = [...fields.slice(share), ...fields.slice(0, share)]
       const prefix = `${this.#prefix}-${at}`
@@ -83,7 +83,7 @@ export class Soak {
     })
   }
 
-  /** One that fails ends the others. */
+  /** Follows a runner to its end. If it fails, the others are stopped. */
   async #accompany(runner: Runner): Promise<void> {
     const failure = await runner.ended
     if (failure !== undefined) this.stop(failure)
@@ -112,6 +112,6 @@ export class Soak {
   #conclude(): void {
     console.log(tableOf(this.#checkpoint.tallies))
     this.#showProgress()
-    console.log(this.#failure === undefined ? 'Nothing was lost, nobody was stuck, nothing leaked.' : 'FAILED.')
+    console.log(this.#failure === undefined ? 'Nothing was lost, no peer was stuck, nothing leaked.' : 'FAILED.')
   }
 }

@@ -1,14 +1,14 @@
-/** What is counted in a field. */
+/** The counts of a field. */
 export interface Tally {
   readonly rounds: number
   readonly kills: number
   readonly stops: number
   readonly restarts: number
-  /** Messages that were received, or steps of another kind. */
+  /** Messages received, or steps of another kind. */
   readonly steps: number
   /** Rounds in which something was lost, stuck or leaked. */
   readonly losses: number
-  /** How long it took at most, after kills, until everybody had got on. */
+  /** The longest time, after kills, until all had got on. */
   readonly slowestMs: number
 }
 

@@ -9,7 +9,7 @@ const PATIENCE_MS = 4_000
 
 const layout = struct({ ledger: words(LEDGER_WORDS), meeting: barrier({ parties: 1, onDeath: 'drop' }) })
 
-/** Members meet again and again; the killed ones are dropped. Nobody is to pass twice while a member is still to come. */
+/** Members pass phase after phase; killed ones are dropped. No member may pass twice while another has not arrived. */
 export const barrierField = segmentField({
   name: 'locks/barrier',
   roles: ROLES,
@@ -29,10 +29,10 @@ export const barrierField = segmentField({
   },
   audit({ meeting }, isSwept) {
     const before = meeting.describe()
-    if (isSwept && before.members.length > 0) throw new Error(`The dead are members: ${JSON.stringify(before)}`)
+    if (isSwept && before.members.length > 0) throw new Error(`Dead peers are members: ${JSON.stringify(before)}`)
     const member = meeting.join()
     if (!member.waitSync({ timeoutMs: PATIENCE_MS })) {
-      throw new Error(`The dead are waited for: ${JSON.stringify(meeting.describe())}`)
+      throw new Error(`Dead peers hold up the phase: ${JSON.stringify(meeting.describe())}`)
     }
     member.leave()
     const { members, isBroken } = meeting.describe()
@@ -53,8 +53,8 @@ function attendanceIn(ledger: Int32Array): Attendance[] {
 }
 
 /**
- * Between two passes of ours there is one end of a phase. Another member can have arrived at the one before, at this one,
- * and at the next: twice more than it had when we looked after the one before.
+ * Between two of our passes one phase ends. Another member can arrive in that phase and, right after it, in the next
+ * one: at most two arrivals more than at our last check.
  */
 function assertNobodyWentOnWithout(self: number, seen: Attendance[], now: Attendance[]): void {
   for (const [role, { incarnation, arrivals }] of now.entries()) {

@@ -5,7 +5,7 @@ import { beat, OWN_WORDS, ROLES_MAX, segmentField } from '../field.js'
 const TOKENS_MAX = 2
 /** Guarded: how many tokens there are. */
 const TOKENS = OWN_WORDS
-/** Guarded: one more with each token that was given (even roles) or taken (odd ones), after TOKENS. */
+/** Guarded: for each role, how many tokens it has given (even roles) or taken (odd ones). Written after TOKENS. */
 const MOVED = OWN_WORDS + 1
 const LEDGER_WORDS = MOVED + ROLES_MAX
 const PATIENCE_MS = 4_000
@@ -14,11 +14,11 @@ const layout = struct({ ledger: words(LEDGER_WORDS), lock: mutex(), notFull: con
 type Root = { ledger: Int32Array; lock: Mutex; notFull: Condvar; notEmpty: Condvar }
 
 /**
- * Tokens are handed over, from even roles to odd ones, through a place for two; waiting has no timeout, so a notify that a
- * killed waiter had taken with it would leave somebody stuck.
+ * Even roles hand tokens over to odd ones through a place for two. Waits have no timeout, so a notification that is
+ * lost with a killed waiter would leave another one stuck.
  *
- * A program that is killed with the lock, and before it notified, has not notified: whoever locks next is told and does it.
- * Somebody has to; so nobody stays without a successor here.
+ * A program that is killed with the lock before it notifies has not notified: the next owner is told of the death and
+ * does it. There must be a next owner, so in this field each role gets a successor.
  */
 export const condvarField = segmentField({
   name: 'locks/condvar',
@@ -28,15 +28,16 @@ export const condvarField = segmentField({
   standsAbsence: false,
   rehearsal: [0, 1],
   begin(root, { role, random }) {
-    // Whoever was killed with the lock may have left others asleep who have something to do.
+    // An owner that was killed may have left waiters asleep that could go on.
     repairIfTold(root, root.lock.lockSync()).unlock()
     return role % 2 === 0 ? () => move(root, role, random, give) : () => move(root, role, random, take)
   },
   audit(root, isSwept) {
     const waiters = [root.notFull, root.notEmpty].flatMap((condvar) => condvar.describe().waiters)
-    if (isSwept && waiters.length > 0) throw new Error(`The dead wait: ${JSON.stringify(waiters)}`)
+    if (isSwept && waiters.length > 0) throw new Error(`Dead peers wait: ${JSON.stringify(waiters)}`)
     const guard = root.lock.lockSync({ timeoutMs: PATIENCE_MS })
-    if (guard === undefined) throw new Error(`Nobody lives, and it is locked: ${JSON.stringify(root.lock.describe())}`)
+    if (guard === undefined)
+      throw new Error(`All peers are dead, and the lock cannot be taken: ${JSON.stringify(root.lock.describe())}`)
     repairIfTold(root, guard)
     guard.unlock()
   },
@@ -69,7 +70,7 @@ function move(root: Root, role: number, random: Random, { change, mayMove, waitA
   ledger[TOKENS] += change
   for (let look = random.below(100); look > 0; look--) Math.sqrt(look)
   ledger[MOVED + role]++
-  // With the lock: killed before this, we leave it to the one who is told of our death.
+  // Before the unlock: if we are killed earlier, the next owner is told of our death and notifies.
   if (random.isOneIn(4)) root[thenNotify].notifyAll()
   else root[thenNotify].notifyOne()
   guard.unlock()
@@ -83,7 +84,7 @@ function repairIfTold(root: Root, guard: MutexGuard): MutexGuard {
   root.notFull.notifyAll()
   root.notEmpty.notifyAll()
   guard.markConsistent()
-  // So that whoever asks the guard afterwards is not told once more.
+  // The death is handled: later checks of this guard must not see it again.
   guard.ownerDied = false
   return guard
 }

@@ -19,8 +19,9 @@ const [CONSUMER, PRODUCER, LOCKER, ANY] = [0, 1, 2, 4]
 const PROGRAM = fileURLToPath(new URL('./soak-loop-peer.js', import.meta.url))
 
 /**
- * The same promises with promises: each peer is a program of its own, that sends, receives, locks and waits for several
- * things at once on its event loop. Role 0 receives from the small ring, role 4 from the large one, role 1 sends to both.
+ * The same guarantees for the promise forms. Each peer is a program that sends, receives, locks and waits for several
+ * things at once on its event loop. Role 0 receives from the small ring, role 4 from the large one, role 1 sends to
+ * both.
  */
 const field = segmentField({
   name: 'loops',
@@ -31,7 +32,7 @@ const field = segmentField({
   pace: { startMaxMs: 80, lifeMaxMs: 80 },
   rehearsal: [],
   begin() {
-    throw new Error('This field is played by programs')
+    throw new Error('The roles of this field are programs')
   },
   audit(root, isSwept) {
     auditRing(root.small, root.ledger, { ring: 0, capacityBytes: LOOP_CAPACITIES_BYTES[0] }, isSwept)
@@ -47,7 +48,7 @@ export const loopsField = {
     becomeProgram(PROGRAM, JSON.stringify({ name, role, incarnation, seed })),
 }
 
-/** Who sends is missed by those who receive, and the other way round: they are told of the death instead. */
+/** Without its sender a receiver cannot get on, and the other way round; it must be told of the death instead. */
 function hasRecovered({ before, now, isPresent, incarnationOf }: Calm): boolean {
   const hasBeaten = (role: number) => now.word(BEATS + role) !== before.word(BEATS + role)
   const isTold = (ring: number, there: number, deaths: number, absent: number) => {
@@ -65,7 +66,8 @@ function hasRecovered({ before, now, isPresent, incarnationOf }: Calm): boolean 
 
 function auditLocks({ lock, permits, ledger }: LoopsRoot): void {
   const guard = lock.lockSync({ timeoutMs: PATIENCE_MS })
-  if (guard === undefined) throw new Error(`Nobody lives, and it is locked: ${JSON.stringify(lock.describe())}`)
+  if (guard === undefined)
+    throw new Error(`All peers are dead, and the lock cannot be taken: ${JSON.stringify(lock.describe())}`)
   let steps = 0
   for (let role = 0; role < LOOP_ROLES; role++) steps += ledger[LOOP_STEPS + role]
   const ahead = ledger[LOOP_COUNT] - steps

@@ -2,18 +2,18 @@ import { type Mutex, type MutexGuard, mutex, struct, words } from '@isthmus/sync
 import type { Random } from '../../hostile/random.js'
 import { beat, OWN_WORDS, ROLES_MAX, segmentField } from '../field.js'
 
-/** Guarded: one more with every step, whoever takes it. */
+/** Guarded: grows by one with every step of any role. */
 const COUNT = OWN_WORDS
-/** Guarded: who is at it; 0 outside of a step. */
+/** Guarded: the role that is in a step, plus one; 0 outside of a step. */
 const INSIDE = OWN_WORDS + 1
-/** Guarded: one more with every step of that role, after COUNT. */
+/** Guarded: for each role, how many steps it has taken. Written after COUNT. */
 const STEPS = OWN_WORDS + 2
 const LEDGER_WORDS = STEPS + ROLES_MAX
 const PATIENCE_MS = 4_000
 
 const layout = struct({ ledger: words(LEDGER_WORDS), lock: mutex() })
 
-/** Peers count under a mutex, and are killed in the midst of it: each completed step counts, and no other. */
+/** Peers count under a mutex and are killed meanwhile: each completed step counts, and no other. */
 export const mutexField = segmentField({
   name: 'locks/mutex',
   roles: 5,
@@ -30,7 +30,7 @@ export const mutexField = segmentField({
   },
   audit({ lock, ledger }, isSwept) {
     const before = lock.describe()
-    if (isSwept && before.state !== 'free') throw new Error(`The dead have the mutex: ${JSON.stringify(before)}`)
+    if (isSwept && before.state !== 'free') throw new Error(`A dead peer has the mutex: ${JSON.stringify(before)}`)
     const guard = lock.lockSync({ timeoutMs: PATIENCE_MS })
     if (guard === undefined) throw new Error('The mutex of dead peers cannot be locked')
     checkOrRepair(ledger, guard, true)
@@ -59,17 +59,17 @@ function takeStep(ledger: Int32Array, guard: MutexGuard, role: number, random: R
   ledger[INSIDE] = 0
 }
 
-/** Of a dead owner at most one step may be half done, and only if we are told. */
+/** A dead owner may have left one step half done, and only if we are told of the death. */
 function checkOrRepair(ledger: Int32Array, guard: MutexGuard, isToBeMarked: boolean): void {
   const steps = stepsIn(ledger)
   const ahead = ledger[COUNT] - steps
   const isHalfDone = ahead === 1 || ledger[INSIDE] !== 0
   if (ahead < 0 || ahead > 1) throw new Error(`${steps} steps are noted, and ${ledger[COUNT]} counted`)
-  if (isHalfDone && !guard.ownerDied) throw new Error('A step is half done, and nobody was told of a death')
+  if (isHalfDone && !guard.ownerDied) throw new Error('A step is half done, and no death was reported')
   if (!guard.ownerDied) return
   ledger[COUNT] = steps
   ledger[INSIDE] = 0
-  // Whoever repairs and does not say so leaves the next one to be told as well.
+  // Without markConsistent the next owner is told of the death as well.
   if (isToBeMarked) guard.markConsistent()
 }
 

@@ -26,7 +26,7 @@ const layout = struct({
 })
 type Root = ReturnType<typeof layout.attach>
 
-/** Even roles produce for a ring, odd ones consume. What was sent arrives, in order, whole, and each death is told once. */
+/** Even roles produce, odd ones consume. What was sent arrives in order and whole, and each death is reported once. */
 export const ringsField = segmentField({
   name: 'rings',
   roles: 2 * CAPACITIES_BYTES.length,
@@ -63,7 +63,7 @@ function ringIn(root: Root, ring: number) {
   return [root.small, root.medium, root.large][ring]
 }
 
-/** Both have got on; or the one who is left was told of the other's death, if that one had the role. */
+/** Whether both sides have got on, or the side that is left was told of the other's death, if that one had the role. */
 function hasRingRecovered({ before, now, isPresent, incarnationOf }: Calm, ring: number): boolean {
   const base = ringBase(ring)
   const [producer, consumer] = [2 * ring, 2 * ring + 1]

@@ -5,14 +5,14 @@ import { beat, OWN_WORDS, ROLES_MAX, segmentField } from '../field.js'
 /** Guarded: two words that are equal outside of a write. */
 const LEFT = OWN_WORDS
 const RIGHT = OWN_WORDS + 1
-/** Guarded: one more with every write of that role, after both. */
+/** Guarded: for each role, how many writes it has completed. Written after both words. */
 const WRITES = OWN_WORDS + 2
 const LEDGER_WORDS = WRITES + ROLES_MAX
 const PATIENCE_MS = 4_000
 
 const layout = struct({ ledger: words(LEDGER_WORDS), lock: rwLock() })
 
-/** Readers and writers are killed while they read, write and wait: readers see pairs, and each completed write counts. */
+/** Peers are killed while they read, write and wait: readers see equal pairs, and each completed write counts. */
 export const rwLockField = segmentField({
   name: 'locks/rw-lock',
   roles: 5,
@@ -27,10 +27,11 @@ export const rwLockField = segmentField({
   audit({ lock, ledger }, isSwept) {
     const before = lock.describe()
     if (isSwept && (before.readers.length > 0 || before.writers.state !== 'free')) {
-      throw new Error(`The dead have the lock: ${JSON.stringify(before)}`)
+      throw new Error(`A dead peer has the lock: ${JSON.stringify(before)}`)
     }
     const writing = lock.writeLockSync({ timeoutMs: PATIENCE_MS })
-    if (writing === undefined) throw new Error(`Nobody lives, and it is locked: ${JSON.stringify(lock.describe())}`)
+    if (writing === undefined)
+      throw new Error(`All peers are dead, and the lock cannot be taken: ${JSON.stringify(lock.describe())}`)
     checkOrRepair(ledger, writing)
     writing.unlock()
     const { readers, writers } = lock.describe()
@@ -61,7 +62,7 @@ function read(lock: RwLock, ledger: Int32Array, random: Random): boolean {
   for (let look = random.below(200); look > 0; look--) Math.sqrt(look)
   const right = ledger[RIGHT]
   const isDifferent = left !== right || ledger[LEFT] !== left
-  if (isDifferent && !guard.ownerDied) throw new Error(`A reader sees ${left} and ${right}, and was told of no death`)
+  if (isDifferent && !guard.ownerDied) throw new Error(`A reader sees ${left} and ${right}, and no death was reported`)
   guard.unlock()
   return true
 }
@@ -78,7 +79,7 @@ function readLockSomehow(lock: RwLock, random: Random): ReadGuard | undefined {
   return lock.readLockSync()
 }
 
-/** A dead writer may have written one of the two, or both without noting it; only if we are told. */
+/** A dead writer may have written one word, or both without counting it, and only if we are told of the death. */
 function checkOrRepair(ledger: Int32Array, guard: WriteGuard): void {
   let writes = 0
   for (let role = 0; role < ROLES_MAX; role++) writes += ledger[WRITES + role]

@@ -7,13 +7,13 @@ import { AT_WORK, beat, type Field, FORKED_PACE, haveAllBeaten, OWN_WORDS, ROLES
 import { removeAll } from '../leftovers.js'
 
 const NAMES = 3
-/** Longer than anybody is stopped: so nobody may be told that a segment is busy. */
+/** Longer than any peer is stopped, so ERR_ISTHMUS_BUSY is a failure. */
 const LOCK_TIMEOUT_MS = 4_000
 const REHEARSED_STEPS = 80
 const PATTERN_WORDS = 64
 const FIRST_WORD = 0x15744
 
-/** Words that have to be there from the first moment on. */
+/** Words that must be complete as soon as the segment can be opened. */
 const pattern: Layout<Int32Array> = {
   ...words(PATTERN_WORDS),
   signature: `soak-pattern(${PATTERN_WORDS})`,
@@ -22,10 +22,13 @@ const pattern: Layout<Int32Array> = {
   },
 }
 const layout = struct({ front: pattern, lock: mutex(), uses: words(1), back: pattern })
-/** Where it is noted who has got on: a segment of its own, which nobody removes. */
+/** The ledger lies in a segment of its own, which no peer removes. */
 const board = struct({ ledger: words(OWN_WORDS) })
 
-/** Peers create, open, use, close, unlink and prune under a few names: what has a name is whole, and can be removed. */
+/**
+ * Peers create, open, use, close, unlink and prune under a few names. A segment with a name is whole, and can be
+ * removed.
+ */
 export const segmentsField: Field = {
   name: 'segments',
   roles: 4,
@@ -72,7 +75,7 @@ function nameOf(board: string, which: number | string): string {
 function takeStep(boardName: string, random: Random, mayForget: boolean): void {
   const name = nameOf(boardName, random.below(NAMES))
   const options = { lockTimeoutMs: LOCK_TIMEOUT_MS }
-  // A program that forgets to close is left to the collector.
+  // A program that forgets to close leaves that to the garbage collector.
   const forgetful = mayForget && random.isOneIn(50)
   const dice = random.below(8)
   if (dice < 2)
@@ -90,7 +93,7 @@ function takeStep(boardName: string, random: Random, mayForget: boolean): void {
   else Segment.prune({ prefix: nameOf(boardName, '') })
 }
 
-/** The one error that another peer, who was quicker, may cause. */
+/** Runs the action, and ignores the one error that a quicker peer may cause. */
 function unless<R>(code: string, action: () => R): R | undefined {
   try {
     return action()
@@ -108,7 +111,8 @@ function use(segment: Segment<ReturnType<typeof layout.attach>> | undefined, isF
     if (wrong !== -1) throw new Error(`A half-made segment: word ${wrong} of its pattern is ${part[wrong]}`)
   }
   const guard = lock.lockSync({ timeoutMs: LOCK_TIMEOUT_MS })
-  if (guard === undefined) throw new Error(`The mutex of a segment cannot be had: ${JSON.stringify(lock.describe())}`)
+  if (guard === undefined)
+    throw new Error(`The mutex of a segment cannot be locked: ${JSON.stringify(lock.describe())}`)
   uses[0]++
   if (guard.ownerDied) guard.markConsistent()
   guard.unlock()
@@ -119,6 +123,6 @@ function auditName(name: string): void {
   const segment = Segment.openOrCreate(name, layout)
   const { self } = segment.peers
   const alive = segment.peers.list().filter(({ peer, isDead }) => peer !== self && !isDead)
-  if (alive.length > 0) throw new Error(`Killed, and said to be alive in ${name}: ${JSON.stringify(alive)}`)
+  if (alive.length > 0) throw new Error(`Killed peers are listed as alive in ${name}: ${JSON.stringify(alive)}`)
   use(segment, false)
 }

@@ -5,9 +5,9 @@ import { beat, OWN_WORDS, ROLES_MAX, segmentField } from '../field.js'
 
 const PERMITS = 2
 const ROLES = 5
-/** How often this role has begun or ended to work under a permit: odd while it does. */
+/** For each role, how often it has begun or ended work under a permit: odd while it works. */
 const WORK = OWN_WORDS
-/** As which peer. */
+/** For each role, its peer id. */
 const PEER = OWN_WORDS + ROLES_MAX
 const LEDGER_WORDS = PEER + ROLES_MAX
 const PATIENCE_MS = 4_000
@@ -15,7 +15,7 @@ const PATIENCE_MS = 4_000
 const layout = struct({ ledger: words(LEDGER_WORDS), permits: semaphore({ permits: PERMITS }) })
 type Root = { readonly ledger: Int32Array; readonly permits: Semaphore }
 
-/** Peers work under permits and are killed with them: never too many at work, and no permit is missing afterwards. */
+/** Peers work under permits and are killed meanwhile: never too many work at once, and no permit is lost. */
 export const semaphoreField = segmentField({
   name: 'locks/semaphore',
   roles: ROLES,
@@ -23,7 +23,7 @@ export const semaphoreField = segmentField({
   ledgerWords: LEDGER_WORDS,
   begin(root, { role, random }, segment) {
     const { ledger } = root
-    // A predecessor may have been killed at work.
+    // A predecessor may have been killed while it worked.
     if ((ledger[WORK + role] & 1) === 1) Atomics.add(ledger, WORK + role, 1)
     Atomics.store(ledger, PEER + role, segment.peers.self)
     return () => {
@@ -39,7 +39,7 @@ export const semaphoreField = segmentField({
   },
   audit({ permits }, isSwept) {
     const before = permits.describe()
-    if (isSwept && before.available !== PERMITS) throw new Error(`The dead have permits: ${JSON.stringify(before)}`)
+    if (isSwept && before.available !== PERMITS) throw new Error(`Dead peers have permits: ${JSON.stringify(before)}`)
     const taken = Array.from({ length: PERMITS }, () => permits.acquireSync({ timeoutMs: PATIENCE_MS }))
     if (taken.includes(undefined)) throw new Error(`Permits are missing: ${JSON.stringify(permits.describe())}`)
     if (permits.tryAcquire() !== undefined) throw new Error('There are more permits than there were')
@@ -56,8 +56,8 @@ function acquireSomehow(permits: Semaphore, random: Random): Permit | undefined 
 }
 
 /**
- * Looked at twice without a change in between, all of those were at work at one and the same moment. Those who were killed
- * at work are not at work any more; that they are dead is proven, since they have lost their permits by that same proof.
+ * If two reads of all words give the same, all of these roles worked at the same moment. Killed ones do not count; only
+ * a proven death can have freed their permits.
  */
 function assertNotTooMany({ ledger }: Root, segment: Segment<Root>): void {
   const first = stateOfWork(ledger)
@@ -68,7 +68,7 @@ function assertNotTooMany({ ledger }: Root, segment: Segment<Root>): void {
   const second = stateOfWork(ledger)
   const isUnchanged = first.every(({ work, peer }, role) => work === second[role].work && peer === second[role].peer)
   if (isUnchanged && working.length > PERMITS) {
-    throw new Error(`${working.length} are at work under ${PERMITS} permits: ${JSON.stringify(working)}`)
+    throw new Error(`${working.length} roles work under ${PERMITS} permits: ${JSON.stringify(working)}`)
   }
 }
 

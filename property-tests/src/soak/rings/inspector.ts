@@ -11,12 +11,14 @@ import {
 } from './ring-ledger.js'
 import { byteLengthOf, isShort, messageOf, placeIn, type Series } from './ring-message.js'
 
-/** What one consumer receives: whether it is whole, and whether it comes in order, once, and without a gap. */
+/**
+ * Checks what one consumer receives: that each message is whole, and that they come in order, once, and without a gap.
+ */
 export class Inspector {
   readonly #ledger: RingLedger
   readonly #series: Series
   readonly #maxRecordBytes: number
-  /** The last one that came through this consumer. */
+  /** The last message that this consumer received. */
   #previous: Place | undefined
 
   constructor(ledger: RingLedger, series: Series, maxRecordBytes: number) {
@@ -28,7 +30,7 @@ export class Inspector {
   inspect(message: Uint8Array): void {
     const place = placeIn(message) ?? this.#placeOfShort()
     if (place === undefined) {
-      // The first of this consumer: which one it is will be known with the next.
+      // The first message of this consumer is too short to contain its number; the next one will show it.
       this.#ledger.set(BEGAN_SHORT, 1)
       return
     }
@@ -47,14 +49,17 @@ export class Inspector {
     if (this.#previous !== undefined) this.#ledger.set(ACKNOWLEDGED, placeWord(this.#previous))
   }
 
-  /** After everything was received: what was completed must have come. */
+  /** Called after all was received: every completed message must have come. */
   assertNothingIsMissing(lastIncarnation: number): void {
     const end = { incarnation: lastIncarnation + 1, number: 0 }
     if (this.#isFollowedBy(placeOf(this.#ledger.get(LAST)), end)) return
     throw this.#error('at the end of the round, before it there is a gap', end)
   }
 
-  /** It says itself only that it is short: it is the next one, or the one behind a large one that was reported. */
+  /**
+   * A short message does not contain its number: it is the next one, or follows a large one that was reported as
+   * incomplete.
+   */
   #placeOfShort(): Place | undefined {
     if (this.#previous === undefined) return undefined
     const { incarnation, number } = this.#previous
@@ -63,7 +68,7 @@ export class Inspector {
     return isReported && !isShort(this.#series, next) ? { incarnation, number: number + 2 } : next
   }
 
-  /** A successor may see again what its predecessor had not returned; and nothing is left out. */
+  /** A new consumer may get again what its predecessor had not acknowledged; no message may be left out. */
   #assertMayBegin(place: Place): void {
     const last = this.#ledger.get(LAST)
     if (placeWord(place) <= this.#ledger.get(ACKNOWLEDGED))
@@ -78,7 +83,7 @@ export class Inspector {
     throw this.#error(`received after ${JSON.stringify(previous)}`, place)
   }
 
-  /** Whether nothing that was completed stands between these two, but for what was reported. */
+  /** Whether no completed message lies between these two, except those that were reported as incomplete. */
   #isFollowedBy(previous: Place, place: Place): boolean {
     let reported = this.#ledger.get(JOINED_MIDWAY)
     let mayBeShort = this.#ledger.get(BEGAN_SHORT) === 1

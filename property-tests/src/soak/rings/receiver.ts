@@ -19,14 +19,14 @@ import type { Series } from './ring-message.js'
 
 const CHUNK_PATIENCE_MS = 1
 
-/** Receives in every way there is, has each message inspected, and notes whose death it is told of. */
+/** Receives in every way there is, has each message inspected, and notes the deaths that are reported to it. */
 export class Receiver {
   readonly inspector: Inspector
   readonly #ring: SpscRing
   readonly #ledger: RingLedger
   readonly #random: Random
   #consumer: Consumer
-  /** The parts of a message that is received in chunks. */
+  /** The chunks of the message that is being received. */
   #chunks: Uint8Array[] = []
   #toldProducer = 0
 
@@ -41,13 +41,13 @@ export class Receiver {
     this.inspector = new Inspector(ledger, series, this.#consumer.maxRecordBytes)
   }
 
-  /** Returns how many messages it received, or deaths it was told of. */
+  /** Receives once. Returns how many messages came, or deaths were reported. */
   step(): number {
     if (this.#random.isOneIn(400)) this.#beginAnew()
     return this.#attempt(() => this.#receiveSomehow()).got
   }
 
-  /** Everything that is there, without waiting. Returns whether it was told of a death. */
+  /** Receives all that is there, without waiting. Returns whether a death was reported. */
   receiveRest(): boolean {
     for (let isTold = false; ; ) {
       let isEmpty = false
@@ -56,7 +56,7 @@ export class Receiver {
         isEmpty = message === undefined || message === null
         return message ? this.#take(message) : 0
       })
-      if (outcome.isTold && isTold) throw new Error('A death was told twice')
+      if (outcome.isTold && isTold) throw new Error('A death was reported twice')
       isTold ||= outcome.isTold
       if (isEmpty) return isTold
     }
@@ -71,7 +71,7 @@ export class Receiver {
     const toldBefore = this.#toldProducer
     try {
       const got = receive()
-      // It has come back, so nobody is to be told again.
+      // The call after the report has returned, so no later consumer may get the report again.
       if (toldBefore !== 0) this.#ledger.set(TOLD_FOR_GOOD, toldBefore)
       return { got, isTold: false }
     } catch (error) {
@@ -149,28 +149,31 @@ export class Receiver {
     try {
       return this.#consumer.receiveChunkSync({ timeoutMs: CHUNK_PATIENCE_MS })
     } catch (error) {
-      // A call that timed out has left a message half received, whole: it has to be received in that way.
+      // A receive that timed out has taken the beginning of a whole message, which cannot be continued in chunks.
       const isBegunWhole = error instanceof IsthmusError && error.code === 'ERR_ISTHMUS_CALL_ORDER'
       if (!isBegunWhole || this.#chunks.length > 0) throw error
       return undefined
     }
   }
 
-  /** Who has the role, or had it last; 0 while somebody is about to take it. */
+  /** The producer that has the role, or had it last; 0 while another one may be taking it. */
   #producerForSure(): number {
     const there = this.#ledger.get(PRODUCER_THERE)
     return this.#ledger.get(PRODUCER_COMING) === there ? there : 0
   }
 
-  /** Who died is certain where it was before the call, and nobody has come since. */
+  /**
+   * Checks a report. It is certain which producer died only if it was known before the call and no other has come
+   * since.
+   */
   #noteTold(producer: number): void {
     this.#ledger.add(PRODUCER_DEATHS, 1)
-    // Read first: where it is still the same one after that, this is its process.
+    // Read before the producer is checked: if the producer is still the same, this is its process.
     const pid = this.#ledger.get(PRODUCER_PID)
     if (producer === 0 || producer !== this.#producerForSure()) return
-    if (isAlive(pid)) throw new Error(`Producer ${producer} (process ${pid}) is said to be dead, and lives`)
+    if (isAlive(pid)) throw new Error(`Producer ${producer} (process ${pid}) is reported dead, and is alive`)
     if (this.#ledger.get(TOLD_FOR_GOOD) === producer || this.#toldProducer === producer) {
-      throw new Error(`The death of producer ${producer} was told twice`)
+      throw new Error(`The death of producer ${producer} was reported twice`)
     }
     this.#toldProducer = producer
     this.#ledger.set(TOLD, producer)

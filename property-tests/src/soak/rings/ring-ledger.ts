@@ -1,32 +1,32 @@
 import { OWN_WORDS } from '../field.js'
 
-/** So many children may have a role in a round. */
+/** How many children may have one role in a round. */
 export const INCARNATIONS_MAX = 512
 
-/** A producer notes this before it takes the role, and the next two when it has it. */
+/** A producer writes its incarnation here before it takes the role, and the next two words once it has it. */
 export const PRODUCER_COMING = 0
 export const PRODUCER_THERE = 1
 export const PRODUCER_PID = 2
 export const CONSUMER_COMING = 3
 export const CONSUMER_THERE = 4
 export const CONSUMER_PID = 5
-/** The furthest message that any consumer has received, and the furthest that one has acknowledged; see placeWord. */
+/** The last message that any consumer has received, and the last that any has acknowledged; see placeWord. */
 export const LAST = 6
 export const ACKNOWLEDGED = 7
 /** How many large messages have been reported as begun by an earlier consumer since LAST. */
 export const JOINED_MIDWAY = 8
-/** Whether a consumer has begun with a message too short to say which one it is. */
+/** Whether a consumer's first message was too short to contain its number. */
 export const BEGAN_SHORT = 9
-/** The producer whose death a consumer was told of, and the same once that one has received again. */
+/** The producer whose death was reported to a consumer; and the same after that consumer's next call has returned. */
 export const TOLD = 10
 export const TOLD_FOR_GOOD = 11
-/** The consumer whose death a producer was told of. */
+/** The consumer whose death was reported to a producer. */
 export const CONSUMER_TOLD = 12
 export const RECEIVED = 13
-/** How often a consumer was told of a producer's death, and a producer of a consumer's. */
+/** How often a producer's death was reported to a consumer, and a consumer's to a producer. */
 export const PRODUCER_DEATHS = 14
 export const CONSUMER_DEATHS = 15
-/** Of each producer: how many messages it has begun to send, and how many calls have come back. */
+/** For each producer: how many messages it has begun to send, and how many of these sends have completed. */
 const BEGUN = 16
 const COMPLETED = BEGUN + INCARNATIONS_MAX
 const RING_WORDS = COMPLETED + INCARNATIONS_MAX
@@ -40,7 +40,7 @@ export function ringBase(ring: number): number {
   return OWN_WORDS + ring * RING_WORDS
 }
 
-/** Which message: of which producer, and the how manieth. */
+/** Identifies a message: its producer, and its number among that producer's messages. */
 export interface Place {
   readonly incarnation: number
   readonly number: number
@@ -49,7 +49,7 @@ export interface Place {
 const NUMBER_BITS = 20
 export const NUMBERS_MAX = 2 ** NUMBER_BITS - 2
 
-/** As one word, so that nobody dies between two of them; 0 for none. They compare as the messages follow each other. */
+/** A place in one word, so that no kill can fall between two writes; 0 for none. Later messages have larger words. */
 export function placeWord({ incarnation, number }: Place): number {
   return (incarnation << NUMBER_BITS) | (number + 1)
 }

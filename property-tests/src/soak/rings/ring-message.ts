@@ -3,21 +3,21 @@ import type { Place } from './ring-ledger.js'
 
 const OFFSETS = 1 << 15
 const BYTES_MAX = 1 << 16
-/** Every content is a piece of this: whoever is killed after milliseconds has no time to make one. */
+/** Every content is a part of this: a child that lives for milliseconds has no time to compute one. */
 const pool = contentOf(1, 1, OFFSETS + BYTES_MAX)
 
-/** In front of a message: its producer and its number. One that is shorter does not say which it is. */
+/** The length of a message's header, its producer and its number. A shorter message does not contain them. */
 export const HEADER_BYTES = 8
 
-/** With a message's place, everything that decides what it has to be. */
+/** Together with a message's place, this determines its content. */
 export interface Series {
   readonly ring: number
   readonly capacityBytes: number
 }
 
 /**
- * Of any size, from nothing to three times the ring, most of them small. Short ones are never the first of a producer, and
- * never two in a row, so that the one before says which they are.
+ * The size of a message: from nothing to three times the ring, mostly small. A short message is never a producer's
+ * first, and never follows a short one, so that the message before identifies it.
  */
 export function byteLengthOf({ ring, capacityBytes }: Series, { incarnation, number }: Place): number {
   const dice = scrambled(ring * 131 + incarnation * 7919 + number * 104729)
@@ -41,7 +41,7 @@ export function isShort(series: Series, place: Place): boolean {
   return byteLengthOf(series, place) < HEADER_BYTES
 }
 
-/** What a message says about itself; undefined for a short one. */
+/** The place that a message contains; undefined for a short one. */
 export function placeIn(message: Uint8Array): Place | undefined {
   if (message.byteLength < HEADER_BYTES) return undefined
   const view = new DataView(message.buffer, message.byteOffset, message.byteLength)

@@ -18,7 +18,7 @@ import { byteLengthOf, messageOf, type Series } from './ring-message.js'
 
 const BATCH_MAX = 5
 
-/** Sends numbered messages in every way there is, and notes which number it has begun and completed. */
+/** Sends numbered messages in every way there is, and notes which numbers it has begun and completed. */
 export class Sender {
   readonly #ring: SpscRing
   readonly #ledger: RingLedger
@@ -41,7 +41,7 @@ export class Sender {
     ledger.set(PRODUCER_THERE, incarnation)
   }
 
-  /** Returns how many messages it sent, or how many deaths it was told of: whether it got on. */
+  /** Sends once. Returns how many messages it sent, or how many deaths were reported: above 0, it got on. */
   step(): number {
     if (this.#next >= NUMBERS_MAX) throw new Error('More messages than the ledger has numbers for')
     if (this.#random.isOneIn(400)) this.#beginAnew()
@@ -58,7 +58,7 @@ export class Sender {
     }
   }
 
-  /** A new epoch of the same producer, which is told of a dead consumer as any new one. */
+  /** Begins a new epoch of the same producer, to which a consumer's death is reported as to any new one. */
   #beginAnew(): void {
     this.#toldConsumer = 0
     this.#producer.close()
@@ -88,7 +88,7 @@ export class Sender {
     this.#ledger.noteBegun(this.#incarnation, this.#next + count)
   }
 
-  /** Of any size. Where it gives up, the next try has the same number. */
+  /** Sends a message of any size. If it times out, the next try has the same number. */
   #send(options: { timeoutMs?: number }): number {
     const message = this.#message(this.#next)
     this.#begin(1)
@@ -114,7 +114,7 @@ export class Sender {
     return true
   }
 
-  /** Those that come next, as far as they fit into a record. */
+  /** The next messages, up to the first that does not fit into one record. */
   #nextSmall(): Uint8Array[] {
     const messages: Uint8Array[] = []
     for (let number = this.#next; messages.length < BATCH_MAX; number++) {
@@ -131,7 +131,7 @@ export class Sender {
     return this.#producer.trySendBatch(messages)
   }
 
-  /** Where the ring is full on the way, those before are sent. */
+  /** Sends a batch. If the ring becomes full, the messages before that are sent. */
   #sendCorked(): number {
     const messages = this.#nextSmall()
     this.#begin(messages.length)
@@ -141,7 +141,7 @@ export class Sender {
     try {
       while (sent < messages.length && this.#claimAndCommit(messages[sent])) sent++
     } catch (error) {
-      // The error is of the next call's kind; these are sent all the same, by uncork.
+      // The error concerns the next claim; uncork publishes the messages before it.
       if (!(error instanceof PeerDiedError) || sent === 0) throw error
       this.#noteTold(before)
     } finally {
@@ -150,20 +150,23 @@ export class Sender {
     return sent
   }
 
-  /** Who has the role, or had it last; 0 while somebody is about to take it. */
+  /** The consumer that has the role, or had it last; 0 while another one may be taking it. */
   #consumerForSure(): number {
     const there = this.#ledger.get(CONSUMER_THERE)
     return this.#ledger.get(CONSUMER_COMING) === there ? there : 0
   }
 
-  /** Who died is certain where it was before the call, and nobody has come since. */
+  /**
+   * Checks a report. It is certain which consumer died only if it was known before the call and no other has come
+   * since.
+   */
   #noteTold(consumer: number): void {
     this.#ledger.add(CONSUMER_DEATHS, 1)
-    // Read first: where it is still the same one after that, this is its process.
+    // Read before the consumer is checked: if the consumer is still the same, this is its process.
     const pid = this.#ledger.get(CONSUMER_PID)
     if (consumer === 0 || consumer !== this.#consumerForSure()) return
-    if (isAlive(pid)) throw new Error(`Consumer ${consumer} (process ${pid}) is said to be dead, and lives`)
-    if (consumer === this.#toldConsumer) throw new Error(`The death of consumer ${consumer} was told twice`)
+    if (isAlive(pid)) throw new Error(`Consumer ${consumer} (process ${pid}) is reported dead, and is alive`)
+    if (consumer === this.#toldConsumer) throw new Error(`The death of consumer ${consumer} was reported twice`)
     this.#toldConsumer = consumer
     this.#ledger.set(CONSUMER_TOLD, consumer)
   }
