@@ -3,6 +3,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import * as structuredModule from '@isthmus/ring/structured'
 import * as isthmus from 'isthmus'
 import { describe, expect, it } from 'vitest'
 
@@ -60,6 +61,7 @@ describe('The examples of the packages', () => {
     for (const number of [1, 2, 3]) producer.trySend(Uint8Array.of(number))
     const scope = {
       ...isthmus,
+      ...structuredModule,
       orders,
       region,
       producer,

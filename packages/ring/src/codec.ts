@@ -7,7 +7,7 @@ import { inWords } from '@isthmus/sync/internal'
  *
  * @example
  * ```ts
- * const point: Codec<[x: number, y: number]> = {
+ * const point = {
  *   name: 'point@1',
  *   encode: (xy) => new Uint8Array(Float64Array.from(xy).buffer),
  *   decode(bytes) {
@@ -69,12 +69,12 @@ export const utf8: Codec<string> = {
 }
 
 /**
- * Any value that JSON can express, as UTF-8. Decoding other bytes throws a SyntaxError. Nothing checks `T` at run time: if
+ * Any value that JSON can express, as UTF-8; `json<Order>()` gives it a type. Decoding other bytes throws a SyntaxError. Nothing checks `T` at run time: if
  * programs of different versions may meet, give each version of the type a name, `{ ...json<Order>(), name: 'order@2' }`.
  *
  * @example
  * ```ts
- * const ring = HeapRegion.create(spscRing({ capacityBytes: 4096, codec: json<{ item: string }>() })).root
+ * const ring = HeapRegion.create(spscRing({ capacityBytes: 4096, codec: json() })).root
  * ring.producer().trySend({ item: 'tea' })
  * ring.consumer().tryReceive().item // 'tea'
  * ```
