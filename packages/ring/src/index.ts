@@ -1,7 +1,7 @@
 export { type Codec, json, utf8 } from './codec.js'
 export { IncompleteMessageError, type IncompleteReason } from './errors.js'
 export type { RoleDescription } from './role/role.js'
-export type { ChunkOptions, Consumer, DrainCallback, MessageChunk } from './spsc/consumer.js'
+export type { ChunkOptions, Consumer, DrainCallback, DrainOptions, MessageChunk } from './spsc/consumer.js'
 export type { MessageIterator, MessagesOptions } from './spsc/message-iterator.js'
 export type { Producer } from './spsc/producer.js'
 export {

@@ -60,9 +60,12 @@ function playReceive(consumer: Consumer, step: ReceiveStep, received: Digest[]):
     case 'receiveSync':
       return note(received, consumer.receiveSync({ timeoutMs: WATCHDOG_MS }))
     case 'drain':
-      return consumer.drain((bytes, byteOffset, byteLength) => {
-        received.push(digestOf(bytes.slice(byteOffset, byteOffset + byteLength)))
-      }, step.limit)
+      return consumer.drain(
+        (bytes, byteOffset, byteLength) => {
+          received.push(digestOf(bytes.slice(byteOffset, byteOffset + byteLength)))
+        },
+        { limit: step.limit },
+      )
     case 'chunks':
       return note(received, receiveInChunks(consumer))
   }

@@ -8,19 +8,20 @@
  * +-------------------------+-----+------------+
  * ```
  *
- * Written by CAS only, from exactly the word that was read, so of two that want the role one wins. Every acquisition has
- * an epoch of its own, so a word that was seen never comes back.
+ * Every write is a CAS from the word that was read, so of two agents that want the role one wins. Every acquisition
+ * begins a new epoch, so a word that was seen does not come back (until 2 ** 23 epochs later).
  *
  * | state  | slot            | meaning                                       | who writes it                             |
  * |--------|-----------------|-----------------------------------------------|-------------------------------------------|
- * | VACANT | 0               | nobody has had the role yet; epoch 0          | the creator (zeroed memory)               |
+ * | VACANT | 0               | no agent has had the role yet; epoch 0        | the creator (zeroed memory)               |
  * | HELD   | the holder's    | taken; if that peer is dead, free to be taken | the holder: this word is its acquisition  |
- * | CLOSED | the last holder | given back in good order                      | the holder                                |
- * | DIED   | the dead holder | its holder is proven dead                     | whoever has proven it: a sweep, or the    |
- * |        |                 |                                               | counterpart                               |
+ * | CLOSED | the last holder | given back by its holder                      | the holder                                |
+ * | DIED   | the dead holder | its holder is proven dead                     | the agent that has proven it: a sweep, or |
+ * |        |                 |                                               | the counterpart                           |
  *
- * Killed right after the store: HELD: the holder had the role and is dead, as in the table. CLOSED, DIED: nothing is
- * missing. The word needs no generation: a slot is swept, which turns HELD into DIED, before it has its next holder.
+ * Its writer is killed right after: HELD: the holder had the role and is dead, as in the table. CLOSED, DIED: nothing is
+ * missing. Its holder is stopped: the role stays HELD, since a peer that is only stopped is never robbed. The word needs
+ * no generation: the sweep of a slot turns HELD into DIED before the slot has its next holder.
  */
 export const VACANT = 0
 export const HELD = 1
@@ -50,7 +51,7 @@ export function epochOfRole(word: number): number {
   return word >>> EPOCH_SHIFT
 }
 
-/** The epoch after this one. 0 is the one in which nobody had the role yet. */
+/** The epoch after this one. 0 is the epoch before the first holder. */
 export function nextEpoch(epoch: number): number {
   return (epoch + 1) & EPOCH_MASK || 1
 }

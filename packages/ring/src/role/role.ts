@@ -21,58 +21,82 @@ export interface RoleDescription {
   readonly holder: PeerDescription | undefined
 }
 
+/** The role word before and after an acquisition. */
+export interface AcquiredRole {
+  /** How the last holder left it. */
+  readonly previous: number
+  /** The word that is now this holder's; `close` takes it. */
+  readonly word: number
+}
+
 const ROLE_STATE_NAMES = { [VACANT]: 'vacant', [HELD]: 'held', [CLOSED]: 'closed', [DIED]: 'died' } as const
 
-/** A role of which one agent at a time is the holder, and which survives the holder's death. See layout.ts. */
+/** A role that one agent at a time can have, and that survives the death of its holder. See layout.ts. */
 export class Role {
   readonly #region: Region
-  readonly #index: number
+  readonly #wordIndex: number
   readonly #name: string
-  /** A word whose holder is known to be of another thread; 0 for none. Those who block ask before every wait. */
-  #judgedWord = 0
   readonly #subject: string
+  /** A role word whose holder is known to be another thread; 0 for none. A blocking call asks before every wait. */
+  #foreignWord = 0
 
   /**
    * @param name what error messages call it, such as `producer`
-   * @param subject of what it is a role
+   * @param subject what it is a role of, such as `the ring "orders" of the segment /shop`
    */
-  constructor(region: Region, byteOffset: number, name: string, subject = 'a ring') {
+  constructor(region: Region, byteOffset: number, name: string, subject: string) {
     this.#region = region
-    this.#index = byteOffset >>> 2
+    this.#wordIndex = byteOffset >>> 2
     this.#name = name
     this.#subject = subject
   }
 
   /** The word as it stands; see stateOfRole, epochOfRole. */
   get word(): number {
-    return Atomics.load(this.#region.words, this.#index)
+    // SYNC role taken: from here on, its new holder writes the words that belong to the role
+    // SYNC role given up: everything that its last holder published
+    return Atomics.load(this.#region.words, this.#wordIndex)
   }
 
   /**
-   * Takes the role where nobody has it, or where its holder is proven dead.
-   * @returns what the word was before, and what it is now
-   * @throws IsthmusError `ERR_ISTHMUS_ROLE_TAKEN` where a live agent has it
+   * Takes the role if it is free, or if its holder is proven dead.
+   * @throws IsthmusError `ERR_ISTHMUS_ROLE_TAKEN` if a live agent has it
    */
-  acquire(): { previous: number; word: number } {
-    // For what its caller does next, too: a role without a handle could not be given back.
+  acquire(): AcquiredRole {
+    const taken = this.#take()
+    if (taken.word === taken.previous) throw this.#takenError(taken.word)
+    return taken
+  }
+
+  /** As acquire; returns undefined if a live agent has the role. */
+  tryAcquire(): AcquiredRole | undefined {
+    const taken = this.#take()
+    return taken.word === taken.previous ? undefined : taken
+  }
+
+  /** Leaves the word as it is, `word === previous`, if a live agent has the role. */
+  #take(): AcquiredRole {
+    // Covers what the caller does next: a role whose handle could not be made could not be given back.
     assertStackRoom()
     for (;;) {
       const previous = this.word
       if (stateOfRole(previous) === HELD && !this.#isHolderDead(previous)) {
-        if (this.word === previous) throw this.#takenError(previous)
+        if (this.word === previous) return { previous, word: previous }
         continue
       }
       const word = roleWord(nextEpoch(epochOfRole(previous)), HELD, slotOf(this.#region.peers.self))
+      // SYNC role taken: from here on, its new holder writes the words that belong to the role
       if (this.#replace(previous, word)) return { previous, word }
     }
   }
 
   /** Gives the role back; `word` is what acquire returned. */
   close(word: number): void {
+    // SYNC role given up: everything that its last holder published
     this.#replace(word, roleWord(epochOfRole(word), CLOSED, slotOfRole(word)))
   }
 
-  /** For a sweep: the dead peer no longer has the role. Returns whether it had. */
+  /** For a sweep: the dead peer no longer has the role. Returns whether it had it. */
   sweep(deadPeer: PeerId): boolean {
     const word = this.word
     const hadRole = stateOfRole(word) === HELD && slotOfRole(word) === slotOf(deadPeer)
@@ -81,8 +105,8 @@ export class Role {
   }
 
   /**
-   * The state of the role, with the proof: HELD by a dead peer becomes DIED here. What the holder published, it published
-   * before this returned CLOSED or DIED.
+   * The state of the role after a liveness check: HELD by a dead peer becomes DIED here. What the holder published, it
+   * published before this returns CLOSED or DIED.
    */
   observe(): { state: RoleState; epoch: number } {
     for (;;) {
@@ -93,15 +117,15 @@ export class Role {
     }
   }
 
-  /** Whether this very thread has the role, through whichever attachment: blocking for it, it would wait for itself. */
+  /** Whether this very thread has the role, through any of its attachments: to block for it would be to block for itself. */
   isHeldBySelf(): boolean {
     const word = this.word
-    if (word === this.#judgedWord) return false
+    if (word === this.#foreignWord) return false
     if (stateOfRole(word) === HELD) {
       const holder = this.#region.peers.at(slotOfRole(word))
       if (holder !== undefined && this.#region.peers.isOwnThread(holder)) return true
-      // Who acquired it with this word is another thread, and no word ever comes back.
-      if (holder !== undefined) this.#judgedWord = word
+      // Role words do not repeat, so this one stays another thread's.
+      if (holder !== undefined) this.#foreignWord = word
     }
     return false
   }
@@ -113,7 +137,7 @@ export class Role {
     return holder === undefined ? [] : [holder]
   }
 
-  /** For tools. Changes nothing, so a holder that died may still stand as one, with `isDead`. */
+  /** For tools. It changes nothing, so a holder that died may still be shown as the holder, with `isDead`. */
   describe(): RoleDescription {
     const { word } = this
     const [holder] = this.holders()
@@ -124,7 +148,7 @@ export class Role {
     }
   }
 
-  /** A slot that is no longer LIVE had its holder proven dead, and is being swept or has been. */
+  /** If the slot is no longer LIVE, its holder was proven dead, and its sweep is under way or over. */
   #isHolderDead(word: number): boolean {
     const { peers } = this.#region
     const holder = peers.at(slotOfRole(word))
@@ -132,11 +156,12 @@ export class Role {
   }
 
   #replaceByDied(word: number): void {
+    // SYNC role given up: everything that its last holder published
     this.#replace(word, roleWord(epochOfRole(word), DIED, slotOfRole(word)))
   }
 
   #replace(word: number, replacement: number): boolean {
-    return Atomics.compareExchange(this.#region.words, this.#index, word, replacement) === word
+    return Atomics.compareExchange(this.#region.words, this.#wordIndex, word, replacement) === word
   }
 
   #takenError(word: number): IsthmusError {
@@ -146,7 +171,7 @@ export class Role {
       slotOfRole(word) === slotOf(this.#region.peers.self) ? 'this attachment' : `process ${pid}, thread ${threadId}`
     return new IsthmusError(
       'ERR_ISTHMUS_ROLE_TAKEN',
-      `Becoming the ${this.#name} of ${this.#subject}: ${who} has this role and is alive. Close that handle first, or use a ring for each.`,
+      `Becoming the ${this.#name} of ${this.#subject}: ${who} has this role and is alive. Close that handle first.`,
     )
   }
 }

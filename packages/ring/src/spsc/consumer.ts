@@ -3,6 +3,7 @@ import {
   IsthmusRangeError,
   IsthmusTypeError,
   PeerDiedError,
+  type Signal,
   type TimeoutOptions,
   type Waitable,
   type WaitOptions,
@@ -17,7 +18,6 @@ import {
   EventCount,
   inWords,
   isUint8Array,
-  LivenessCheckThrottle,
   nowMs,
   pendingWaits,
   type SpaceHolder,
@@ -29,36 +29,45 @@ import {
 } from '@isthmus/sync/internal'
 import type { Codec } from '../codec.js'
 import { corruptError, type IncompleteMessageError } from '../errors.js'
-import { CLOSED, DIED, epochOfRole, HELD, type RoleState, stateOfRole, VACANT } from '../role/layout.js'
-import { Role } from '../role/role.js'
-import { Counterpart, nameOf } from './counterpart.js'
 import {
-  arePositionsValid,
-  CONSUMER_EVENTS_OFFSET,
-  CONSUMER_ROLE_OFFSET,
+  advance,
   DATA,
+  distance,
   FIRST,
+  fitsRecord,
   kindOf,
   PADDING,
-  PRODUCER_EVENTS_OFFSET,
-  PRODUCER_ROLE_OFFSET,
-  READ_POSITION_OFFSET,
   RECORD_HEADER_BYTES,
-  RECORDS_OFFSET,
-  REPORTED_EPOCH_OFFSET,
   readTotalLength,
   recordBytesOf,
   TOTAL_LENGTH_BYTES,
+} from '../record/layout.js'
+import { type Fragment, MessageAssembly } from '../record/message-assembly.js'
+import { Counterpart, type EndedEpoch, nameOf } from '../role/counterpart.js'
+import { CLOSED } from '../role/layout.js'
+import { type AcquiredRole, Role } from '../role/role.js'
+import type { RingGeometry } from './geometry.js'
+import {
+  arePositionsValid,
+  CONSUMER_EVENTS_OFFSET,
+  PRODUCER_EVENTS_OFFSET,
+  PRODUCER_ROLE_OFFSET,
+  READ_POSITION_OFFSET,
+  RECORDS_OFFSET,
+  REPORTED_EPOCH_OFFSET,
   WRITE_POSITION_OFFSET,
 } from './layout.js'
-import { type Fragment, MessageAssembly } from './message-assembly.js'
 import { MessageIterator, type MessageSource, type MessagesOptions } from './message-iterator.js'
-import type { RingGeometry } from './spsc-ring.js'
+
+export interface DrainOptions {
+  /** How many messages one call shows at most; all that are there if not given. */
+  readonly limit?: number
+}
 
 export interface ChunkOptions {
   /**
-   * Where to copy the chunk, instead of into a new array: at least maxRecordBytes long, to fit any chunk. Its next use
-   * overwrites the chunk before.
+   * Where to copy the chunk, instead of into a new array: at least maxRecordBytes long, to fit any chunk. The next call
+   * with the same array overwrites the chunk.
    */
   readonly into?: Uint8Array
 }
@@ -68,11 +77,16 @@ interface Untimed {
   readonly timeoutMs?: never
 }
 
+/** The same for a promise, which a signal may still reject. */
+interface UntimedWait extends Untimed {
+  readonly signal?: Signal
+}
+
 /** A part of a message, in the order of its bytes. A message that fits into one record comes as one chunk. */
 export interface MessageChunk {
   /** A private copy; with `into`, the part of it that was written. */
   readonly bytes: Uint8Array
-  /** Where the chunk stands in its message, in bytes. */
+  /** Where the chunk begins in its message, in bytes. */
   readonly messageOffset: number
   /** The length of the whole message. */
   readonly messageByteLength: number
@@ -81,20 +95,24 @@ export interface MessageChunk {
 }
 
 /**
- * How many records in a row that bring no message one call takes. A call that does not wait must end soon, also when a
- * large message comes in as fast as it is read, or when the memory is full of nothing.
+ * How many records that complete no message one call takes. A call that does not wait must end soon, even if fragments of
+ * a large message come in as fast as it reads them, or the memory is full of padding.
  */
 const EMPTY_RECORDS_MAX = 1024
 
-/** What drain calls for each message: `byteLength` bytes from `byteOffset` on in `bytes`. */
+/** Called by drain for each message: `byteLength` bytes from `byteOffset` on in `bytes`. */
 export type DrainCallback = (bytes: Uint8Array, byteOffset: number, byteLength: number) => void
 
 /**
- * The receiving side of an SPSC ring: gives private copies (`tryReceive`, `receiveSync`, `receive`), or shows messages in place
- * (`drain`). `undefined` means nothing yet, or timed out; `null` means that the producer closed and everything was
- * received. If the producer dies, or ends without closing, every message it committed is received first; then a call throws
- * `ERR_ISTHMUS_PEER_DIED`, once for each producer that died, and the handle waits for a successor. Of an end after which a
- * successor came before anybody looked, nothing is told: its messages follow those before.
+ * The receiving side of an SPSC ring. It gives private copies (`tryReceive`, `receiveSync`, `receive`), or shows messages
+ * in place (`drain`). `undefined` means that there is nothing yet, or that the time is up; `null` means that the producer
+ * closed and everything was received.
+ *
+ * In place means bytes: `drain` and chunks bypass the codec. They show what the codec of the ring has encoded.
+ *
+ * If the producer dies, or ends without closing, every message that it committed is received first; then a call throws
+ * `ERR_ISTHMUS_PEER_DIED`, once for each producer that died, and the handle waits for a successor. If a successor takes
+ * over before this consumer noticed the end, no error is thrown; the messages of the successor follow.
  *
  * @example
  * ```ts
@@ -102,7 +120,7 @@ export type DrainCallback = (bytes: Uint8Array, byteOffset: number, byteLength: 
  * ```
  */
 export class Consumer<T = Uint8Array> implements Waitable {
-  /** The whole region as bytes: what drain shows. Where its `bytes` is this array, its offset is good for the three below, too. */
+  /** The whole region as bytes. If `drain` passes this very array, its `byteOffset` is an index of the three views below, too. */
   readonly bytes: Uint8Array
   /** The same as 32-bit words; the index is `byteOffset / 4`. */
   readonly words: Int32Array
@@ -114,7 +132,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
   readonly maxRecordBytes: number
 
   readonly #subject: string
-  /** How most messages begin. */
+  /** How most error messages begin. */
   readonly #attempt: string
   readonly #codec: Codec<T> | undefined
   readonly #capacityBytes: number
@@ -124,52 +142,43 @@ export class Consumer<T = Uint8Array> implements Waitable {
   readonly #recordsWord: number
   readonly #writePositionWord: number
   readonly #readPositionWord: number
-  readonly #reportedEpochIndex: number
 
   /** Where the next record begins. */
   #position: number
-  /** The read position as the producer can see it: behind #position by what has not been returned yet. */
+  /** The read position as the producer sees it. From there to #position lies the space that is not returned yet. */
   #returnedPosition: number
-  /** The write position as last seen. It may be old; the true one is never behind it. */
+  /** The write position as last seen. It may be old; the current one is never before it. */
   #writePosition: number
   #isClosed = false
-  /** Whether nothing of closing is left to do: it may have thrown half-way. */
+  /** Whether `close` has done everything: an earlier call may have thrown half-way. */
   #isCloseOver = false
-  /** Nested calls from a drain callback would return space that is still being read. */
+  /** A nested call from a drain callback would return space that the callback still reads. */
   #isDraining = false
 
-  /** How the space of what was received comes back before this thread sleeps. */
-  readonly #debtor: SpaceHolder = { settle: () => this.#settle() }
-  readonly #debtorReference = new WeakRef(this.#debtor)
-  /** Whether the thread's list has us. */
+  /** Returns the space of received messages before this thread sleeps. */
+  readonly #spaceHolder: SpaceHolder = { settle: () => this.#settle() }
+  readonly #spaceHolderReference = new WeakRef(this.#spaceHolder)
+  /** Whether the thread's list of space holders contains this consumer. */
   #isListed = false
 
   readonly #assembly: MessageAssembly
-  /** The large message under way, when it is received whole. */
+  /** The large message under way, if it is received whole. */
   #message: Uint8Array | undefined
   #isReadingChunks = false
   #chunkTarget: Uint8Array | undefined
 
   readonly #role: Role
   readonly #roleWord: number
-  readonly #producerRole: Role
   readonly #producer: Counterpart
   readonly #producerEvents: EventCount
   readonly #dataEvents: EventCount
-  readonly #producerCheck = new LivenessCheckThrottle()
-  /** The producer's role as the last look at an empty ring found it. */
-  #judgedRoleWord = 0
   readonly #receives = new TurnQueue()
   readonly #dataCondition: Condition
-  /** The epoch whose end was told through this handle; 0 for none. */
-  #toldEpoch = 0
-  /** The epoch whose end was told to the consumer before this one. */
-  readonly #inheritedEpoch: number
   readonly #forgetClose: () => void
 
   /** @internal Use `ring.consumer()`. */
-  constructor(place: RingGeometry, codec: Codec<T> | undefined) {
-    const { region, byteOffset, subject, capacityBytes, maxRecordBytes, maxMessageBytes } = place
+  constructor(geometry: RingGeometry, codec: Codec<T> | undefined, role: Role, { word }: AcquiredRole) {
+    const { region, byteOffset, subject, capacityBytes, maxRecordBytes, maxMessageBytes } = geometry
     this.#subject = subject
     this.#attempt = `Receiving from ${subject}`
     this.#codec = codec
@@ -180,66 +189,71 @@ export class Consumer<T = Uint8Array> implements Waitable {
     this.#recordsWord = this.#recordsByteOffset >>> 2
     this.#writePositionWord = (byteOffset + WRITE_POSITION_OFFSET) >>> 2
     this.#readPositionWord = (byteOffset + READ_POSITION_OFFSET) >>> 2
-    this.#reportedEpochIndex = (byteOffset + REPORTED_EPOCH_OFFSET) >>> 2
     this.maxRecordBytes = maxRecordBytes
     this.#assembly = new MessageAssembly(maxMessageBytes, subject)
     this.bytes = region.bytes
     const { buffer, byteOffset: start, byteLength } = region.bytes
-    // Not region.words: these may be at another address, and using one cache line at two of them by turns costs time.
+    // Not region.words: those may be mapped at another address, and alternating between two addresses of one cache line
+    // costs time.
     this.words = new Int32Array(buffer, start, byteLength / 4)
     this.doubles = new Float64Array(buffer, start, Math.floor(byteLength / 8))
     this.view = new DataView(buffer, start, byteLength)
 
-    this.#producerRole = new Role(region, byteOffset + PRODUCER_ROLE_OFFSET, 'producer', subject)
-    this.#producer = new Counterpart(region, this.#producerRole)
+    this.#role = role
+    this.#roleWord = word
+    const producerRole = new Role(region, byteOffset + PRODUCER_ROLE_OFFSET, 'producer', subject)
+    this.#producer = new Counterpart(region, producerRole, byteOffset + REPORTED_EPOCH_OFFSET)
     this.#producerEvents = new EventCount(region, byteOffset + PRODUCER_EVENTS_OFFSET)
     this.#dataEvents = new EventCount(region, byteOffset + CONSUMER_EVENTS_OFFSET)
-    this.#role = new Role(region, byteOffset + CONSUMER_ROLE_OFFSET, 'consumer', subject)
-    this.#roleWord = this.#role.acquire().word
 
-    // Only the consumer writes these two, and that is we.
+    // Only the consumer writes this word, so we continue where our predecessor returned space.
     this.#position = Atomics.load(this.words, this.#readPositionWord)
     this.#returnedPosition = this.#position
-    this.#inheritedEpoch = Atomics.load(this.words, this.#reportedEpochIndex)
     this.#writePosition = this.#position
     try {
       this.#refill()
     } catch (error) {
-      this.#role.close(this.#roleWord)
+      role.close(word)
       throw error
     }
     this.#dataEvents.reset()
     this.#forgetClose = region.onClose(() => this.close())
     this.#dataCondition = {
-      poll: () => this.#isWorthALook(),
-      reapDead: () => this.#proveProducer(),
-      dependsOn: () => this.#producerRole.holders(),
+      poll: () => this.#hasNews(),
+      reapDead: () => this.#producer.reapDead(),
+      dependsOn: () => this.#producer.holders(),
     }
-    // Whoever sleeps until there is space now depends on us, and on our life.
+    // Wake a producer that sleeps until there is space: it must now watch this consumer.
     this.#producerEvents.notify()
   }
 
   /**
-   * Calls back for every message that is there now, up to `limit`, in place: without a copy, where a message came in one
-   * record. Those bytes are shared memory: the producer's process can still change them, so do arithmetic with them, or
-   * trust it; do not decode text from them. They are good until the callback returns. A message that came in fragments
-   * is shown in a private array instead, from its byte 0 on: `bytes` is then not `consumer.bytes`.
+   * Calls back for every message that is there now, up to `limit`, in place: without a copy, if the message came in one
+   * record. Those bytes are shared memory, which the producer's process can still change: do arithmetic with them, or
+   * trust it; do not decode text from them. They are valid until the callback returns. A message that came in fragments
+   * is shown in a private array instead, from its byte 0 on: `bytes` is then not `consumer.bytes`. The codec is not used.
    *
-   * A callback that throws has received its message; drain throws the same, and the next call goes on behind it. Only if
-   * drain is called where the stack is full, the message is shown again.
-   * @returns how many messages; `null` where the producer closed and everything was received
-   * @throws PeerDiedError `ERR_ISTHMUS_PEER_DIED` where there is nothing and the producer died
-   * @throws IncompleteMessageError `ERR_ISTHMUS_MESSAGE_INCOMPLETE` where a large message breaks off
+   * If a callback throws, its message counts as received: drain throws the same, and the next call continues after it.
+   * Exception: if drain is called when the stack is full, the message is shown again.
+   * @returns how many messages; `null` if the producer closed and everything was received
+   * @throws PeerDiedError `ERR_ISTHMUS_PEER_DIED` if there is nothing and the producer died
+   * @throws IncompleteMessageError `ERR_ISTHMUS_MESSAGE_INCOMPLETE` if a large message breaks off
+   *
+   * @example
+   * ```ts
+   * let sum = 0
+   * const add = (bytes, byteOffset) => (sum += bytes[byteOffset])
+   * consumer.drain(add, { limit: 2 }) // 2
+   * ```
    */
-  drain(callback: DrainCallback, limit = Number.POSITIVE_INFINITY): number | null {
+  drain(callback: DrainCallback, options?: DrainOptions): number | null {
     this.#beginReading(false)
-    if (typeof callback !== 'function' || typeof limit !== 'number' || !(limit >= 0)) {
-      throw this.#drainArgumentError(callback, limit)
-    }
+    const limit = options === undefined ? Number.POSITIVE_INFINITY : this.#limitOf(options)
+    if (typeof callback !== 'function') throw this.#callbackError(callback)
     if (this.#receives.isBusy) return 0
     if (!this.#refill() && this.#isEnded()) return null
     if (!this.#isListed && this.#position !== this.#writePosition) this.#list()
-    // Locals, since whatever is read from `this` is read again after every callback.
+    // Locals: after every callback, V8 reads the fields of `this` again.
     const { words, bytes } = this
     const indexMask = this.#indexMask
     const recordsWord = this.#recordsWord
@@ -253,29 +267,27 @@ export class Consumer<T = Uint8Array> implements Waitable {
     let emptyRecords = 0
     this.#isDraining = true
     try {
-      // The write position changes where the callback closes the consumer.
+      // #writePosition changes if the callback closes the consumer.
       while (count < limit && position !== this.#writePosition) {
         const index = position & indexMask
         const headerIndex = recordsWord + (index >> 2)
-        // Read once, then checked, then used: the memory may change under us.
+        // Read once, then checked, then used: the producer's process may change the memory at any time.
         const byteLength = words[headerIndex]
         const kind = words[headerIndex + 1]
-        const recordBytes = recordBytesOf(byteLength)
         if (
           kind === DATA &&
-          byteLength >>> 0 <= ((this.#writePosition - position) | 0) - RECORD_HEADER_BYTES &&
-          index + recordBytes <= capacityBytes &&
+          fitsRecord(byteLength, distance(this.#writePosition, position), capacityBytes - index) &&
           assembly.takeWhole(byteLength)
         ) {
           shownPosition = position
-          position = (position + recordBytes) | 0
+          position = advance(position, recordBytesOf(byteLength))
           this.#position = position
           callback(bytes, payloadsByteOffset + index, byteLength)
           count++
         } else {
           // A message in fragments cannot be shown again.
           assertStackRoom()
-          // Or it throws, for a record that does not end within what is published.
+          // This throws for a record that does not end within the published bytes.
           const message = this.#assemble(kind, byteLength, index)
           position = this.#position
           shownPosition = position
@@ -286,15 +298,15 @@ export class Consumer<T = Uint8Array> implements Waitable {
             break
           }
         }
-        if (((position - this.#returnedPosition) | 0) >= returnStepBytes) this.#returnSpace()
+        if (distance(position, this.#returnedPosition) >= returnStepBytes) this.#returnSpace()
       }
     } catch (error) {
-      // No calls of ours but this one: where the stack is full, they fail.
+      // No other call here: if the stack is full, it would fail.
       if (!this.#isClosed && (error as Error | undefined)?.name === 'RangeError') {
         try {
           assertStackRoom()
         } catch {
-          // The callback had no room to run in: it did not receive this message.
+          // There was no room for the callback to run: it did not receive this message.
           this.#position = shownPosition
         }
       }
@@ -308,9 +320,14 @@ export class Consumer<T = Uint8Array> implements Waitable {
 
   /**
    * Receives one message, if it is there now.
-   * @returns a private copy, or what the decoder made of it; `undefined` for nothing yet; `null` at the end
-   * @throws PeerDiedError `ERR_ISTHMUS_PEER_DIED` where there is nothing and the producer died
-   * @throws IncompleteMessageError `ERR_ISTHMUS_MESSAGE_INCOMPLETE` where a large message breaks off
+   * @returns a private copy, or what the codec made of it; `undefined` if there is none yet; `null` at the end
+   * @throws PeerDiedError `ERR_ISTHMUS_PEER_DIED` if there is nothing and the producer died
+   * @throws IncompleteMessageError `ERR_ISTHMUS_MESSAGE_INCOMPLETE` if a large message breaks off
+   *
+   * @example
+   * ```ts
+   * consumer.tryReceive()[0] // 1
+   * ```
    */
   tryReceive(): T | undefined | null {
     if (this.#receives.isBusy) return undefined
@@ -322,31 +339,49 @@ export class Consumer<T = Uint8Array> implements Waitable {
 
   /**
    * Receives one message, and blocks the thread until it is there.
-   * @returns as tryReceive; `undefined` after `timeoutMs`, also in the midst of a large message, which then goes on with
-   * the next call
+   * @returns as tryReceive; `undefined` after `timeoutMs`, also in the midst of a large message, which the next call
+   * continues
    * @throws as tryReceive
-   * @throws IsthmusError `EDEADLK` where it would wait for a producer of this very thread
+   * @throws IsthmusError `EDEADLK` if it would wait for a producer of this very thread
+   *
+   * @example
+   * ```ts
+   * consumer.receiveSync({ timeoutMs: 1000 })[0] // 1
+   * ```
    */
-  receiveSync(): T | null
+  receiveSync(options?: Untimed): T | null
   receiveSync(options: TimeoutOptions): T | undefined | null
   receiveSync(options: TimeoutOptions = {}): T | undefined | null {
     return this.#decoded(this.#receiveBytesSync(deadlineOf(options, this.#attempt)))
   }
 
   /**
-   * As receiveSync, without blocking the event loop. Several calls get their messages in order; while one waits,
-   * `tryReceive` returns undefined. A message is decoded when it is there, so the promise also rejects with what the
-   * decoder throws.
+   * As receiveSync, without blocking the event loop. Concurrent calls get their messages in the order of the calls; while
+   * one waits, `tryReceive` returns undefined. The codec decodes a message when it has arrived, so the promise also
+   * rejects with what the codec throws.
    * @throws AbortError when the signal aborts; no message is lost
+   *
+   * @example
+   * ```ts
+   * const message = await consumer.receive({ signal })
+   * message[0] // 1
+   * ```
    */
-  receive(): Promise<T | null>
+  receive(options?: UntimedWait): Promise<T | null>
   receive(options: WaitOptions): Promise<T | undefined | null>
   receive(options?: WaitOptions): Promise<T | undefined | null> {
     const taken = this.#takeInTurn(this.#takeMessage, options)
     return this.#codec === undefined ? (taken as Promise<T | undefined | null>) : taken.then(this.#decodeTaken)
   }
 
-  /** Receives one message after the other, blocking the thread, until the producer closes. Throws as receiveSync. */
+  /**
+   * Receives one message after the other, blocking the thread, until the producer closes. Throws as receiveSync.
+   *
+   * @example
+   * ```ts
+   * for (const message of consumer) handle(message)
+   * ```
+   */
   *[Symbol.iterator](): Generator<T, void, undefined> {
     for (;;) {
       const bytes = this.#receiveBytesSync(Number.POSITIVE_INFINITY)
@@ -358,29 +393,44 @@ export class Consumer<T = Uint8Array> implements Waitable {
   /**
    * Receives one message after the other, without blocking the event loop, until the producer closes. Throws as receive.
    * Leaving the loop, or destroying a stream such as `Readable.from(consumer)`, ends a pending receive at once, and takes
-   * no message for it.
+   * no message.
+   *
+   * @example
+   * ```ts
+   * for await (const message of consumer) handle(message)
+   * ```
    */
   [Symbol.asyncIterator](): MessageIterator<T> {
     return new MessageIterator(this.#source, undefined)
   }
 
   /**
-   * The same, until a signal ends it with an AbortError. `pipeline` of `node:stream` tells a stream that it has failed or
-   * was aborted, and not a consumer: give it `Readable.from(consumer)`, or this with its own signal, as in
+   * The same, until a signal ends it with an AbortError. `pipeline` of `node:stream` tells a stream when it has failed or
+   * was aborted, and an iterable not: give it `Readable.from(consumer)`, or this with its own signal, as in
    * `pipeline(consumer.messages({ signal }), sink, { signal })`.
-   *
    * @throws IsthmusTypeError `ERR_ISTHMUS_INVALID_ARGUMENT` for a signal that is no AbortSignal
+   *
+   * @example
+   * ```ts
+   * for await (const message of consumer.messages({ signal })) handle(message)
+   * ```
    */
   messages(options: MessagesOptions = {}): MessageIterator<T> {
     return new MessageIterator(this.#source, signalOf(options, `Iterating over ${this.#subject}`))
   }
 
   /**
-   * Receives the next part of a message, as soon as it is there: for messages that are too large to be held in memory, and
-   * for showing progress. A message is received either whole or in chunks.
-   * @returns `undefined` for nothing yet; `null` at the end
+   * Receives the next part of a message, if it is there now: for messages that are too large to be held in memory, and to
+   * show progress. A message is received either whole or in chunks. The codec is not used.
+   * @returns `undefined` if there is none yet; `null` at the end
    * @throws as tryReceive
-   * @throws IsthmusRangeError `ERR_ISTHMUS_INVALID_ARGUMENT` where the chunk does not fit into `into`; nothing was received
+   * @throws IsthmusRangeError `ERR_ISTHMUS_INVALID_ARGUMENT` if the chunk does not fit into `into`; nothing was received
+   *
+   * @example
+   * ```ts
+   * const chunk = consumer.tryReceiveChunk()
+   * chunk.isLast // true
+   * ```
    */
   tryReceiveChunk(options: ChunkOptions = {}): MessageChunk | undefined | null {
     const into = this.#chunkTargetOf(options)
@@ -388,7 +438,15 @@ export class Consumer<T = Uint8Array> implements Waitable {
     return this.#tryTakeChunk(into)
   }
 
-  /** As tryReceiveChunk, and blocks the thread until a part is there, or until `timeoutMs` is over. */
+  /**
+   * As tryReceiveChunk, and blocks the thread until a part is there, or `timeoutMs` is over.
+   *
+   * @example
+   * ```ts
+   * const into = new Uint8Array(consumer.maxRecordBytes)
+   * consumer.receiveChunkSync({ into, timeoutMs: 1000 }).messageByteLength // 1
+   * ```
+   */
   receiveChunkSync(options?: ChunkOptions & Untimed): MessageChunk | null
   receiveChunkSync(options: ChunkOptions & TimeoutOptions): MessageChunk | undefined | null
   receiveChunkSync(options: ChunkOptions & TimeoutOptions = {}): MessageChunk | undefined | null {
@@ -401,8 +459,16 @@ export class Consumer<T = Uint8Array> implements Waitable {
     }
   }
 
-  /** As receiveChunkSync, without blocking the event loop. */
-  receiveChunk(options?: ChunkOptions & Untimed): Promise<MessageChunk | null>
+  /**
+   * As receiveChunkSync, without blocking the event loop.
+   *
+   * @example
+   * ```ts
+   * const chunk = await consumer.receiveChunk({ signal })
+   * chunk.messageOffset // 0
+   * ```
+   */
+  receiveChunk(options?: ChunkOptions & UntimedWait): Promise<MessageChunk | null>
   receiveChunk(options: ChunkOptions & WaitOptions): Promise<MessageChunk | undefined | null>
   receiveChunk(options: ChunkOptions & WaitOptions = {}): Promise<MessageChunk | undefined | null> {
     try {
@@ -425,30 +491,30 @@ export class Consumer<T = Uint8Array> implements Waitable {
     return this
   }
 
-  /** For waitAny: ready when a receive would not have to wait, whether for a record, an end, or a reason to throw. */
+  /** For waitAny: ready when a receive would not have to wait, because of a record, an end, or a reason to throw. */
   [WAITABLE](): WaitFor {
-    const { word } = this.#producerRole
-    this.#producer.note(word)
-    const state = stateOfRole(word)
-    const isTold = epochOfRole(word) === this.#toldEpoch
-    // What was told to the consumer before us is not told again; what was told to us is, if it is a close.
-    const isEndOld = isTold ? state === DIED : epochOfRole(word) === this.#inheritedEpoch
-    if (state === HELD || state === VACANT || isEndOld) this.#judgedRoleWord = word
-    // Whoever waits is done with what it was given; the next message may not fit before its space is free.
+    this.#producer.judgeBeforeWait()
+    // A program that waits is done with the messages it received, and the next one may need their space.
     if (!this.#isClosed && !this.#isDraining) this.#returnSpace()
-    const isReady = () => this.#isWorthALook() || this.#hasEndedForGood()
+    const isReady = () => this.#hasNews() || this.#producer.hasClosedForGood()
     const pollArmed = () => {
-      // The same where others of this thread have received meanwhile.
+      // Other calls of this thread may have received more meanwhile.
       if (this.#producerEvents.isAwaited && !this.#isClosed && !this.#isDraining) this.#returnSpace()
       return isReady()
     }
-    return { point: this.#dataEvents, condition: { ...this.#dataCondition, poll: isReady, pollArmed: pollArmed } }
+    return { point: this.#dataEvents, condition: { ...this.#dataCondition, poll: isReady, pollArmed } }
   }
 
   /**
-   * Returns the space of everything received so far, now: a successor will not see it again. Without it, space is returned
-   * in steps of a quarter of the ring, whenever the ring was found empty, and before this thread waits for anything else
-   * of isthmus.
+   * Returns the space of everything received so far, now: a successor will not see it again. Without this call, space is
+   * returned in steps of a quarter of the ring, whenever the ring was found empty, and before this thread waits for
+   * anything else of isthmus.
+   *
+   * @example
+   * ```ts
+   * handle(consumer.tryReceive())
+   * consumer.acknowledge()
+   * ```
    */
   acknowledge(): void {
     this.#assertUsable('Acknowledging')
@@ -456,24 +522,29 @@ export class Consumer<T = Uint8Array> implements Waitable {
   }
 
   /**
-   * Returns the space of everything received, and gives the role back. What was not received stays for the next consumer.
-   * From within a drain callback it ends the drain, and with it what the callback was shown.
+   * Returns the space of everything received, and gives the role back. Messages that were not received stay for the next
+   * consumer. In a drain callback it ends the drain, and invalidates the bytes that the callback was shown.
+   *
+   * @example
+   * ```ts
+   * consumer.close()
+   * ```
    */
   close(): void {
     if (this.#isCloseOver) return
     if (!this.#isClosed) {
       this.#returnSpace()
-      this.#noteTold()
+      this.#producer.recordTold()
       this.#isClosed = true
       this.#message = undefined
     }
-    // Our own waits end before a successor can have its own.
+    // Our own waits must end before a successor begins its own.
     this.#dataEvents.pollOwnWaits()
     this.#role.close(this.#roleWord)
     this.#producerEvents.notify()
     // Ends a drain that is under way.
     this.#writePosition = this.#position
-    beforeSleep.remove(this.#debtorReference)
+    beforeSleep.remove(this.#spaceHolderReference)
     this.#forgetClose()
     this.#isCloseOver = true
   }
@@ -491,7 +562,16 @@ export class Consumer<T = Uint8Array> implements Waitable {
     }
   }
 
-  /** Tries again and again, without blocking, when all receives before this one are over. */
+  /**
+   * The slow path of receive and receiveChunk: tries again and again, without blocking, after all earlier calls are over.
+   *
+   * 1. Try at once, if no other call has its turn and the event loop need not run.
+   * 2. Wait for this call's turn.
+   * 3. Try. If there is nothing: mark this consumer as a sleeper, poll once more, and let the event loop wait.
+   * 4. Woken by the producer, by its death, or by a timer: try again. A retry may find only fragments, and waits again.
+   *
+   * Unlike a send, a receive keeps no state between two tries, so its drivers share a loop and not a generator.
+   */
   async #takeInTurn<R>(tryTake: () => R | undefined, options: WaitOptions | undefined): Promise<R | undefined> {
     const deadline = deadlineOf(options, this.#attempt)
     const signal = signalOf(options, this.#attempt)
@@ -507,8 +587,8 @@ export class Consumer<T = Uint8Array> implements Waitable {
         taken = tryTake()
       }
       while (taken === undefined) {
-        // Where records come in as fast as they are taken, and bring no message, no wait would ever have to sleep.
-        if (nowMs() >= deadline && this.#isWorthALook()) return undefined
+        // If records arrive as fast as they are taken and complete no message, no wait ever sleeps or times out.
+        if (nowMs() >= deadline && this.#hasNews()) return undefined
         if (!(await this.#dataEvents.wait(this.#dataCondition, deadline, signal))) return undefined
         taken = tryTake()
       }
@@ -540,16 +620,19 @@ export class Consumer<T = Uint8Array> implements Waitable {
     return this.#codec.decode(message)
   }
 
-  /** Takes records until `take` makes something of one, or none is left, or it has been at it for long enough. */
+  /**
+   * Takes records until one of them gives a result, or none is left, or EMPTY_RECORDS_MAX gave none. `take` is a method of
+   * this class without `this`: binding it would make garbage in every call.
+   */
   #tryTake<R>(
     inChunks: boolean,
     take: (kind: number, byteLength: number, index: number) => R | undefined,
   ): R | undefined | null {
     this.#beginReading(inChunks)
     for (let emptyRecords = 0; emptyRecords < EMPTY_RECORDS_MAX; emptyRecords++) {
-      // Before the next record is taken, not after: whoever calls again is done with what it was given. Killed before
-      // that, a consumer leaves the message to its successor.
-      const unreturnedBytes = (this.#position - this.#returnedPosition) | 0
+      // Before the next record is taken and not after this one: a program that calls again is done with the last message.
+      // If it is killed before, its successor receives that message again.
+      const unreturnedBytes = distance(this.#position, this.#returnedPosition)
       if (unreturnedBytes >= this.#returnStepBytes || this.#producerEvents.isAwaited) this.#returnSpace()
       if (this.#position === this.#writePosition && !this.#refill()) {
         if (this.#isEnded()) return null
@@ -565,15 +648,15 @@ export class Consumer<T = Uint8Array> implements Waitable {
   }
 
   /**
-   * Takes one record; returns the message that is complete with it. First the copy, then the step behind the record: where
-   * there is no memory, or no stack, for the copy, nothing was received.
+   * Takes one record; returns the message that it completes. Copy first, then step over the record: if there is no memory
+   * or no stack for the copy, nothing was received.
    */
   #assemble(kind: number, byteLength: number, index: number): Uint8Array | undefined {
     const recordBytes = this.#checkedRecordBytes(byteLength, index)
     if (kind === DATA && this.#assembly.takeWhole(byteLength)) {
       const start = this.#recordsByteOffset + index + RECORD_HEADER_BYTES
       const copy = this.bytes.slice(start, start + byteLength)
-      this.#position = (this.#position + recordBytes) | 0
+      this.#position = advance(this.#position, recordBytes)
       return copy
     }
     const piece = this.#look(kind, byteLength, index, recordBytes)
@@ -583,7 +666,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
     const message = piece.messageOffset === 0 ? this.#allocate(piece.messageByteLength) : this.#message
     message?.set(this.bytes.subarray(from, from + piece.byteLength), piece.messageOffset)
     this.#step(recordBytes)
-    // When it is complete, it is the program's, and may be large.
+    // A complete message is the program's: keep no reference, it may be large.
     this.#message = isLast ? undefined : message
     return isLast ? message : undefined
   }
@@ -626,9 +709,9 @@ export class Consumer<T = Uint8Array> implements Waitable {
   }
 
   /**
-   * Looks at a record whose length was checked: what it brings, to be copied before `#step`. A record that brings nothing
-   * is taken here, also where it tells of a message that stays incomplete. Nothing has moved where this throws for a
-   * corrupt one.
+   * Reads a record whose length was checked: what it brings, to be copied before `#step`. A record that brings nothing is
+   * stepped over here, also if it tells that a message stays incomplete. If this throws for a corrupt record, nothing has
+   * moved.
    */
   #look(kind: number, byteLength: number, index: number, recordBytes: number): Fragment | undefined {
     const hasTotal = kindOf(kind) === FIRST && byteLength >= TOTAL_LENGTH_BYTES
@@ -646,24 +729,21 @@ export class Consumer<T = Uint8Array> implements Waitable {
 
   #step(recordBytes: number): void {
     this.#assembly.step()
-    this.#position = (this.#position + recordBytes) | 0
+    this.#position = advance(this.#position, recordBytes)
   }
 
-  /** The record at #position, with a byteLength that was read from memory: it has to end within what is published. */
+  /** The bytes of the record at #position. It must end within the published bytes, whatever `byteLength` says. */
   #checkedRecordBytes(byteLength: number, index: number): number {
-    const availableBytes = (this.#writePosition - this.#position) | 0
-    const recordBytes = recordBytesOf(byteLength)
-    const isWithin =
-      byteLength >>> 0 <= availableBytes - RECORD_HEADER_BYTES && index + recordBytes <= this.#capacityBytes
-    if (isWithin) return recordBytes
-    throw corruptError(this.#subject, `a record of ${byteLength} bytes stands where ${availableBytes} are published`)
+    const publishedBytes = distance(this.#writePosition, this.#position)
+    if (fitsRecord(byteLength, publishedBytes, this.#capacityBytes - index)) return recordBytesOf(byteLength)
+    throw corruptError(this.#subject, `a record of ${byteLength} bytes stands where ${publishedBytes} are published`)
   }
 
-  /** Looks how far the producer has come; false where everything has been read. */
+  /** Refreshes #writePosition; returns false if everything has been read. */
   #refill(): boolean {
     // SYNC records visible to consumer: everything before this position, with all its bytes
     const writePosition = Atomics.load(this.words, this.#writePositionWord)
-    const isBehindUs = ((writePosition - this.#position) | 0) < 0
+    const isBehindUs = distance(writePosition, this.#position) < 0
     if (isBehindUs || !arePositionsValid(writePosition, this.#returnedPosition, this.#capacityBytes)) {
       throw corruptError(this.#subject, `the write position is ${writePosition}, and ${this.#position} has been read`)
     }
@@ -673,20 +753,20 @@ export class Consumer<T = Uint8Array> implements Waitable {
 
   #returnSpace(): void {
     if (this.#returnedPosition === this.#position) return
-    // SYNC space visible to producer: we no longer read anything before this position
+    // SYNC space visible to producer: the consumer no longer reads anything before this position
     Atomics.store(this.words, this.#readPositionWord, this.#position)
     this.#producerEvents.notify()
-    // Last: if the producer could not be woken, it is tried again.
+    // Last: if waking the producer failed, the next call tries again.
     this.#returnedPosition = this.#position
   }
 
-  /** From now on we have received something whose space is not returned. */
+  /** From now on this consumer keeps the space of a received message. */
   #list(): void {
-    beforeSleep.add(this.#debtorReference, pendingWaits.isAsleep)
+    beforeSleep.add(this.#spaceHolderReference, pendingWaits.isAsleep)
     this.#isListed = true
   }
 
-  /** This thread is about to sleep. What a drain callback is shown stays. */
+  /** This thread is about to sleep. A message that a drain callback is shown keeps its space. */
   #settle(): boolean {
     if (this.#isDraining) return false
     if (!this.#isClosed) this.#returnSpace()
@@ -695,86 +775,63 @@ export class Consumer<T = Uint8Array> implements Waitable {
   }
 
   /**
-   * For a ring that was found empty: whether its producer has ended. Where it has not, or something came after all,
-   * #writePosition tells which.
+   * For a ring that was found empty: whether its producer has ended. If not, or if something came after all, #writePosition
+   * tells which.
+   *
+   * 1. Return all space: the producer may need it before it can send.
+   * 2. Look at the producer's role, with a liveness check if one is due. If the epoch goes on, there is no end.
+   * 3. It has ended: load the write position once more, since it published everything before it ended. Receive that first.
+   * 4. Judge the end: told to an earlier consumer (wait for a successor), told by this handle (a close is told again, a
+   *    death not), or new.
+   * 5. Tell it: `null` for a close, an error for a death or a message that broke off. Remember that it was told.
    */
   #isEnded(): boolean {
     this.#returnSpace()
-    const { word } = this.#producerRole
-    if (word !== this.#judgedRoleWord) this.#producer.note(word)
-    if (stateOfRole(word) === HELD && !this.#producerCheck.isDue()) {
-      this.#judgedRoleWord = word
-      return false
-    }
-    const { state, epoch } = this.#producerRole.observe()
-    // Whatever this epoch published, it published before it ended. Its end is not judged before all of it is received.
-    if (state !== HELD && state !== VACANT && this.#refill()) return false
-    this.#judgedRoleWord = word
-    if (state === HELD || state === VACANT) return false
-    if (epoch === this.#inheritedEpoch) return false
-    if (epoch === this.#toldEpoch) {
-      this.#noteTold()
-      return state === CLOSED
-    }
-    const news = this.#newsOfEnd(state, epoch)
+    const end = this.#producer.findEnd()
+    if (end === undefined || this.#refill()) return false
+    const told = this.#producer.judge(end)
+    if (told !== 'untold') return told === 'told' && end.state === CLOSED
+    const news = this.#newsOfEnd(end)
     this.#assembly.endEpoch()
     this.#message = undefined
-    // What follows cannot fail: an end counts as told only when it is.
-    this.#toldEpoch = epoch
+    // Nothing after this can fail: an end counts as told only if it is told.
+    this.#producer.markTold(end.epoch)
     if (news !== undefined) throw news
     return true
   }
 
-  /** What there is to say about the end of an epoch; nothing, if it was closed between two messages. */
-  #newsOfEnd(state: RoleState, epoch: number): PeerDiedError | IncompleteMessageError | undefined {
+  /** What to throw for the end of an epoch; undefined if it was closed between two messages. */
+  #newsOfEnd({ epoch, state }: EndedEpoch): PeerDiedError | IncompleteMessageError | undefined {
     const { incomplete } = this.#assembly
     if (state === CLOSED) return incomplete
     const lost =
       incomplete === undefined
         ? ''
-        : `, but for a large message of which ${incomplete.receivedBytes} of ${incomplete.messageByteLength} bytes had come`
-    const producer = this.#producer.in(epoch)
+        : `, except for a large message of which ${incomplete.receivedBytes} of ${incomplete.messageByteLength} bytes had come`
+    const producer = this.#producer.agentIn(epoch)
     return new PeerDiedError(
       `${this.#attempt}: its producer${nameOf(producer)} died, or ended without closing. Everything that it had committed was received${lost}. Receive again to wait for the next producer.`,
       producer,
     )
   }
 
-  #proveProducer(): void {
-    this.#producer.note(this.#producerRole.word)
-    this.#producerRole.observe()
-  }
-
-  /** Only when the program comes back: killed before that, it has not been told, and its successor will be. */
-  #noteTold(): void {
-    if (this.#toldEpoch === 0) return
-    Atomics.store(this.words, this.#reportedEpochIndex, this.#toldEpoch)
-  }
-
-  /** Whether there is something to look at: data, or another word in the producer's role. */
-  #isWorthALook(): boolean {
+  /** Whether a receive may find something: records, or a change in the producer's role. */
+  #hasNews(): boolean {
     return (
       this.#isClosed ||
       Atomics.load(this.words, this.#writePositionWord) !== this.#position ||
-      // Compared with the role as it was judged, not as it is now: the producer may have closed in between.
-      this.#producerRole.word !== this.#judgedRoleWord
+      this.#producer.hasChanged()
     )
   }
 
-  /** Whether every receive returns null, until there is a new producer. */
-  #hasEndedForGood(): boolean {
-    const { word } = this.#producerRole
-    return stateOfRole(word) === CLOSED && epochOfRole(word) === this.#toldEpoch
-  }
-
-  /** Blocks until there is something to look at. */
+  /** Blocks until a receive may find something; false if the time is up. */
   #waitForDataSync(deadline: number): boolean {
     if (nowMs() >= deadline) return false
-    if (this.#isWorthALook()) return true
-    if (this.#producerRole.isHeldBySelf()) {
+    if (this.#hasNews()) return true
+    if (this.#producer.isOwnThread()) {
       throw new IsthmusError(
         'EDEADLK',
-        `Waiting for a message from ${this.#subject}: its producer belongs to this very thread, which would block for ever. Send first.`,
+        `Waiting for a message from ${this.#subject}: its producer belongs to this very thread and cannot send while the thread blocks. Send first.`,
       )
     }
     return this.#dataEvents.waitSync(this.#dataCondition, deadline)
@@ -784,7 +841,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
     if (!this.#receives.isBusy) return
     throw new IsthmusError(
       'EDEADLK',
-      `Waiting for a message from ${this.#subject}: a receive of this very thread waits for one before this, which would block for ever. Await it first.`,
+      `Waiting for a message from ${this.#subject}: a receive of this very thread has its turn first, and blocking would keep it from ending. Await it first.`,
     )
   }
 
@@ -799,16 +856,20 @@ export class Consumer<T = Uint8Array> implements Waitable {
     )
   }
 
-  #drainArgumentError(callback: unknown, limit: unknown): Error {
-    if (typeof callback !== 'function') {
-      return new IsthmusTypeError(
-        'ERR_ISTHMUS_INVALID_ARGUMENT',
-        `Draining ${this.#subject}: got ${inWords(callback)} instead of the callback. Give a function.`,
-      )
-    }
-    return new IsthmusRangeError(
+  #limitOf(options: DrainOptions): number {
+    assertOptions(options, this.#attempt)
+    const { limit = Number.POSITIVE_INFINITY } = options
+    if (typeof limit === 'number' && limit >= 0) return limit
+    throw new IsthmusRangeError(
       'ERR_ISTHMUS_INVALID_ARGUMENT',
       `Draining ${this.#subject}: limit is ${inWords(limit)}. Give a number of messages, or leave it out.`,
+    )
+  }
+
+  #callbackError(callback: unknown): Error {
+    return new IsthmusTypeError(
+      'ERR_ISTHMUS_INVALID_ARGUMENT',
+      `Draining ${this.#subject}: got ${inWords(callback)} instead of the callback. Give a function.`,
     )
   }
 
@@ -829,7 +890,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
     if (!this.#isDraining) return
     throw new IsthmusError(
       'ERR_ISTHMUS_CALL_ORDER',
-      `${attempt} through the consumer of ${this.#subject} from within a drain callback: the message that it shows is still in use. Return from the callback first.`,
+      `${attempt} through the consumer of ${this.#subject} from within a drain callback: the callback still reads its message. Return from the callback first.`,
     )
   }
 }

@@ -15,7 +15,6 @@ import {
   EventCount,
   inWords,
   isUint8Array,
-  LivenessCheckThrottle,
   nowMs,
   signalOf,
   TurnQueue,
@@ -25,15 +24,11 @@ import {
 } from '@isthmus/sync/internal'
 import type { Codec } from '../codec.js'
 import { corruptError } from '../errors.js'
-import { DIED, epochOfRole, HELD, stateOfRole } from '../role/layout.js'
-import { Role } from '../role/role.js'
-import { Counterpart, nameOf } from './counterpart.js'
 import {
   ABORT,
-  arePositionsValid,
-  CONSUMER_EVENTS_OFFSET,
-  CONSUMER_ROLE_OFFSET,
+  advance,
   DATA,
+  distance,
   FIRST,
   kindWord,
   LAST,
@@ -41,32 +36,43 @@ import {
   maxFragmentRecordBytesOf,
   nextMessageId,
   PADDING,
-  PRODUCER_EVENTS_OFFSET,
-  PRODUCER_ROLE_OFFSET,
-  READ_POSITION_OFFSET,
   RECORD_HEADER_BYTES,
-  RECORDS_OFFSET,
   recordBytesOf,
   TOTAL_LENGTH_BYTES,
-  WRITE_POSITION_OFFSET,
   writeTotalLength,
+} from '../record/layout.js'
+import { Counterpart, nameOf } from '../role/counterpart.js'
+import { DIED, HELD, stateOfRole } from '../role/layout.js'
+import { type AcquiredRole, Role } from '../role/role.js'
+import type { RingGeometry } from './geometry.js'
+import {
+  arePositionsValid,
+  CONSUMER_EVENTS_OFFSET,
+  CONSUMER_ROLE_OFFSET,
+  PRODUCER_EVENTS_OFFSET,
+  READ_POSITION_OFFSET,
+  RECORDS_OFFSET,
+  WRITE_POSITION_OFFSET,
 } from './layout.js'
-import type { RingGeometry } from './spsc-ring.js'
 
 const nothing = new Uint8Array(0)
 const settled = Promise.resolve()
 
-/** What a message that is being sent waits for: this many bytes for a record, and free ones behind it. */
+/** What a message that is being sent waits for: space for a record, and bytes that stay free after it. */
 interface SpaceNeeded {
   readonly recordBytes: number
   readonly reserveBytes: number
 }
 
 /**
- * The sending side of an SPSC ring: copies messages in (`trySend`, `sendSync`, `send`), or lets them be written in place
- * (`tryClaim` … `commit`). What is sent arrives in order. If the consumer dies, messages stay for its successor; a call
- * that finds the ring full then throws `ERR_ISTHMUS_PEER_DIED`, once for each consumer that died, unless a successor is there
- * by then. If the consumer closes, they stay likewise, and a call that finds the ring full waits for its successor.
+ * The sending side of an SPSC ring. It copies messages in (`trySend`, `sendSync`, `send`), or lets the program write them
+ * in place (`tryClaim` … `commit`). Messages arrive in the order in which they were sent.
+ *
+ * In place means bytes: `tryClaim` and `commit` bypass the codec. Write what the codec of the ring decodes.
+ *
+ * If the consumer dies, messages stay for its successor; a call that finds the ring full then throws
+ * `ERR_ISTHMUS_PEER_DIED`, once for each consumer that died, unless there is a successor by then. If the consumer closes,
+ * they stay as well, and a call that finds the ring full waits for the successor.
  *
  * @example
  * ```ts
@@ -78,7 +84,7 @@ interface SpaceNeeded {
  * ```
  */
 export class Producer<T = Uint8Array> implements Waitable {
-  /** The whole region as bytes: where claims are written. Indexes are byte offsets as tryClaim returns them. */
+  /** The whole region as bytes, to write claims into. An index is a byte offset as tryClaim returns it. */
   readonly bytes: Uint8Array
   /** The same as 32-bit words; the index is `byteOffset / 4`. */
   readonly words: Int32Array
@@ -88,11 +94,11 @@ export class Producer<T = Uint8Array> implements Waitable {
   readonly view: DataView
   /** The largest message for tryClaim and trySend, in bytes. */
   readonly maxRecordBytes: number
-  /** The largest message for sendSync, in bytes. */
+  /** The largest message for sendSync and send, in bytes. */
   readonly maxMessageBytes: number
 
   readonly #subject: string
-  /** How most messages begin. */
+  /** How most error messages begin. */
   readonly #attempt: string
   readonly #codec: Codec<T> | undefined
   readonly #capacityBytes: number
@@ -104,39 +110,36 @@ export class Producer<T = Uint8Array> implements Waitable {
 
   /** Where the next record begins: the end of the last committed one. */
   #position: number
-  /** The end of the open claim; equal to #position where none is open. */
+  /** The end of the open claim; equal to #position if none is open. */
   #claimEnd: number
-  /** Where the open claim begins: behind the padding that it may need. */
+  /** Where the open claim begins: after the padding that it may need. */
   #claimStart: number
-  /** Up to here records can be written without a further look: neither over unread ones nor across the ring's end. */
+  /** A claim up to here needs no further check: it overwrites no unread record and does not cross the end of the ring. */
   #writableUntil: number
-  /** The read position as last seen. It may be old; the true one is never behind it. */
+  /** The read position as last seen. It may be old; the current one is never before it. */
   #readPosition: number
   #publishedPosition: number
   #corkDepth = 0
   #messageId = 0
   #isClosed = false
-  /** Whether nothing of closing is left to do: it may have thrown half-way. */
+  /** Whether `close` has done everything: an earlier call may have thrown half-way. */
   #isCloseOver = false
 
   readonly #role: Role
   readonly #roleWord: number
-  readonly #consumerRole: Role
   readonly #consumer: Counterpart
   readonly #consumerEvents: EventCount
   readonly #spaceEvents: EventCount
-  readonly #consumerCheck = new LivenessCheckThrottle()
-  #reportedConsumerEpoch = 0
   readonly #sends = new TurnQueue()
-  /** Whether fragments of a message are published of which the last one is still to come. */
+  /** Whether fragments of a message are published and its last one is not. */
   #isMessageUnderWay = false
   #awaitedSpace: SpaceNeeded = { recordBytes: RECORD_HEADER_BYTES, reserveBytes: 0 }
   readonly #spaceCondition: Condition
   readonly #forgetClose: () => void
 
   /** @internal Use `ring.producer()`. */
-  constructor(place: RingGeometry, codec: Codec<T> | undefined) {
-    const { region, byteOffset, subject, capacityBytes, maxRecordBytes, maxMessageBytes } = place
+  constructor(geometry: RingGeometry, codec: Codec<T> | undefined, role: Role, { previous, word }: AcquiredRole) {
+    const { region, byteOffset, subject, capacityBytes, maxRecordBytes, maxMessageBytes } = geometry
     this.#subject = subject
     this.#attempt = `Sending to ${subject}`
     this.#codec = codec
@@ -150,20 +153,20 @@ export class Producer<T = Uint8Array> implements Waitable {
     this.maxMessageBytes = maxMessageBytes
     this.bytes = region.bytes
     const { buffer, byteOffset: start, byteLength } = region.bytes
-    // Not region.words: these may be at another address, and using one cache line at two of them by turns costs time.
+    // Not region.words: those may be mapped at another address, and alternating between two addresses of one cache line
+    // costs time.
     this.words = new Int32Array(buffer, start, byteLength / 4)
     this.doubles = new Float64Array(buffer, start, Math.floor(byteLength / 8))
     this.view = new DataView(buffer, start, byteLength)
 
-    this.#consumerRole = new Role(region, byteOffset + CONSUMER_ROLE_OFFSET, 'consumer', subject)
-    this.#consumer = new Counterpart(region, this.#consumerRole)
+    this.#role = role
+    this.#roleWord = word
+    const consumerRole = new Role(region, byteOffset + CONSUMER_ROLE_OFFSET, 'consumer', subject)
+    this.#consumer = new Counterpart(region, consumerRole)
     this.#consumerEvents = new EventCount(region, byteOffset + CONSUMER_EVENTS_OFFSET)
     this.#spaceEvents = new EventCount(region, byteOffset + PRODUCER_EVENTS_OFFSET)
-    this.#role = new Role(region, byteOffset + PRODUCER_ROLE_OFFSET, 'producer', subject)
-    const { previous, word } = this.#role.acquire()
-    this.#roleWord = word
 
-    // Only the producer writes this word, and that is we: the position of the last one is ours.
+    // Only the producer writes this word, so we continue where our predecessor stopped.
     this.#position = Atomics.load(this.words, this.#writePositionWord)
     this.#publishedPosition = this.#position
     this.#claimEnd = this.#position
@@ -173,7 +176,7 @@ export class Producer<T = Uint8Array> implements Waitable {
     try {
       this.#refreshReadPosition()
     } catch (error) {
-      this.#role.close(word)
+      role.close(word)
       throw error
     }
     this.#spaceEvents.reset()
@@ -182,21 +185,28 @@ export class Producer<T = Uint8Array> implements Waitable {
       poll: () => this.#hasAwaitedSpace(),
       pollArmed: () => this.#hasAwaitedSpace() || this.#askForSpace(),
       reapDead: () => this.#reportDeadConsumer(),
-      dependsOn: () => this.#consumerRole.holders(),
+      dependsOn: () => this.#consumer.holders(),
     }
-    // Whoever sleeps until there is a message now depends on us, and on our life.
+    // Wake a sleeping consumer: it must now watch this producer.
     this.#consumerEvents.notify()
     const predecessorDied = stateOfRole(previous) === HELD || stateOfRole(previous) === DIED
-    // It may have left a message half sent. Then 8 bytes are free; and if they are not, it has not.
+    // A predecessor that left a message half sent left 8 free bytes as well. If they are not free, it did not.
     if (predecessorDied && this.#freeBytes() >= RECORD_HEADER_BYTES) this.#publishAbort()
   }
 
   /**
    * Claims space for one message of exactly `byteLength` bytes, to be written in place and then committed or aborted.
-   * @returns the byte offset of the payload, a multiple of 8; -1 where the ring is full
+   * @returns the byte offset of the payload, a multiple of 8; -1 if the ring is full
    * @throws IsthmusRangeError `ERR_ISTHMUS_MESSAGE_TOO_LARGE` above maxRecordBytes
    * @throws IsthmusError `ERR_ISTHMUS_CALL_ORDER` while another claim is open, `ERR_ISTHMUS_CLOSED`
-   * @throws PeerDiedError `ERR_ISTHMUS_PEER_DIED` where the ring is full and its consumer dead
+   * @throws PeerDiedError `ERR_ISTHMUS_PEER_DIED` if the ring is full and its consumer dead
+   *
+   * @example
+   * ```ts
+   * const byteOffset = producer.tryClaim(8)
+   * producer.words.set([1, 2], byteOffset / 4)
+   * producer.commit()
+   * ```
    */
   tryClaim(byteLength: number): number {
     if (typeof byteLength !== 'number' || byteLength >>> 0 !== byteLength || byteLength > this.maxRecordBytes) {
@@ -205,22 +215,29 @@ export class Producer<T = Uint8Array> implements Waitable {
     const recordBytes = recordBytesOf(byteLength)
     let start = this.#position
     const isClaimOpen = this.#claimEnd !== start
-    if (isClaimOpen || ((this.#writableUntil - start) | 0) < recordBytes) {
+    if (isClaimOpen || distance(this.#writableUntil, start) < recordBytes) {
       if (!this.#makeRoom(recordBytes)) return -1
       start = this.#claimStart
     }
     const index = start & this.#indexMask
-    const headerIndex = this.#recordsWord + (index >> 2)
-    // Plain stores: nobody reads here before the write position says so.
-    this.words[headerIndex] = byteLength
-    this.words[headerIndex + 1] = DATA
-    this.#claimEnd = (start + recordBytes) | 0
+    const headerWord = this.#recordsWord + (index >> 2)
+    // Written here as in #writeHeader, without its message id. Plain stores: the consumer reads nothing here before the
+    // write position covers it.
+    this.words[headerWord] = byteLength
+    this.words[headerWord + 1] = DATA
+    this.#claimEnd = advance(start, recordBytes)
     return this.#recordsByteOffset + index + RECORD_HEADER_BYTES
   }
 
   /**
-   * Ends the open claim: its message is sent, at once or, between cork and uncork, with the others.
-   * @throws IsthmusError `ERR_ISTHMUS_CALL_ORDER` where no claim is open
+   * Ends the open claim: its message is sent, at once or, between cork and uncork, together with the others.
+   * @throws IsthmusError `ERR_ISTHMUS_CALL_ORDER` if no claim is open
+   *
+   * @example
+   * ```ts
+   * producer.bytes[producer.tryClaim(1)] = 7
+   * producer.commit()
+   * ```
    */
   commit(): void {
     const claimEnd = this.#claimEnd
@@ -230,23 +247,51 @@ export class Producer<T = Uint8Array> implements Waitable {
   }
 
   /**
-   * Drops the open claim: its space is used by the next one.
-   * @throws IsthmusError `ERR_ISTHMUS_CALL_ORDER` where no claim is open
+   * Drops the open claim: the next one uses its space.
+   * @throws IsthmusError `ERR_ISTHMUS_CALL_ORDER` if no claim is open
+   *
+   * @example
+   * ```ts
+   * producer.tryClaim(8)
+   * producer.abort()
+   * ```
    */
   abort(): void {
     if (this.#claimEnd === this.#position) throw this.#noClaimError('Aborting')
     this.#claimEnd = this.#position
-    // The claim may have begun behind a padding, and #writableUntil with it.
-    this.#writableUntil = this.#position
+    // The claim may have begun after a padding, and #writableUntil counts from there.
+    this.#forceSlowPath()
   }
 
-  /** Holds messages back until uncork, to make them visible all at once. Calls nest. A full ring, a wait and close publish too. Throws `ERR_ISTHMUS_CLOSED`. */
+  /**
+   * Holds messages back until uncork, which makes them visible all at once. Calls nest. A full ring, a wait and close
+   * publish as well.
+   * @throws IsthmusError `ERR_ISTHMUS_CLOSED`
+   *
+   * @example
+   * ```ts
+   * producer.cork()
+   * producer.trySend(order)
+   * producer.trySend(order)
+   * producer.uncork()
+   * ```
+   */
   cork(): void {
     this.#assertOpen('Corking')
     this.#corkDepth++
   }
 
-  /** Publishes what was held back since the outermost cork. Throws `ERR_ISTHMUS_CALL_ORDER` without one, `ERR_ISTHMUS_CLOSED`. */
+  /**
+   * Ends the last cork; the outermost one publishes what was held back.
+   * @throws IsthmusError `ERR_ISTHMUS_CALL_ORDER` without a cork, `ERR_ISTHMUS_CLOSED`
+   *
+   * @example
+   * ```ts
+   * producer.cork()
+   * for (const value of [1, 2, 3]) producer.trySend(Uint8Array.of(value))
+   * producer.uncork()
+   * ```
+   */
   uncork(): void {
     this.#assertOpen('Uncorking')
     if (this.#corkDepth === 0) {
@@ -258,19 +303,31 @@ export class Producer<T = Uint8Array> implements Waitable {
 
   /**
    * Sends a copy of a message, if there is space now.
-   * @returns false where the ring is full
+   * @returns false if the ring is full
    * @throws IsthmusRangeError `ERR_ISTHMUS_MESSAGE_TOO_LARGE` above maxRecordBytes: sendSync sends those
    * @throws IsthmusError `ERR_ISTHMUS_CLOSED`; `ERR_ISTHMUS_CALL_ORDER` while a claim is open
-   * @throws IsthmusTypeError `ERR_ISTHMUS_INVALID_ARGUMENT` for what is no Uint8Array, without a codec
-   * @throws PeerDiedError `ERR_ISTHMUS_PEER_DIED` where the ring is full and its consumer dead
+   * @throws IsthmusTypeError `ERR_ISTHMUS_INVALID_ARGUMENT` for a value that is no Uint8Array, in a ring without a codec
+   * @throws PeerDiedError `ERR_ISTHMUS_PEER_DIED` if the ring is full and its consumer dead
+   *
+   * @example
+   * ```ts
+   * producer.trySend(order) // true
+   * ```
    */
   trySend(value: T): boolean {
     return this.#trySendBytes(this.#toBytes(value))
   }
 
   /**
-   * Sends copies of as many messages as there is space for, in order, and makes them visible all at once.
-   * @returns how many were sent. Where one of them cannot be sent, those before it are; a call that begins with it throws
+   * Sends copies of as many messages as there is space for, in order, and makes them visible all at once. A batch that
+   * waits for space is `cork()`, a `send` for each message, `uncork()`.
+   * @returns how many were sent. If one of them cannot be sent, those before it are; a call that begins with it throws
+   * @throws as trySend
+   *
+   * @example
+   * ```ts
+   * producer.trySendBatch([order, order, order]) // 3
+   * ```
    */
   trySendBatch(values: readonly T[]): number {
     if (typeof values !== 'object' || values === null) {
@@ -279,31 +336,36 @@ export class Producer<T = Uint8Array> implements Waitable {
         `${this.#attempt}: got ${inWords(values)} instead of the messages. Give an array of them.`,
       )
     }
-    // What is sent below is published at the end: there has to be room for that call.
+    // The messages are published at the end: there must be room on the stack for that call.
     assertStackRoom()
     let sent = 0
-    const toldEpoch = this.#reportedConsumerEpoch
+    const { toldEpoch } = this.#consumer
     this.cork()
     try {
       while (sent < values.length && this.trySend(values[sent])) sent++
     } catch (error) {
       if (sent === 0) throw error
-      // If it was a death, it is told by the next call, which sends nothing before it finds out.
-      this.#reportedConsumerEpoch = toldEpoch
+      // If it was a death, the next call reports it before it sends anything.
+      this.#consumer.markTold(toldEpoch)
     } finally {
-      // An encoder may have closed it, or uncorked it.
+      // The codec may have closed this producer, or uncorked it.
       if (!this.#isClosed && this.#corkDepth > 0) this.uncork()
     }
     return sent
   }
 
   /**
-   * Sends a copy of a message of up to maxMessageBytes, and blocks the thread while there is no space. Above
-   * maxRecordBytes it travels in fragments, through a ring of any size.
-   * @returns false after `timeoutMs`; the receiver is told of a large message that was under way
+   * Sends a copy of a message of up to maxMessageBytes, and blocks the thread while there is no space. A message above
+   * maxRecordBytes travels in fragments, through a ring of any size.
+   * @returns false after `timeoutMs`; if a large message was under way, its receiver is told that it stays incomplete
    * @throws IsthmusRangeError `ERR_ISTHMUS_MESSAGE_TOO_LARGE` above maxMessageBytes
-   * @throws PeerDiedError `ERR_ISTHMUS_PEER_DIED` where the ring is full and its consumer dead
-   * @throws IsthmusError `EDEADLK` where it would wait for a consumer of this very thread; and as trySend
+   * @throws PeerDiedError `ERR_ISTHMUS_PEER_DIED` if the ring is full and its consumer dead
+   * @throws IsthmusError `EDEADLK` if it would wait for a consumer of this very thread; otherwise as trySend
+   *
+   * @example
+   * ```ts
+   * producer.sendSync(order, { timeoutMs: 1000 }) // true
+   * ```
    */
   sendSync(value: T, options?: TimeoutOptions): boolean {
     const deadline = deadlineOf(options, this.#attempt)
@@ -311,7 +373,7 @@ export class Producer<T = Uint8Array> implements Waitable {
     if (this.#sends.isBusy) {
       throw new IsthmusError(
         'EDEADLK',
-        `${this.#attempt}: a send of this very thread waits for its turn before this one, which would block for ever. Await it first.`,
+        `${this.#attempt}: a send of this very thread has its turn first, and blocking would keep it from ending. Await it first.`,
       )
     }
     const sending = this.#sending(bytes)
@@ -327,8 +389,13 @@ export class Producer<T = Uint8Array> implements Waitable {
 
   /**
    * As sendSync, without blocking the event loop. Sends of one producer go out in the order of the calls; while one waits,
-   * `trySend` returns false and `tryClaim` -1. The bytes of the message may be changed again when the promise is settled.
-   * @throws AbortError when the signal aborts; the receiver is told of a large message that was under way
+   * `trySend` returns false and `tryClaim` -1. Leave the bytes of the message as they are until the promise is settled.
+   * @throws AbortError when the signal aborts; the receiver of a large message is told as after a timeout
+   *
+   * @example
+   * ```ts
+   * await producer.send(order, { signal }) // true
+   * ```
    */
   async send(value: T, options?: WaitOptions): Promise<boolean> {
     const deadline = deadlineOf(options, this.#attempt)
@@ -337,21 +404,20 @@ export class Producer<T = Uint8Array> implements Waitable {
     const bytes = this.#toBytes(value)
     const canCompleteSynchronously = bytes.byteLength <= this.maxRecordBytes && this.#sends.canCompleteSynchronously()
     if (canCompleteSynchronously && this.#trySendBytes(bytes)) return true
-    // Sends every claim of the meantime to the slow path, which looks whether a send is under way.
-    this.#writableUntil = this.#position
+    this.#forceSlowPath()
     if (!this.#sends.tryEnter() && !(await this.#sends.enter(deadline, signal))) return false
     const sending = this.#sending(bytes)
     try {
       await this.#sends.yieldToEventLoop()
       for (let step = sending.next(); step.done !== true; step = sending.next()) {
-        this.#writableUntil = this.#position
+        this.#forceSlowPath()
         this.#awaitedSpace = step.value
         if (!(await this.#spaceEvents.wait(this.#spaceCondition, deadline, signal))) return false
       }
       return true
     } finally {
       sending.return()
-      this.#writableUntil = this.#position
+      this.#forceSlowPath()
       this.#sends.leave()
       if (!this.#sends.isBusy) this.#spaceEvents.pollOwnWaits()
     }
@@ -369,29 +435,37 @@ export class Producer<T = Uint8Array> implements Waitable {
     return this
   }
 
-  /** For waitAny: ready when there is space for a message of half of maxRecordBytes, or a reason to throw. */
-  [WAITABLE](): WaitFor {
-    const halfRecordBytes = recordBytesOf(this.maxRecordBytes >> 1)
-    // Whoever is to make space has to see what there is.
-    if (!this.#isClosed && this.#publishedPosition !== this.#position) this.#publish(this.#position)
-    // While a send waits, others of this thread have to wait for it.
-    const hasTurn = () => !this.#sends.isBusy && this.#isReadyFor(halfRecordBytes)
-    const isReady = () => this.#isClosed || this.#hasDeathToTell() || hasTurn()
-    return {
-      point: this.#spaceEvents,
-      condition: {
-        poll: isReady,
-        pollArmed: () => isReady() || this.#askForSpace(),
-        reapDead: () => {
-          this.#consumer.note(this.#consumerRole.word)
-          this.#consumerRole.observe()
-        },
-        dependsOn: () => this.#consumerRole.holders(),
-      },
+  /**
+   * For waitAny: ready when there is space for a message of `byteLength` bytes, or a reason to throw. The producer itself,
+   * given to waitAny, waits for half of maxRecordBytes.
+   * @throws IsthmusRangeError `ERR_ISTHMUS_MESSAGE_TOO_LARGE` above maxRecordBytes
+   *
+   * @example
+   * ```ts
+   * await waitAny([producer.spaceFor(100)], { signal })
+   * producer.trySend(new Uint8Array(100)) // true
+   * ```
+   */
+  spaceFor(byteLength: number): Waitable {
+    if (typeof byteLength !== 'number' || byteLength >>> 0 !== byteLength || byteLength > this.maxRecordBytes) {
+      throw this.#lengthError(byteLength)
     }
+    return { [WAITABLE]: () => this.#waitForSpaceOf(byteLength) }
   }
 
-  /** Publishes what is held back, drops an open claim, and ends this epoch: the consumer gets `null` after the last message. */
+  /** For waitAny: ready when there is space for half of maxRecordBytes, or a reason to throw. */
+  [WAITABLE](): WaitFor {
+    return this.#waitForSpaceOf(this.maxRecordBytes >> 1)
+  }
+
+  /**
+   * Publishes what is held back, drops an open claim, and ends this epoch: the consumer gets `null` after the last message.
+   *
+   * @example
+   * ```ts
+   * producer.close()
+   * ```
+   */
   close(): void {
     if (this.#isCloseOver) return
     if (!this.#isClosed) {
@@ -400,12 +474,11 @@ export class Producer<T = Uint8Array> implements Waitable {
       if (this.#publishedPosition !== this.#position) this.#publish(this.#position)
       this.#isClosed = true
     }
-    // Our own waits end before a successor can have its own.
+    // Our own waits must end before a successor begins its own.
     this.#spaceEvents.pollOwnWaits()
     this.#role.close(this.#roleWord)
     this.#consumerEvents.notify()
-    // Sends every later claim to the slow path, which looks at #isClosed.
-    this.#writableUntil = this.#position
+    this.#forceSlowPath()
     this.#forgetClose()
     this.#isCloseOver = true
   }
@@ -421,7 +494,7 @@ export class Producer<T = Uint8Array> implements Waitable {
       this.bytes.set(bytes, byteOffset)
       this.commit()
     } catch (error) {
-      // As abort does, without a call: where the stack is full, it would fail as well.
+      // As abort, and without a call: if the stack is full, a call would fail as well.
       this.#claimEnd = this.#position
       this.#writableUntil = this.#position
       throw error
@@ -429,7 +502,19 @@ export class Producer<T = Uint8Array> implements Waitable {
     return true
   }
 
-  /** Sends a message step by step; yields whenever it needs space. Ended before it is done, it has sent nothing, or an ABORT. */
+  /**
+   * One protocol for two drivers, sendSync and send: it yields the space it needs whenever the ring is full, its driver
+   * waits, blocking or awaiting, and resumes it.
+   *
+   * 1. Find room for the record: refresh the read position if the ring looks full.
+   * 2. If it is full: publish what is corked, report a dead consumer, and yield.
+   * 3. The driver marks this producer as a sleeper, polls once more, asks the consumer to return space, and sleeps.
+   * 4. With room: write the header, copy the payload, and publish both with one store of the write position.
+   * 5. Wake the consumer if it sleeps.
+   *
+   * If the driver gives up (timeout, abort, error), it ends the generator: then nothing was sent, or an ABORT tells the
+   * receiver that the message stays incomplete.
+   */
   *#sending(bytes: Uint8Array): Generator<SpaceNeeded, void, void> {
     if (bytes.byteLength > this.maxRecordBytes) {
       yield* this.#sendingFragments(bytes)
@@ -442,20 +527,20 @@ export class Producer<T = Uint8Array> implements Waitable {
       assertLength(bytes, byteLength)
     }
     this.bytes.set(bytes, this.#writeHeader(this.#claimStart, byteLength, DATA))
-    const end = (this.#claimStart + recordBytes) | 0
+    const end = advance(this.#claimStart, recordBytes)
     if (this.#corkDepth === 0) return this.#publish(end)
     this.#position = end
     this.#claimEnd = end
   }
 
   /**
-   * A message in fragments. Behind each but the last, space for an ABORT stays free: whenever we stop, however we stop, we
-   * or our successor can say so.
+   * A message in fragments. After each but the last, space for an ABORT stays free: if we stop, for whatever reason, we or
+   * our successor can publish it.
    */
   *#sendingFragments(bytes: Uint8Array): Generator<SpaceNeeded, void, void> {
     const total = bytes.byteLength
     if (total > this.maxMessageBytes) throw this.#lengthError(total)
-    // Once it is under way, there has to be room for the calls that end it.
+    // Once the message is under way, there must be room on the stack for the calls that end it.
     assertStackRoom()
     const fragmentRecordBytes = maxFragmentRecordBytesOf(this.#capacityBytes)
     this.#messageId = nextMessageId(this.#messageId)
@@ -474,9 +559,9 @@ export class Producer<T = Uint8Array> implements Waitable {
         if (kind === FIRST) writeTotalLength(this.words, byteOffset >>> 2, total)
         this.bytes.set(bytes.subarray(sent, sent + fragmentBytes), byteOffset + prefixBytes)
         sent += fragmentBytes
-        // Before: an ABORT too many says nothing, one that is missing leaves half a message.
+        // Before the publication: a superfluous ABORT says nothing, a missing one leaves half a message.
         this.#isMessageUnderWay = true
-        this.#publish((this.#claimStart + recordBytes) | 0)
+        this.#publish(advance(this.#claimStart, recordBytes))
         this.#isMessageUnderWay = sent < total
       }
     } finally {
@@ -484,10 +569,10 @@ export class Producer<T = Uint8Array> implements Waitable {
     }
   }
 
-  /** Needs 8 free bytes; the caller knows that they are. */
+  /** Needs 8 free bytes; the caller knows that they are free. */
   #publishAbort(): void {
     this.#writeHeader(this.#position, 0, ABORT)
-    this.#publish((this.#position + RECORD_HEADER_BYTES) | 0)
+    this.#publish(advance(this.#position, RECORD_HEADER_BYTES))
     this.#isMessageUnderWay = false
   }
 
@@ -500,7 +585,7 @@ export class Producer<T = Uint8Array> implements Waitable {
     return this.#recordsByteOffset + index + RECORD_HEADER_BYTES
   }
 
-  /** Publishes everything before this position: throws before that, or not at all. What the program is told was not sent, was not. */
+  /** Publishes everything before this position. It throws before that or not at all: a message that failed was not sent. */
   #publish(position: number): void {
     // SYNC records visible to consumer: everything before this position, with all its bytes
     Atomics.store(this.words, this.#writePositionWord, position)
@@ -511,10 +596,11 @@ export class Producer<T = Uint8Array> implements Waitable {
       this.#consumerEvents.notify()
     } catch {
       try {
-        // At the edge of the stack. Done again when the stack is empty; an error of that is reported as unhandled.
+        // The stack is full. Notify again when it is empty; an error of that is reported as an unhandled rejection.
         settled.then(this.#notifyConsumer)
       } catch {
-        // Not even room for that. The message is sent, so nothing may throw: the next one wakes the consumer, or its tick.
+        // No room even for that. The message is sent, so this must not throw: the next message wakes the consumer, or
+        // its own polling finds it.
       }
     }
   }
@@ -523,16 +609,28 @@ export class Producer<T = Uint8Array> implements Waitable {
     if (!this.#isClosed) this.#consumerEvents.notify()
   }
 
-  /** The slow part of a claim. */
+  /**
+   * Turns off the fast path of tryClaim: the next claim enters #makeRoom, which checks for a pending send, an open claim
+   * and a closed producer. So the fast path needs no check of its own.
+   */
+  #forceSlowPath(): void {
+    this.#writableUntil = this.#position
+  }
+
+  /** The slow path of a claim. A pending send has its turn first. */
   #makeRoom(recordBytes: number): boolean {
-    // What waits for its turn goes first.
     if (this.#sends.isBusy && !this.#isClosed) return false
     return this.#findRoom(recordBytes, 0)
   }
 
   /**
-   * Finds space for a record, and for `reserveBytes` behind it. On true, #claimStart is where
-   * the record goes. On false the ring is full, and the consumer has been shown all there is.
+   * Finds space for a record, and for `reserveBytes` after it. If this returns true, #claimStart is where the record goes.
+   * If it returns false, the ring is full and everything is published.
+   *
+   * 1. Full, as far as we have seen: load the read position, which the consumer may have moved.
+   * 2. Still full: publish what is corked, so that the consumer can make space, and report its death if it died.
+   * 3. If the record would cross the end of the ring, fill the rest with a PADDING record and begin at index 0.
+   * 4. Remember how far claims may go without coming here again.
    */
   #findRoom(recordBytes: number, reserveBytes: number): boolean {
     this.#assertOpen('Sending')
@@ -543,26 +641,25 @@ export class Producer<T = Uint8Array> implements Waitable {
       )
     }
     const neededBytes = this.#neededBytes(recordBytes, reserveBytes)
-    // Possibly full, as far as we have seen: look again. Really full: nothing to be done.
     if (this.#freeBytes() < neededBytes) this.#refreshReadPosition()
     if (this.#freeBytes() < neededBytes) {
       if (this.#publishedPosition !== this.#position) this.#publish(this.#position)
-      if (this.#hasDeathToTell() || this.#consumerCheck.isDue()) this.#reportDeadConsumer()
+      if (this.#consumer.hasUntoldDeath() || this.#consumer.isCheckDue()) this.#reportDeadConsumer()
       return false
     }
     const bytesUntilEnd = this.#bytesUntilEnd(this.#position)
     this.#claimStart = this.#position
     if (recordBytes > bytesUntilEnd) {
       this.#writeHeader(this.#position, bytesUntilEnd - RECORD_HEADER_BYTES, PADDING)
-      this.#claimStart = (this.#position + bytesUntilEnd) | 0
+      this.#claimStart = advance(this.#position, bytesUntilEnd)
     }
-    const unreadLimit = (this.#readPosition + this.#capacityBytes) | 0
-    const ringEnd = (this.#claimStart + this.#bytesUntilEnd(this.#claimStart)) | 0
-    this.#writableUntil = ((unreadLimit - ringEnd) | 0) < 0 ? unreadLimit : ringEnd
+    const unreadLimit = advance(this.#readPosition, this.#capacityBytes)
+    const ringEnd = advance(this.#claimStart, this.#bytesUntilEnd(this.#claimStart))
+    this.#writableUntil = distance(unreadLimit, ringEnd) < 0 ? unreadLimit : ringEnd
     return true
   }
 
-  /** Including the padding up to the end of the ring, where the record does not fit before it. */
+  /** Includes the padding up to the end of the ring, if the record does not fit before it. */
   #neededBytes(recordBytes: number, reserveBytes: number): number {
     const bytesUntilEnd = this.#bytesUntilEnd(this.#position)
     return recordBytes + reserveBytes + (recordBytes > bytesUntilEnd ? bytesUntilEnd : 0)
@@ -573,7 +670,7 @@ export class Producer<T = Uint8Array> implements Waitable {
   }
 
   #freeBytes(): number {
-    return this.#capacityBytes - ((this.#position - this.#readPosition) | 0)
+    return this.#capacityBytes - distance(this.#position, this.#readPosition)
   }
 
   #refreshReadPosition(): void {
@@ -590,13 +687,50 @@ export class Producer<T = Uint8Array> implements Waitable {
     return this.#freeBytes() >= this.#neededBytes(recordBytes, reserveBytes)
   }
 
-  /** Before we sleep: a consumer that sleeps may have space to return, of what was received since it fell asleep. */
+  /** Before a sleep: wakes a sleeping consumer, which may keep the space of what it has received. */
   #askForSpace(): false {
     this.#consumerEvents.notify()
     return false
   }
 
-  /** A ring that is corrupt is ready to say so, in the next call, and does not end a wait for others. */
+  #hasAwaitedSpace(): boolean {
+    this.#assertOpen('Sending')
+    if (this.#hasSpace(this.#awaitedSpace.recordBytes, this.#awaitedSpace.reserveBytes)) return true
+    if (this.#consumer.hasUntoldDeath()) this.#reportDeadConsumer()
+    return false
+  }
+
+  #waitForSpaceSync(space: SpaceNeeded, deadline: number): boolean {
+    if (nowMs() >= deadline) return false
+    if (this.#consumer.isOwnThread()) {
+      throw new IsthmusError(
+        'EDEADLK',
+        `Waiting for space in ${this.#subject}: its consumer belongs to this very thread and cannot receive while the thread blocks. Receive first.`,
+      )
+    }
+    this.#awaitedSpace = space
+    return this.#spaceEvents.waitSync(this.#spaceCondition, deadline)
+  }
+
+  #waitForSpaceOf(byteLength: number): WaitFor {
+    const recordBytes = recordBytesOf(byteLength)
+    // The consumer can make space only if it sees everything.
+    if (!this.#isClosed && this.#publishedPosition !== this.#position) this.#publish(this.#position)
+    // While a send waits, other calls of this thread have to wait for it.
+    const hasTurn = () => !this.#sends.isBusy && this.#isReadyFor(recordBytes)
+    const isReady = () => this.#isClosed || this.#consumer.hasUntoldDeath() || hasTurn()
+    return {
+      point: this.#spaceEvents,
+      condition: {
+        poll: isReady,
+        pollArmed: () => isReady() || this.#askForSpace(),
+        reapDead: () => this.#consumer.reapDead(),
+        dependsOn: () => this.#consumer.holders(),
+      },
+    }
+  }
+
+  /** A corrupt ring is ready: its next call throws, and the waits for others go on. */
   #isReadyFor(recordBytes: number): boolean {
     try {
       return this.#hasSpace(recordBytes, 0)
@@ -605,42 +739,15 @@ export class Producer<T = Uint8Array> implements Waitable {
     }
   }
 
-  #hasAwaitedSpace(): boolean {
-    this.#assertOpen('Sending')
-    if (this.#hasSpace(this.#awaitedSpace.recordBytes, this.#awaitedSpace.reserveBytes)) return true
-    if (this.#hasDeathToTell()) this.#reportDeadConsumer()
-    return false
-  }
-
-  #waitForSpaceSync(space: SpaceNeeded, deadline: number): boolean {
-    if (nowMs() >= deadline) return false
-    if (this.#consumerRole.isHeldBySelf()) {
-      throw new IsthmusError(
-        'EDEADLK',
-        `Waiting for space in ${this.#subject}: its consumer belongs to this very thread, which would block for ever. Receive first.`,
-      )
-    }
-    this.#awaitedSpace = space
-    return this.#spaceEvents.waitSync(this.#spaceCondition, deadline)
-  }
-
-  /** As far as somebody has proven it. */
-  #hasDeathToTell(): boolean {
-    const { word } = this.#consumerRole
-    this.#consumer.note(word)
-    return stateOfRole(word) === DIED && epochOfRole(word) !== this.#reportedConsumerEpoch
-  }
-
   #reportDeadConsumer(): void {
-    this.#consumer.note(this.#consumerRole.word)
-    const { state, epoch } = this.#consumerRole.observe()
-    if (state !== DIED || epoch === this.#reportedConsumerEpoch) return
-    const consumer = this.#consumer.in(epoch)
+    const death = this.#consumer.findUntoldDeath()
+    if (death === undefined) return
+    const consumer = this.#consumer.agentIn(death.epoch)
     const error = new PeerDiedError(
-      `${this.#attempt}: it is full, and its consumer${nameOf(consumer)} died, or ended without closing. What was sent stays for the next consumer; send again to wait for it.`,
+      `${this.#attempt}: it is full, and its consumer${nameOf(consumer)} died, or ended without closing. Messages that were sent stay for the next consumer; send again to wait for it.`,
       consumer,
     )
-    this.#reportedConsumerEpoch = epoch
+    this.#consumer.markTold(death.epoch)
     throw error
   }
 
@@ -687,16 +794,16 @@ export class Producer<T = Uint8Array> implements Waitable {
   }
 }
 
-/** Room was made for so many bytes, and a length was published. */
+/** Room was made for this many bytes. */
 function assertLength(bytes: Uint8Array, byteLength: number): void {
   if (bytes.byteLength === byteLength && (byteLength > 0 || !isGone(bytes))) return
   throw new IsthmusTypeError(
     'ERR_ISTHMUS_INVALID_ARGUMENT',
-    `Sending to a ring: the message had ${byteLength} bytes and has ${bytes.byteLength} now. Leave it alone, and its buffer, until it is sent.`,
+    `Sending to a ring: the message had ${byteLength} bytes and has ${bytes.byteLength} now. Do not change it or its buffer until it is sent.`,
   )
 }
 
-/** Whether an array without bytes has lost them: its buffer was transferred, or made shorter than where it begins. */
+/** Whether an array of 0 bytes has lost its bytes: its buffer was transferred, or shrunk to before the array's start. */
 function isGone(bytes: Uint8Array): boolean {
   try {
     nothing.set(bytes)

@@ -1,59 +1,62 @@
 import {
   ABORT,
-  arePositionsValid,
+  advance,
+  distance,
   FIRST,
+  fitsRecord,
   kindOf,
   kindWord,
-  READ_POSITION_OFFSET,
   RECORD_HEADER_BYTES,
-  RECORDS_OFFSET,
   readTotalLength,
   recordBytesOf,
-  WRITE_POSITION_OFFSET,
-} from './layout.js'
-import { MessageAssembly } from './message-assembly.js'
-import type { RingGeometry } from './spsc-ring.js'
+} from '../record/layout.js'
+import { MessageAssembly } from '../record/message-assembly.js'
+import type { RingGeometry } from './geometry.js'
+import { arePositionsValid, READ_POSITION_OFFSET, RECORDS_OFFSET, WRITE_POSITION_OFFSET } from './layout.js'
 
 /**
- * After a crash of the machine, when pages of different age may have reached the disk: keeps the records that follow the
- * read position as a producer could have written them, and drops the rest. Where they break off inside a large message,
- * an ABORT says so.
+ * After a crash of the machine, when pages of different age may have reached the disk: makes the ring valid again. No peer
+ * is attached.
+ *
+ * 1. Positions that cannot belong to one ring: begin with an empty ring.
+ * 2. From the read position on, keep the records that follow each other as a producer writes them; drop the rest.
+ * 3. If the kept records break off inside a large message, an ABORT after them says so.
+ * 4. Store the write position, which publishes what was kept.
  */
-export function recoverRecords({ region, byteOffset, capacityBytes, maxMessageBytes }: RingGeometry): void {
+export function recoverRecords({ region, byteOffset, capacityBytes, maxMessageBytes, subject }: RingGeometry): void {
   const { words } = region
-  const writeIndex = (byteOffset + WRITE_POSITION_OFFSET) >>> 2
-  const readIndex = (byteOffset + READ_POSITION_OFFSET) >>> 2
+  const writePositionWord = (byteOffset + WRITE_POSITION_OFFSET) >>> 2
+  const readPositionWord = (byteOffset + READ_POSITION_OFFSET) >>> 2
   const recordsWord = (byteOffset + RECORDS_OFFSET) >>> 2
-  const writePosition = words[writeIndex]
-  const readPosition = words[readIndex]
+  const writePosition = words[writePositionWord]
+  const readPosition = words[readPositionWord]
   if (!arePositionsValid(writePosition, readPosition, capacityBytes)) {
-    words[readIndex] = 0
-    Atomics.store(words, writeIndex, 0)
+    words[readPositionWord] = 0
+    Atomics.store(words, writePositionWord, 0)
     return
   }
 
-  const headerIndexOf = (position: number) => recordsWord + ((position & (capacityBytes - 1)) >> 2)
-  const assembly = new MessageAssembly(maxMessageBytes)
+  const indexOf = (position: number) => position & (capacityBytes - 1)
+  const headerWordOf = (position: number) => recordsWord + (indexOf(position) >> 2)
+  const assembly = new MessageAssembly(maxMessageBytes, subject)
   let position = readPosition
   let lastPosition = readPosition
   while (position !== writePosition) {
-    const headerIndex = headerIndexOf(position)
-    const byteLength = words[headerIndex]
-    const kind = words[headerIndex + 1]
-    const availableBytes = Math.min((writePosition - position) | 0, capacityBytes - (position & (capacityBytes - 1)))
-    const isWhole =
-      byteLength >>> 0 <= availableBytes - RECORD_HEADER_BYTES && recordBytesOf(byteLength) <= availableBytes
-    const total = kindOf(kind) === FIRST ? readTotalLength(words, headerIndex + RECORD_HEADER_BYTES / 4) : 0
-    if (!isWhole || !assembly.accepts(kind, byteLength, total)) break
+    const headerWord = headerWordOf(position)
+    const byteLength = words[headerWord]
+    const kind = words[headerWord + 1]
+    if (!fitsRecord(byteLength, distance(writePosition, position), capacityBytes - indexOf(position))) break
+    const total = kindOf(kind) === FIRST ? readTotalLength(words, headerWord + RECORD_HEADER_BYTES / 4) : 0
+    if (!assembly.accepts(kind, byteLength, total)) break
     lastPosition = position
-    position = (position + recordBytesOf(byteLength)) | 0
+    position = advance(position, recordBytesOf(byteLength))
   }
   if (assembly.isMessageOpen) {
-    // Behind a fragment 8 bytes are kept free. Where they are not, no producer wrote it: the ABORT takes its place.
-    if (((position - readPosition) | 0) > capacityBytes - RECORD_HEADER_BYTES) position = lastPosition
-    words[headerIndexOf(position)] = 0
-    words[headerIndexOf(position) + 1] = kindWord(ABORT, 0)
-    position = (position + RECORD_HEADER_BYTES) | 0
+    // After a fragment 8 bytes are free. If they are not, no producer wrote the last record: the ABORT takes its place.
+    if (distance(position, readPosition) > capacityBytes - RECORD_HEADER_BYTES) position = lastPosition
+    words[headerWordOf(position)] = 0
+    words[headerWordOf(position) + 1] = kindWord(ABORT, 0)
+    position = advance(position, RECORD_HEADER_BYTES)
   }
-  Atomics.store(words, writeIndex, position)
+  Atomics.store(words, writePositionWord, position)
 }

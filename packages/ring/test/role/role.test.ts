@@ -23,7 +23,7 @@ const layout = struct({ words: words(2) })
 function setUp() {
   const first = asOfAnotherThread(HeapRegion.create(layout))
   const roleOf = (region: HeapRegion<{ readonly words: Int32Array }>) => {
-    return new Role(region, region.root.words.byteOffset + 4, 'producer')
+    return new Role(region, region.root.words.byteOffset + 4, 'producer', 'a ring')
   }
   return {
     first,

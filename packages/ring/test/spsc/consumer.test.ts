@@ -2,9 +2,15 @@ import { type HeapRegion, PeerDiedError } from '@isthmus/sync'
 import { generationOf, slotOf } from '@isthmus/sync/internal'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { expectCode } from '../../../sync/test/support/expect-code.js'
-import { type Consumer, IncompleteMessageError, type Producer, type SpscRing } from '../../src/index.js'
+import {
+  type Consumer,
+  type DrainOptions,
+  IncompleteMessageError,
+  type Producer,
+  type SpscRing,
+} from '../../src/index.js'
+import { ABORT, DATA, FIRST, kindOf, LAST, MIDDLE, PADDING } from '../../src/record/layout.js'
 import { DIED, HELD, stateOfRole } from '../../src/role/layout.js'
-import { ABORT, DATA, FIRST, kindOf, LAST, MIDDLE, PADDING } from '../../src/spsc/layout.js'
 import { createRing, endHold, payload, type RingSetup, receiveAll } from '../support/ring-memory.js'
 import { untilItThrows } from '../support/until-it-throws.js'
 
@@ -21,11 +27,11 @@ beforeEach(() => {
   consumer = consumerRegion.root.consumer()
 })
 
-function drained(from: Consumer, limit?: number): Uint8Array[] {
+function drained(from: Consumer, options?: DrainOptions): Uint8Array[] {
   const messages: Uint8Array[] = []
   from.drain((bytes, byteOffset, byteLength) => {
     messages.push(bytes.slice(byteOffset, byteOffset + byteLength))
-  }, limit)
+  }, options)
   return messages
 }
 
@@ -86,9 +92,9 @@ describe('Consumer.drain', () => {
   test('Consumer.drain stops at its limit and goes on behind it', () => {
     const messages = [1, 2, 3, 4].map((seed) => payload(2, seed))
     producer.trySendBatch(messages)
-    expect(drained(consumer, 0)).toEqual([])
-    expect(drained(consumer, 3)).toEqual(messages.slice(0, 3))
-    expect(drained(consumer, 3)).toEqual(messages.slice(3))
+    expect(drained(consumer, { limit: 0 })).toEqual([])
+    expect(drained(consumer, { limit: 3 })).toEqual(messages.slice(0, 3))
+    expect(drained(consumer, { limit: 3 })).toEqual(messages.slice(3))
     expect(drained(consumer)).toEqual([])
   })
 

@@ -42,11 +42,16 @@ const fields: Record<string, { readonly layout: Layout<unknown>; use(own: never,
         producer.view.setInt32(byteOffset + 12, number, true)
         producer.commit()
         producer.trySend(payload(40, number))
-        consumer.drain((_bytes, at) => {
-          expect([consumer.doubles[at / 8], consumer.words[at / 4 + 2], consumer.view.getInt32(at + 12, true)]).toEqual(
-            [number + 0.5, number, number],
-          )
-        }, 1)
+        consumer.drain(
+          (_bytes, at) => {
+            expect([
+              consumer.doubles[at / 8],
+              consumer.words[at / 4 + 2],
+              consumer.view.getInt32(at + 12, true),
+            ]).toEqual([number + 0.5, number, number])
+          },
+          { limit: 1 },
+        )
         expect(consumer.tryReceive()).toEqual(payload(40, number))
       }
       expect(producer.sendSync(payload(150))).toBe(true)

@@ -2,8 +2,8 @@ import { HeapRegion, IsthmusRangeError, PeerDiedError, struct } from '@isthmus/s
 import { beforeEach, describe, expect, test } from 'vitest'
 import { expectCode } from '../../../sync/test/support/expect-code.js'
 import { type Codec, type Consumer, type Producer, spscRing, utf8 } from '../../src/index.js'
+import { ABORT, FIRST, kindOf, LAST, MIDDLE, PADDING } from '../../src/record/layout.js'
 import { CLOSED, HELD, stateOfRole } from '../../src/role/layout.js'
-import { ABORT, FIRST, kindOf, LAST, MIDDLE, PADDING } from '../../src/spsc/layout.js'
 import { createRing, endHold, payload, type RingSetup, receiveAll } from '../support/ring-memory.js'
 import { untilItThrows } from '../support/until-it-throws.js'
 

@@ -3,7 +3,7 @@ import { planHeader } from '@isthmus/sync/internal'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { type Consumer, spscRing } from '../../src/index.js'
-import { ABORT, DATA, FIRST, LAST, MIDDLE, PADDING } from '../../src/spsc/layout.js'
+import { ABORT, DATA, FIRST, LAST, MIDDLE, PADDING } from '../../src/record/layout.js'
 import { createRing, payload, type RingSetup, receiveAll } from '../support/ring-memory.js'
 
 const CAPACITY = 256

@@ -119,7 +119,7 @@ describe('space of received messages, where the thread waits for something else'
     for (const receive of [
       () => consumer.tryReceive(),
       () => consumer.tryReceiveChunk(),
-      () => consumer.drain(() => {}, 1),
+      () => consumer.drain(() => {}, { limit: 1 }),
     ]) {
       producer.trySend(payload(100))
       receive()

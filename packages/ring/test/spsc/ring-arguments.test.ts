@@ -39,8 +39,9 @@ describe('arguments that are wrong', () => {
     for (const stranger of strangers) expectCode(INVALID, () => producer.tryClaim(wrong(stranger)))
     for (const stranger of [undefined, null, 5, {}]) expectCode(INVALID, () => consumer.drain(wrong(stranger)))
     for (const stranger of [5n, Symbol('stranger'), '5', -1, Number.NaN, null]) {
-      expectCode(INVALID, () => consumer.drain(() => {}, wrong(stranger)))
+      expectCode(INVALID, () => consumer.drain(() => {}, { limit: wrong(stranger) }))
     }
+    for (const stranger of [null, 5, '5']) expectCode(INVALID, () => consumer.drain(() => {}, wrong(stranger)))
     for (const stranger of [null, 5, 'options']) {
       expectCode(INVALID, () => consumer.receiveSync(wrong(stranger)))
       expectCode(INVALID, () => consumer.tryReceiveChunk(wrong(stranger)))

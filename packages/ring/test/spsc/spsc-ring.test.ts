@@ -4,7 +4,6 @@ import { describe, expect, test } from 'vitest'
 import { expectCode } from '../../../sync/test/support/expect-code.js'
 import { spscRing } from '../../src/index.js'
 import {
-  arePositionsValid,
   kindOf,
   kindWord,
   LAST,
@@ -12,9 +11,12 @@ import {
   maxRecordBytesOf,
   messageIdOf,
   nextMessageId,
+  recordBytesOf,
+} from '../../src/record/layout.js'
+import {
+  arePositionsValid,
   READ_POSITION_OFFSET,
   RECORDS_OFFSET,
-  recordBytesOf,
   WRITE_POSITION_OFFSET,
 } from '../../src/spsc/layout.js'
 import { createRing, expectSameMessages, payload, receiveAll } from '../support/ring-memory.js'
@@ -174,7 +176,7 @@ describe('SPSC ring: messages at every place', () => {
     const consumer = ring.consumer()
     expect(producer.trySendBatch(new Array(20).fill(new Uint8Array()))).toBe(8)
     const lengths: number[] = []
-    expect(consumer.drain((_bytes, _from, byteLength) => void lengths.push(byteLength), 3)).toBe(3)
+    expect(consumer.drain((_bytes, _from, byteLength) => void lengths.push(byteLength), { limit: 3 })).toBe(3)
     expect(lengths).toEqual([0, 0, 0])
     expect(receiveAll(consumer)).toEqual(new Array(5).fill(new Uint8Array()))
   })

@@ -196,10 +196,13 @@ describe('at the edge of the stack', () => {
           count = count + 1
         },
         drain() {
-          consumer.drain((bytes, byteOffset) => {
-            got[count] = bytes.slice(byteOffset, byteOffset + 2)
-            count = count + 1
-          }, 1)
+          consumer.drain(
+            (bytes, byteOffset) => {
+              got[count] = bytes.slice(byteOffset, byteOffset + 2)
+              count = count + 1
+            },
+            { limit: 1 },
+          )
         },
         'in chunks'() {
           const chunk = consumer.tryReceiveChunk()

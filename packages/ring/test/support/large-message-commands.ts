@@ -93,9 +93,12 @@ const drain = fc.nat(3).map((limit) =>
     const brokenOff = expected.findIndex(({ isAbandoned }) => isAbandoned)
     const whole = brokenOff === -1 ? expected : expected.slice(0, brokenOff)
     const drainAll = () =>
-      consumer.drain((bytes, byteOffset, byteLength) => {
-        messages.push(bytes.slice(byteOffset, byteOffset + byteLength))
-      }, limit)
+      consumer.drain(
+        (bytes, byteOffset, byteLength) => {
+          messages.push(bytes.slice(byteOffset, byteOffset + byteLength))
+        },
+        { limit },
+      )
     if (brokenOff === -1) expect(drainAll()).toBe(whole.length)
     else expect(drainAll).toThrow(IncompleteMessageError)
     expect(messages).toEqual(whole.map(({ message }) => message))

@@ -139,10 +139,13 @@ const receiveChunk = fc.constant(
 const drain = fc.option(fc.nat(20), { nil: undefined }).map((limit) =>
   command(`drain ${limit ?? 'all'}`, (model, { consumer, ...real }) => {
     const messages: Uint8Array[] = []
-    const count = consumer.drain((bytes, byteOffset, byteLength) => {
-      expectInsideRecords(real, byteOffset, byteLength)
-      messages.push(bytes.slice(byteOffset, byteOffset + byteLength))
-    }, limit)
+    const count = consumer.drain(
+      (bytes, byteOffset, byteLength) => {
+        expectInsideRecords(real, byteOffset, byteLength)
+        messages.push(bytes.slice(byteOffset, byteOffset + byteLength))
+      },
+      limit === undefined ? undefined : { limit },
+    )
     expect(count).toBe(messages.length)
     expectReceived(model, messages, limit ?? Number.POSITIVE_INFINITY)
   }),

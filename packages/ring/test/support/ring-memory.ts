@@ -4,15 +4,12 @@ import { expect } from 'vitest'
 import { LEASE_WORD, PEER_SLOT_BYTES } from '../../../sync/src/peers/layout.js'
 import { asOfAnotherThread } from '../../../sync/test/support/other-thread.js'
 import { type Codec, type SpscRing, type SpscRingOptions, spscRing } from '../../src/index.js'
+import { FIRST, kindWord, RECORD_HEADER_BYTES, recordBytesOf } from '../../src/record/layout.js'
 import {
   CONSUMER_ROLE_OFFSET,
-  FIRST,
-  kindWord,
   PRODUCER_ROLE_OFFSET,
   READ_POSITION_OFFSET,
-  RECORD_HEADER_BYTES,
   RECORDS_OFFSET,
-  recordBytesOf,
   WRITE_POSITION_OFFSET,
 } from '../../src/spsc/layout.js'
 

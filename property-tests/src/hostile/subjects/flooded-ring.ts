@@ -1,6 +1,6 @@
 import { type Consumer, type SpscRing, spscRing } from '@isthmus/ring'
+import { PADDING } from '../../../../packages/ring/src/record/layout.js'
 import {
-  PADDING,
   READ_POSITION_OFFSET,
   RECORDS_OFFSET,
   WRITE_POSITION_OFFSET,

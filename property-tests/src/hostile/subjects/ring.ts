@@ -8,9 +8,11 @@ import {
   LAST,
   MIDDLE,
   PADDING,
+  recordBytesOf,
+} from '../../../../packages/ring/src/record/layout.js'
+import {
   READ_POSITION_OFFSET,
   RECORDS_OFFSET,
-  recordBytesOf,
   WRITE_POSITION_OFFSET,
 } from '../../../../packages/ring/src/spsc/layout.js'
 import { Breach, type Call } from '../call.js'

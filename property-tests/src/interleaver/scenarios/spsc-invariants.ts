@@ -1,12 +1,8 @@
+import { ABORT, DATA, kindOf, RECORD_HEADER_BYTES, recordBytesOf } from '../../../../packages/ring/src/record/layout.js'
 import {
-  ABORT,
   arePositionsValid,
-  DATA,
-  kindOf,
   READ_POSITION_OFFSET,
-  RECORD_HEADER_BYTES,
   RECORDS_OFFSET,
-  recordBytesOf,
   WRITE_POSITION_OFFSET,
 } from '../../../../packages/ring/src/spsc/layout.js'
 import type { RegionWords } from '../scenario.js'

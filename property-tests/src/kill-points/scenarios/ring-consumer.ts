@@ -115,7 +115,7 @@ export const ringConsumerScenarios: Scenario<unknown>[] = [
       const { consumer, told } = consume(victim)
       // A message counts as received once the callback has it; its space is returned after the callback.
       return () => {
-        consumer.drain(() => told[0]++, 4)
+        consumer.drain(() => told[0]++, { limit: 4 })
         consumer.drain(() => told[0]++)
       }
     },

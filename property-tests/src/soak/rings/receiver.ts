@@ -128,7 +128,7 @@ export class Receiver {
   #drain(): number {
     const count = this.#consumer.drain(
       (bytes, byteOffset, byteLength) => this.inspector.inspect(bytes.subarray(byteOffset, byteOffset + byteLength)),
-      1 + this.#random.below(10),
+      { limit: 1 + this.#random.below(10) },
     )
     return count ?? 0
   }

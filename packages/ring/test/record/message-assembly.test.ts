@@ -2,8 +2,8 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { expectCode } from '../../../sync/test/support/expect-code.js'
 import { IncompleteMessageError } from '../../src/index.js'
-import { ABORT, DATA, FIRST, kindWord, LAST, MIDDLE, PADDING, TOTAL_LENGTH_BYTES } from '../../src/spsc/layout.js'
-import { MessageAssembly } from '../../src/spsc/message-assembly.js'
+import { ABORT, DATA, FIRST, kindWord, LAST, MIDDLE, PADDING, TOTAL_LENGTH_BYTES } from '../../src/record/layout.js'
+import { MessageAssembly } from '../../src/record/message-assembly.js'
 
 const MAX = 1_000
 
