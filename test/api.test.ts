@@ -1,6 +1,6 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { ApiReporter } from './support/api-report.js'
 import { type PublicEntry, publicEntries, root } from './support/public-entries.js'
 
@@ -13,13 +13,16 @@ const entries = publicEntries()
 describe('The reports in the folder api', () => {
   const reporter = new ApiReporter(entries)
 
+  beforeAll(() => {
+    if (!isUpdating) return
+    rmSync(folder, { recursive: true, force: true })
+    mkdirSync(folder)
+  })
+
   it.each(entries)('say what $specifier exports (condition: $condition)', (entry) => {
     const path = join(folder, fileOf(entry))
     const report = reporter.report(entry)
-    if (isUpdating) {
-      mkdirSync(folder, { recursive: true })
-      writeFileSync(path, report)
-    }
+    if (isUpdating) writeFileSync(path, report)
     expect(existsSync(path) ? readFileSync(path, 'utf8') : '', 'npm run api').toBe(report)
   })
 
