@@ -19,7 +19,7 @@ describe('The reports in the folder api', () => {
     mkdirSync(folder)
   })
 
-  it.each(entries)('say what $specifier exports (condition: $condition)', (entry) => {
+  it.each(entries)('say what $title exports', (entry) => {
     const path = join(folder, fileOf(entry))
     const report = reporter.report(entry)
     if (isUpdating) writeFileSync(path, report)
@@ -31,7 +31,7 @@ describe('The reports in the folder api', () => {
   })
 })
 
-function fileOf({ specifier, condition }: PublicEntry): string {
-  const words = [specifier.replace('@isthmus/', '').replaceAll('/', '-'), ...(condition ? [condition] : [])]
+function fileOf({ title }: PublicEntry): string {
+  const words = title.replace('@isthmus/', '').match(/[\w-]+/g) ?? []
   return `${words.join('-')}.md`
 }

@@ -22,15 +22,14 @@ export class ApiReporter {
     this.#checker = this.#program.getTypeChecker()
   }
 
-  report({ specifier, condition, declarations }: PublicEntry): string {
+  report({ title, declarations }: PublicEntry): string {
     const surface = new Surface(this.#checker, this.#printer, packageOf(declarations))
     const file = this.#program.getSourceFile(declarations)
     const module = file && this.#checker.getSymbolAtLocation(file)
-    if (!module) throw new Error(`Reporting ${specifier}: ${declarations} is no module. Build the packages first.`)
+    if (!module) throw new Error(`Reporting ${title}: ${declarations} is no module. Build the packages first.`)
     const exported = sorted(this.#checker.getExportsOfModule(module))
     for (const symbol of exported) surface.addExport(symbol)
-    const title = condition === undefined ? specifier : `${specifier} (condition ${condition})`
-    return `# ${title}\n\nMade by \`npm run api\`. ${exported.length} names.\n${surface.text()}`
+    return `# ${title}\n\nMade by \`npm run api\`. Exported names: ${exported.length}.\n${surface.text()}`
   }
 }
 
@@ -72,7 +71,7 @@ class Surface {
     return [
       ...lists('Everything of', this.#reexported),
       block('Exported', exported),
-      block('Named by these, and not exported', [...this.#unexported.values()].sort()),
+      block('Named by these, and not exported by this entry', [...this.#unexported.values()].sort()),
       ...lists('Used from', this.#used),
     ].join('')
   }

@@ -8,8 +8,8 @@ export const root = fileURLToPath(new URL('../..', import.meta.url))
 export interface PublicEntry {
   /** As a program writes it, such as `@isthmus/ring`. */
   readonly specifier: string
-  /** The export condition under which it is found, if not under every one. */
-  readonly condition: 'browser' | undefined
+  /** The specifier and, if the entry is found under one export condition alone, that condition. */
+  readonly title: string
   readonly declarations: string
 }
 
@@ -29,11 +29,11 @@ export function publicEntries(): PublicEntry[] {
     return Object.entries(exports).flatMap(([path, target]) => {
       if (typeof target === 'string' || path === './internal') return []
       const specifier = name + path.slice(1)
-      const all = { specifier, condition: undefined, declarations: join(directory, target.types) }
+      const entryOf = (title: string, { types }: { types: string }): PublicEntry => {
+        return { specifier, title, declarations: join(directory, types) }
+      }
       const { browser } = target
-      return browser
-        ? [all, { specifier, condition: 'browser' as const, declarations: join(directory, browser.types) }]
-        : [all]
+      return [entryOf(specifier, target), ...(browser ? [entryOf(`${specifier} (browser)`, browser)] : [])]
     })
   })
 }
