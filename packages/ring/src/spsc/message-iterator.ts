@@ -30,7 +30,7 @@ interface PendingNext<T> {
  * Calls of `next` at the same time get their messages in the order of the calls. The end, an error and an abort end the
  * iteration: an error goes to the call that met it, all later ones resolve to `done`.
  */
-export class MessageIterator<T> implements AsyncIterableIterator<T, void, undefined> {
+export class MessageIterator<T> implements AsyncIterableIterator<T> {
   readonly #source: MessageSource<T>
   readonly #signal: Signal | undefined
   /** Ends what is pending in the source. */
