@@ -94,7 +94,7 @@ describe('The packed packages', () => {
       writeFileSync(join(folder, file), text)
     }
     const entryPoints = readdirSync(folder).map((file) => join(folder, file))
-    esbuild.buildSync({ entryPoints, outdir: folder, format: 'esm' })
+    esbuild.buildSync({ entryPoints, outdir: folder, format: 'esm', target: 'node20' })
     const programs = ['consumer.js', 'producer.js'].map((file) => run(process.execPath, [join(folder, file)], project))
     const [printed] = await Promise.all(programs)
     expect(readFileSync(join(root, 'README.md'), 'utf8')).toContain(`\`\`\`\n${printed}\`\`\``)

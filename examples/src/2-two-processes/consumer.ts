@@ -1,14 +1,8 @@
 import { Segment } from 'isthmus'
 import { name, orders } from './orders.js'
 
-const segment = Segment.openOrCreate(name, orders)
-try {
-  const consumer = segment.root.ring.consumer()
-  for (const order of consumer) {
-    console.log(`${order.item}: ${order.price}`)
-  }
-  console.log(`total: ${segment.root.total.value}`)
-} finally {
-  segment.close()
-}
+using segment = Segment.openOrCreate(name, orders)
+const { ring, total } = segment.root
+for (const { item, price } of ring.consumer()) console.log(`${item}: ${price}`)
+console.log(`total: ${total.value}`)
 Segment.unlink(name)
