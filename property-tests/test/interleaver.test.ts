@@ -5,7 +5,9 @@ import { describe, expect, it } from 'vitest'
 import type { Verdict } from '../src/interleaver/verification.js'
 import { copyWith } from './support/package-copies.js'
 
-/** The interleaver must be able to fail: it is run on built packages in which one thing was broken on purpose. */
+/**
+ * The interleaver must be able to fail: these tests run it on built packages in which one step is broken on purpose.
+ */
 
 function run(folder: string, ...parameters: string[]): { status: number | null; output: string } {
   const program = join(folder, 'dist/verify-interleave.js')
@@ -29,20 +31,17 @@ describe('The interleaver', { timeout: 120_000 }, () => {
     expect(verdict.schedules).toBeGreaterThan(100)
   })
 
-  it.each(['event-count-crash', 'futex-crash'])(
-    'sees with its reduction whatever agents can see without it: %s',
-    (name) => {
-      const folder = copyWith()
-      const reduced = verdictOf(folder, name, '--histories')
-      const plain = verdictOf(folder, name, '--histories', '--plain', '--preemptions', '30')
-      expect(plain.preemptionBound).toBe(30)
-      expect(plain.schedules).toBeGreaterThan(5 * reduced.schedules)
-      expect(reduced.isExhaustive).toBe(true)
-      expect(reduced.histories).toBe(plain.histories)
-    },
-  )
+  it.each(['event-count-crash', 'futex-crash'])('loses no history of the agents to its reduction: %s', (name) => {
+    const folder = copyWith()
+    const reduced = verdictOf(folder, name, '--histories')
+    const plain = verdictOf(folder, name, '--histories', '--plain', '--preemptions', '30')
+    expect(plain.preemptionBound).toBe(30)
+    expect(plain.schedules).toBeGreaterThan(5 * reduced.schedules)
+    expect(reduced.isExhaustive).toBe(true)
+    expect(reduced.histories).toBe(plain.histories)
+  })
 
-  it('finds a sleeper that does not say that it waits before it looks again', () => {
+  it('finds a sleeper that is not marked before it polls again', () => {
     const folder = copyWith({
       package: 'sync',
       right: 'Atomics.store(this.#words, this.#sleeperIndex, this.region.peers.self);',
@@ -65,7 +64,7 @@ describe('The interleaver', { timeout: 120_000 }, () => {
     expect(verdictOf(folder, 'event-count').failure?.what).toContain('deadlock: sleeper')
   })
 
-  it('finds a consumer that compares the role with itself, and so misses a close', () => {
+  it('finds a consumer that misses a close because it compares the role with itself', () => {
     const folder = copyWith({
       package: 'ring',
       right: 'this.#producerRole.word !== this.#judgedRoleWord',
@@ -83,7 +82,7 @@ describe('The interleaver', { timeout: 120_000 }, () => {
     expect(verdictOf(folder, 'peer-reuse').failure?.what).toContain('has taken the cell')
   })
 
-  it('finds a slot that nobody can have after its holder died', () => {
+  it('finds a slot that no peer can claim after its holder died', () => {
     const folder = copyWith({
       package: 'sync',
       right: 'Atomics.compareExchange(this.#words, base + LEASE_WORD, mark, 0);',
@@ -98,7 +97,7 @@ describe('The interleaver', { timeout: 120_000 }, () => {
       right:
         'this.bytes.set(bytes, this.#writeHeader(this.#claimStart, byteLength, DATA));\n    const end = this.#claimStart + recordBytes | 0;',
       wrong:
-        'const at = this.#writeHeader(this.#claimStart, byteLength, DATA);\n    const end = this.#claimStart + recordBytes | 0;\n    Atomics.store(this.words, this.#writeIndex, end);\n    this.bytes.set(bytes, at);',
+        'const at = this.#writeHeader(this.#claimStart, byteLength, DATA);\n    const end = this.#claimStart + recordBytes | 0;\n    Atomics.store(this.words, this.#writePositionWord, end);\n    this.bytes.set(bytes, at);',
     })
     expect(verdictOf(folder, 'spsc-send-receive').failure?.what).toContain('data race')
   })
@@ -108,21 +107,21 @@ describe('The interleaver', { timeout: 120_000 }, () => {
       package: 'ring',
       right: 'const copy = this.bytes.slice(start, start + byteLength);',
       wrong:
-        'Atomics.store(this.words, this.#readIndex, this.#position + recordBytes | 0);\n      this.#producerEvents.notify();\n      const copy = this.bytes.slice(start, start + byteLength);',
+        'Atomics.store(this.words, this.#readPositionWord, this.#position + recordBytes | 0);\n      this.#producerEvents.notify();\n      const copy = this.bytes.slice(start, start + byteLength);',
     })
     expect(verdictOf(folder, 'spsc-wrap').failure?.what).toContain('data race')
   })
 
   const faultsInLocks: [what: string, right: string, wrong: string, scenario: string, told: string | RegExp][] = [
     [
-      'a mutex whose waiter leaves no mark before it sleeps',
+      'a mutex whose waiter does not set CONTENDED before it sleeps',
       'wish.isGranted = this.#takeOrMark(wish.guard);',
       'wish.isGranted = this.#take(wish.guard, CONTENDED);',
       'mutex',
       'deadlock',
     ],
     [
-      'a mutex whose owner unlocks without a look at the mark',
+      'a mutex whose owner ignores CONTENDED when it unlocks',
       'if (isAwaited) this.#waiters.notifyOne();',
       '',
       'mutex',
@@ -136,56 +135,56 @@ describe('The interleaver', { timeout: 120_000 }, () => {
       'deadlock',
     ],
     [
-      'a mutex that forgets that an owner died',
+      'a mutex that loses INCONSISTENT',
       'if (this.#replace(word, word & INCONSISTENT))',
       'if (this.#replace(word, 0))',
       'mutex-inconsistent',
       'told: true,false,false',
     ],
     [
-      'a mutex that is freed from its dead owner as if nothing were wrong',
+      'a mutex that is consistent after its owner died',
       'this.#replace(word, INCONSISTENT);\n  }\n  /** Gives it back',
       'this.#replace(word, 0);\n  }\n  /** Gives it back',
       'mutex-crash',
       /half done|not told/,
     ],
     [
-      'a wait set that says that it waits after the last look',
+      'a waiter set that sets its bit after the last poll',
       'this.enterSync();\n    try {\n      if (pollArmed(condition)) return true;',
       'if (pollArmed(condition)) return true;\n    this.enterSync();\n    try {',
       'futex',
       'deadlock: sleeper',
     ],
     [
-      'a condition variable that says that somebody waits after it has unlocked',
+      'a condition variable that sets its bit after it has unlocked',
       'this.#waiters.enterSync();\n      try {\n        guard.unlock();',
       'guard.unlock();\n      this.#waiters.enterSync();\n      try {',
       'condvar',
       'deadlock: receiver',
     ],
     [
-      'a semaphore whose permits come back without a wake-up',
+      'a semaphore that releases permits without a wake-up',
       'tellOfFreeCell() {\n    this.#waiters.notifyOne();',
       'tellOfFreeCell() {',
       'semaphore',
       'deadlock',
     ],
     [
-      'a reader that looks for a writer before it says that it reads',
+      'a reader that checks for a writer before it announces itself',
       'Atomics.store(words2, this.#ownReader, this.#self);\n    }\n    const writer = Atomics.load(words2, this.#writerIndex);',
       '}\n    const writer = Atomics.load(words2, this.#writerIndex);\n    if (this.#readCount === 0) Atomics.store(words2, this.#ownReader, this.#self);',
       'rw-lock',
       'data race',
     ],
     [
-      'a barrier whose member leaves without a look at the others',
+      'a barrier whose member leaves and does not end the phase',
       'Atomics.store(this.#words, this.#ownIndex(), NO_MEMBER);\n    this.endPhaseIfComplete();',
       'Atomics.store(this.#words, this.#ownIndex(), NO_MEMBER);',
       'barrier-leave',
       'deadlock: stays',
     ],
     [
-      'an event loop that nobody knows to ring',
+      'an event loop whose bit is not set',
       'this.#setBit(this.#awaitingIndex);',
       '',
       'doorbell-mixed',

@@ -29,8 +29,9 @@ describe('The mutants', { timeout: 120_000 }, () => {
     expect(new Set(mutants.map(({ name }) => name)).size).toBe(mutants.length)
   })
 
-  it('are refused if their text does not stand exactly once', () => {
+  it('are refused if their text does not stand exactly once, or what replaces it does not parse', () => {
     expect(() => assertFits(repository, { ...harmless, from: 'no such text' })).toThrow(/stale.* 0 times/)
+    expect(() => assertFits(repository, { ...harmless, to: 'this.#unknown = ' })).toThrow(/stale.* does not parse/)
     expect(() => assertFits(repository, { ...harmless, from: 'const' })).toThrow(/stale/)
   })
 

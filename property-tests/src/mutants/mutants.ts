@@ -15,7 +15,7 @@ export const mutants: readonly Mutant[] = [
 `,
     to: `    const at = this.#writeHeader(this.#claimStart, byteLength, DATA)
     const end = (this.#claimStart + recordBytes) | 0
-    Atomics.store(this.words, this.#writeIndex, end)
+    Atomics.store(this.words, this.#writePositionWord, end)
     this.bytes.set(bytes, at)
 `,
     rung: interleaver('spsc-send-receive'),
@@ -34,7 +34,7 @@ export const mutants: readonly Mutant[] = [
     file: `${RING}/spsc/consumer.ts`,
     from: '      const copy = this.bytes.slice(start, start + byteLength)\n',
     to: `      const end = (this.#position + recordBytes) | 0
-      Atomics.store(this.words, this.#readIndex, end)
+      Atomics.store(this.words, this.#readPositionWord, end)
       this.#producerEvents.notify()
       const copy = this.bytes.slice(start, start + byteLength)
 `,

@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process'
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { type Bundler, bundlerOf } from './bundler.js'
 import { assertFits, type Mutant } from './mutant.js'
 import type { Rung } from './rung.js'
 
@@ -10,10 +10,6 @@ const PACKAGES = ['sync', 'ring', 'shm-posix']
 const COPIED = ['packages', 'property-tests', 'package.json', 'vitest.config.ts', 'tsconfig.base.json', 'tsconfig.json']
 /** A rung that takes longer counts as having caught the mutant. */
 const RUNG_MS_MAX = 90_000
-
-interface Esbuild {
-  buildSync(options: object): unknown
-}
 
 export interface RungOutcome {
   readonly isPassed: boolean
@@ -27,7 +23,7 @@ export class Workshop {
   readonly #repository: string
   readonly #seed: string
   readonly #folder: string
-  readonly #esbuild: Esbuild
+  readonly #bundler: Bundler
   readonly #running = new Set<number>()
 
   constructor(repository: string, seed: string) {
@@ -39,8 +35,7 @@ export class Workshop {
       cpSync(join(repository, name), join(this.#folder, name), { recursive: true, verbatimSymlinks: true })
     }
     symlinkSync(join(repository, 'node_modules'), join(this.#folder, 'node_modules'))
-    const root = createRequire(join(repository, 'package.json'))
-    this.#esbuild = createRequire(root.resolve('tsup'))('esbuild') as Esbuild
+    this.#bundler = bundlerOf(repository)
     // Mutated packages are built by #build, so the sound ones must be as well.
     for (const name of PACKAGES) this.#build(name)
   }
@@ -101,7 +96,7 @@ export class Workshop {
   /** Every entry of the package in one go: entries that share a module must share it when built, too. */
   #build(packageName: string): void {
     const folder = join(this.#folder, 'packages', packageName)
-    this.#esbuild.buildSync({
+    this.#bundler.buildSync({
       entryPoints: sourceEntries(folder),
       outdir: join(folder, 'dist'),
       bundle: true,

@@ -1,4 +1,14 @@
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -11,14 +21,14 @@ afterAll(() => {
   for (const folder of folders) rmSync(folder, { recursive: true, force: true })
 })
 
-/** One step of a built package, and what is to stand there instead. */
+/** One step of a built package, and the text that replaces it. */
 export interface Fault {
   readonly package: string
   readonly right: string
   readonly wrong: string
 }
 
-/** A folder with the built programs in `dist`, and the built packages, in one of which something was replaced. */
+/** Makes a folder with the built programs in `dist`, and the built packages, one of them with a fault. */
 export function copyWith(fault?: Fault): string {
   const folder = mkdtempSync(join(tmpdir(), 'isthmus-copy-'))
   folders.push(folder)
@@ -32,12 +42,18 @@ export function copyWith(fault?: Fault): string {
   }
   const koffi = realpathSync(join(repository, 'packages/shm-posix/node_modules/koffi'))
   symlinkSync(koffi, join(folder, 'node_modules/koffi'))
-  if (fault !== undefined) replace(join(folder, 'node_modules/@isthmus', fault.package, 'dist/index.js'), fault)
+  if (fault !== undefined) replace(join(folder, 'node_modules/@isthmus', fault.package, 'dist'), fault)
   return folder
 }
 
-function replace(file: string, { right, wrong }: Fault): void {
-  const text = readFileSync(file, 'utf8')
-  expect(text.split(right), `${right} stands in the built package once`).toHaveLength(2)
-  writeFileSync(file, text.replace(right, wrong))
+/** The entries of a package share their modules in chunks, so the step may stand in any of the built files. */
+function replace(folder: string, { right, wrong }: Fault): void {
+  const files = readdirSync(folder).filter((name) => name.endsWith('.js'))
+  let count = 0
+  for (const file of files.map((name) => join(folder, name))) {
+    const text = readFileSync(file, 'utf8')
+    count += text.split(right).length - 1
+    writeFileSync(file, text.replace(right, wrong))
+  }
+  expect(count, `how often ${right} stands in the built package`).toBe(1)
 }
