@@ -4,12 +4,12 @@ import { Segment } from '@isthmus/shm-posix'
 import { futex } from '@isthmus/sync'
 import { expect, it } from 'vitest'
 
-it('a program that is started by one who waits on its event loop inherits nothing of isthmus', async () => {
+it('a program that is started while its parent waits on its event loop inherits no descriptor of isthmus', async () => {
   using segment = Segment.createAnonymous(futex())
   using other = Segment.attach(segment.handle, futex())
   const waiting = segment.root.waitWhile(0)
-  // Until it sleeps: from then on its bell hangs.
-  await expect.poll(ownDescriptors).toContainEqual(expect.stringMatching(/isthmus-.*\.bell$/))
+  // Once the wait sleeps, its wake-up FIFO is open.
+  await expect.poll(ownDescriptors).toContainEqual(expect.stringMatching(/isthmus-.*\.wake$/))
   const { stdout } = spawnSync('ls', ['-l', '/proc/self/fd'], { encoding: 'utf8' })
   expect(stdout).toContain('/proc')
   expect(stdout).not.toMatch(/isthmus/)
@@ -18,7 +18,7 @@ it('a program that is started by one who waits on its event loop inherits nothin
   expect(await waiting).toBe(true)
 })
 
-/** What they lead to. The one with which the list itself is read is gone by then. */
+/** The targets of the descriptors. The one through which the list is read is closed by then. */
 function ownDescriptors(): string[] {
   return readdirSync('/proc/self/fd').flatMap((fd) => {
     try {

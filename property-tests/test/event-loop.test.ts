@@ -22,9 +22,9 @@ afterEach(async () => {
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 
 describe('the death of a peer', () => {
-  it('reaches those who await it long before the next tick', { timeout: 120_000 }, async () => {
+  it('ends a pending receive long before the next tick', { timeout: 120_000 }, async () => {
     const { tickMs } = fallbackPolling
-    // Not even started: what is measured is the system's word, not the net's.
+    // Ticks are switched off: the test measures the notification by the system, not fallback polling.
     fallbackPolling.tickMs = 1e9
     const latenciesMs: number[] = []
     try {
@@ -41,7 +41,7 @@ describe('the death of a peer', () => {
           await agent.call('hold', { region, form: 'sync' })
           wait = segment.root.lock.lock()
         } else {
-          // The producer comes when somebody waits already.
+          // The producer attaches after the wait has begun.
           wait = expect(segment.root.there.consumer().receive()).rejects.toThrow(PeerDiedError)
           await sleep(20)
           await agent.call('beProducer', { region })
@@ -59,7 +59,7 @@ describe('the death of a peer', () => {
     }
     latenciesMs.sort((a, b) => a - b)
     console.log(
-      `death heard after ${latenciesMs[7].toFixed(1)} ms (median), ${latenciesMs[14].toFixed(1)} ms (slowest)`,
+      `death reported after ${latenciesMs[7].toFixed(1)} ms (median), ${latenciesMs[14].toFixed(1)} ms (slowest)`,
     )
     expect(latenciesMs[7]).toBeLessThan(250)
   })
@@ -67,7 +67,7 @@ describe('the death of a peer', () => {
 
 describe('a thousand idle rings', () => {
   it.each(['receiveFromAll', 'waitForAny'])(
-    'cost next to nothing, waited for with %s',
+    'cost an idle waiter next to nothing with %s',
     {
       timeout: 120_000,
     },
@@ -98,7 +98,7 @@ describe('a thousand idle rings', () => {
   )
 })
 
-describe('an end in the midst of waiting', () => {
+describe('an end during a wait', () => {
   it.each([
     ['sync', 'message'],
     ['sync', 'lock'],
@@ -116,7 +116,7 @@ describe('an end in the midst of waiting', () => {
     const startedMs = performance.now()
     await worker.kill()
     expect(performance.now() - startedMs).toBeLessThan(1000)
-    // Nothing of it is left: whoever comes next finds the role free.
+    // The thread leaves nothing: the role is free for the next consumer.
     if (what !== 'lock') await expect.poll(() => segment.root.there.describe().consumer.holder?.isDead).not.toBe(false)
     producer.close()
     Segment.unlink(name)
@@ -166,7 +166,7 @@ describe('a process that only waits', () => {
     expect(stdout).toBe('late\n')
   })
 
-  it('stays for nothing but the wait', { timeout: 60_000 }, async () => {
+  it('stays as long as the wait lasts', { timeout: 60_000 }, async () => {
     const { stdout } = await run(`
       const startedMs = performance.now()
       console.log(await consumer.receive({ timeoutMs: 400 }), performance.now() - startedMs >= 400)
@@ -174,7 +174,7 @@ describe('a process that only waits', () => {
     expect(stdout).toBe('undefined true\n')
   })
 
-  it('ends where the wait is unref’ed', { timeout: 60_000 }, async () => {
+  it('ends if the wait is unref’ed', { timeout: 60_000 }, async () => {
     const { stdout } = await run(`
       consumer.unref()
       consumer.receive().then(() => console.log('never'))

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest'
 import type { Verdict } from '../src/hostile/siege.js'
 import { copyWith } from './support/package-copies.js'
 
-/** The fuzzer must be able to fail: it is run on built packages of which one check was taken away. */
+/** The fuzzer must be able to fail: these tests run it on built packages from which one check was removed. */
 
 function attack(
   folder: string,
@@ -21,8 +21,7 @@ function attack(
 }
 
 describe('The hostile fuzzer', { timeout: 120_000 }, () => {
-  // Once more where it fails: a machine that stands still for a second, with all tests at once, looks like a hang. What is
-  // wrong with the packages is wrong again.
+  // With a retry: a machine that stands still for a second looks like a hang. A fault of the packages fails again.
   it('finds nothing wrong with the packages as they are', { retry: 1 }, () => {
     const { status, output, verdicts } = attack(copyWith(), '--only', '^(ring|mutex)/(heap|segment)/')
     expect(status, output).toBe(0)
@@ -33,7 +32,7 @@ describe('The hostile fuzzer', { timeout: 120_000 }, () => {
     }
   })
 
-  it('finds a consumer that believes the length of a record, and the case again by its seed', () => {
+  it('finds a consumer that trusts the length of a record, and the same case again by its seed', () => {
     const folder = copyWith({
       package: 'ring',
       right: 'if (isWithin) return recordBytes;',
@@ -48,7 +47,7 @@ describe('The hostile fuzzer', { timeout: 120_000 }, () => {
     expect(again.output).toMatch(/structure \+ \d+: 0x/)
   })
 
-  it('finds a receiver that allocates whatever it is told to', () => {
+  it('finds a receiver that allocates whatever length stands in memory', () => {
     const fault = {
       package: 'ring',
       right: 'if (total > this.#maxMessageBytes) throw this.#tooLarge(total);',
@@ -61,7 +60,7 @@ describe('The hostile fuzzer', { timeout: 120_000 }, () => {
     )
   })
 
-  it('finds a call that never comes back, and ends its process', () => {
+  it('finds a call that never returns, and ends its process', () => {
     const fault = { package: 'sync', right: 'if (startedMs >= deadline) return false;', wrong: '' }
     const { status, verdicts } = attack(copyWith(fault), '--only', '^mutex/heap/between$')
     expect(status).toBe(1)

@@ -6,9 +6,9 @@ import { canFork } from '../src/fork/forked-child.js'
 import type { Verdict } from '../src/kill-points/verdict.js'
 import { copyWith, type Fault } from './support/package-copies.js'
 
-/** The rung must be able to fail: it is run on built packages in which one step was replaced. */
+/** The kill points must be able to fail: these tests run them on built packages in which one step was replaced. */
 
-/** The sweep of a semaphore that keeps a dead holder's permits. */
+/** A sweep of a semaphore that does not free a dead holder's permits. */
 const SWEEP_THAT_FORGETS: Fault = {
   package: 'sync',
   right: 'Atomics.compareExchange(region.words, cell, deadPeer, 0) === deadPeer',
@@ -28,7 +28,7 @@ function kill(folder: string, ...parameters: string[]) {
 }
 
 describe.runIf(canFork)('Killing at every effect', { timeout: 60_000 }, () => {
-  // Once more where it fails: what is late on a machine that has something else to do is not late again.
+  // With a retry: a recovery may be late on a busy machine. A fault of the packages fails again.
   it('finds nothing wrong with the packages as they are', { retry: 1 }, () => {
     const only = '^(mutex: locks and unlocks|ring producer: sends)$'
     const { status, output, verdicts } = kill(copyWith(), '--brief', '--only', only)
@@ -37,7 +37,7 @@ describe.runIf(canFork)('Killing at every effect', { timeout: 60_000 }, () => {
     expect(verdicts).toHaveLength(2)
     for (const { effects, kills } of verdicts) {
       expect(effects.length).toBeGreaterThan(0)
-      // Both sides of each.
+      // Before and after each effect.
       expect(kills).toBeGreaterThanOrEqual(2 * effects.length)
     }
   })

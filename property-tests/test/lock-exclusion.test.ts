@@ -21,7 +21,7 @@ const crew = fc.array(fc.record({ form, kind, tasks: fc.integer({ min: 1, max: 4
 })
 
 describe.each(['increment', 'readAndWrite'])('agents that %s', (operation) => {
-  it('exclude each other, blocking and awaiting, in every mixture', { timeout: 300_000 }, async () => {
+  it('exclude each other, in every mixture of blocking and awaiting', { timeout: 300_000 }, async () => {
     await fc.assert(
       fc.asyncProperty(crew, async (members) => {
         const name = uniqueName()
@@ -75,7 +75,7 @@ describe.each(['increment', 'readAndWrite'])('agents that %s', (operation) => {
     await Promise.all(agents.map((agent) => agent.kill()))
     const guard = operation === 'increment' ? root.lock.lockSync() : root.shared.writeLockSync()
     const steps = root.steps.reduce((sum, steps) => sum + steps, 0)
-    // The last one may have died half-way: then we are told, and it is one ahead.
+    // The last agent may have died half-way: then we are told of its death, and the count is ahead by one.
     expect(root.count[0] - steps).toBeGreaterThanOrEqual(0)
     expect(root.count[0] - steps).toBeLessThanOrEqual(guard.ownerDied ? 1 : 0)
     expect(root.crowds.value).toBe(0)
@@ -86,7 +86,7 @@ describe.each(['increment', 'readAndWrite'])('agents that %s', (operation) => {
 })
 
 describe('agents that enter', () => {
-  it('are never more inside than there are permits', { timeout: 300_000 }, async () => {
+  it('are never more than there are permits', { timeout: 300_000 }, async () => {
     await fc.assert(
       fc.asyncProperty(crew, async (members) => {
         const name = uniqueName()
@@ -108,7 +108,7 @@ describe('agents that enter', () => {
     )
   })
 
-  it('leave their permits behind when they are killed, and others find them', { timeout: 120_000 }, async () => {
+  it('lose their permits to others when they are killed', { timeout: 120_000 }, async () => {
     const name = uniqueName()
     using segment = Segment.create(name, lockLayout)
     for (let kill = 0; kill < 10; kill++) {
@@ -126,7 +126,7 @@ describe('agents that enter', () => {
 })
 
 describe('a mutex whose owner', () => {
-  it('is killed half-way tells the next one, blocked or awaiting, and robs nobody who is stopped', {
+  it('is stopped half-way stays locked, and passes to the next one, which is told, once the owner is killed', {
     timeout: 120_000,
   }, async () => {
     for (const form of ['sync', 'async'] as const) {
@@ -136,14 +136,14 @@ describe('a mutex whose owner', () => {
       const holder = await Agent.start('lock-agent')
       await holder.call('holdHalfWay', { region: { name }, form })
       holder.signal('SIGSTOP')
-      const wish = lock.lock()
-      // Many slices and ticks.
+      const waiting = lock.lock()
+      // Long enough for many slices and ticks.
       expect(lock.lockSync({ timeoutMs: 300 })).toBeUndefined()
       await new Promise((resolve) => setTimeout(resolve, 1500))
       expect(lock.tryLock()).toBeUndefined()
       expect(lock.describe()).toMatchObject({ state: 'held', owner: { pid: holder.pid, isDead: false } })
       holder.signal('SIGKILL')
-      const guard = await wish
+      const guard = await waiting
       expect(guard.ownerDied).toBe(true)
       expect(count[0]).toBe(1)
       guard.markConsistent()
@@ -154,17 +154,17 @@ describe('a mutex whose owner', () => {
     }
   })
 
-  it('is stopped goes on as if nothing had happened', { timeout: 60_000 }, async () => {
+  it('is stopped stays locked until its owner goes on', { timeout: 60_000 }, async () => {
     const name = uniqueName()
     using segment = Segment.create(name, lockLayout)
     const holder = await Agent.start('lock-agent')
     await holder.call('hold', { region: { name }, form: 'sync' })
     holder.signal('SIGSTOP')
-    const wish = segment.root.lock.lock()
+    const waiting = segment.root.lock.lock()
     await new Promise((resolve) => setTimeout(resolve, 300))
     holder.signal('SIGCONT')
     await holder.call('unlock')
-    const guard = await wish
+    const guard = await waiting
     expect(guard.ownerDied).toBe(false)
     guard.unlock()
     await holder.kill()

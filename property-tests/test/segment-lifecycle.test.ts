@@ -23,14 +23,14 @@ afterEach(async () => {
   for (const directory of directories.splice(0)) rmSync(directory, { force: true, recursive: true })
 })
 
-describe('two that create the same name', () => {
-  it(`make it once, ${RACES} times over: one wins, the other one is told`, TEST_TIMEOUT, async () => {
+describe('two processes that create the same name', () => {
+  it(`make one segment, ${RACES} times over: one succeeds, the other one gets an error`, TEST_TIMEOUT, async () => {
     const rounds = await race(['create', 'create'], { isThere: false })
     for (const outcomes of rounds) {
       expect(outcomes.map(({ code }) => code ?? 'won').sort()).toEqual(['EEXIST', 'won'])
       expectOneUnderTheName(outcomes)
     }
-    // Otherwise there was no race.
+    // If one racer always won, there was no race.
     expect(new Set(rounds.map(([first]) => first.code)).size).toBe(2)
   })
 
@@ -48,7 +48,7 @@ describe('two that create the same name', () => {
 
 describe('prune', () => {
   it.each<RaceAction>(['open', 'openOrCreate'])(
-    `never removes what somebody has open, against %s, ${RACES} times over`,
+    `never removes a segment that a racer has open, against %s, ${RACES} times over`,
     TEST_TIMEOUT,
     async (action) => {
       const rounds = await race(['prune', action], { isThere: true })
@@ -57,7 +57,7 @@ describe('prune', () => {
         if (opener.segmentId === undefined) {
           expect([action, opener.code, pruner.code]).toEqual(['open', 'ENOENT', 'pruned'])
         } else {
-          // Right after it was opened, and after another prune.
+          // The inode right after it was opened, and after another prune.
           expect(opener.namedInodes).toEqual([opener.inode, opener.inode])
           expect(opener.isWhole).toBe(true)
           expect(opener.segmentId === pruner.oldId).toBe(pruner.code === 'kept')
@@ -67,7 +67,7 @@ describe('prune', () => {
     },
   )
 
-  it(`leaves two that openOrCreate with one segment, ${RACES} times over`, TEST_TIMEOUT, async () => {
+  it(`leaves two callers of openOrCreate with one segment, ${RACES} times over`, TEST_TIMEOUT, async () => {
     const rounds = await race(['prune', 'openOrCreate', 'openOrCreate'], { isThere: true })
     for (const [, ...openers] of rounds) {
       expect(openers.map(({ code }) => code)).toEqual([undefined, undefined])
@@ -84,7 +84,7 @@ describe('unlink', () => {
     ['two openOrCreate', ['openOrCreate', 'openOrCreate']],
     ['open and openOrCreate', ['open', 'openOrCreate']],
   ])(
-    `leaves the old segment without a name, or one new one with it, against %s, ${RACES} times over`,
+    `leaves the old segment without its name, or one new segment with it, against %s, ${RACES} times over`,
     TEST_TIMEOUT,
     async (_, openings) => {
       const rounds = await race(['unlink', ...openings], { isThere: true })
@@ -108,7 +108,7 @@ describe('unlink', () => {
   )
 })
 
-describe('two that close a segment file at the same time', () => {
+describe('two processes that close a segment file at the same time', () => {
   it(`leave it flushed, ${RACES} times over`, TEST_TIMEOUT, async () => {
     const directory = mkdtempSync(join(tmpdir(), 'isthmus-test-'))
     directories.push(directory)
@@ -130,7 +130,7 @@ describe('a process that creates and removes, and is killed', () => {
       const seen = { absent: 0, whole: 0, unfinished: 0 }
       for (let kill = 0; kill < kills; kill++) {
         const agent = await agents.next()
-        // In memory, and in a directory of its own: whatever is left over can be seen.
+        // The directory is in memory, and contains only this segment and its leftovers.
         const directory = `/dev/shm${uniqueName()}`
         const where = { file: `${directory}/segment` }
         mkdirSync(directory)
@@ -140,7 +140,7 @@ describe('a process that creates and removes, and is killed', () => {
         agent.signal('SIGKILL')
         await agent.exited
 
-        // The folder has the FIFOs of the killed one's thread.
+        // The folder contains the FIFOs of the killed thread.
         const others = readdirSync(directory).filter((fileName) => !/^\.isthmus-\d+$/.test(fileName))
         const unfinished = others.filter((fileName) => fileName !== 'segment')
         seen.unfinished += unfinished.length
@@ -157,11 +157,11 @@ describe('a process that creates and removes, and is killed', () => {
         expect(existsSync(where.file)).toBe(false)
         Segment.create(where, subject).close()
         Segment.unlink(where)
-        // The next one has removed them.
+        // The next creator has removed them.
         expect(readdirSync(directory).filter((fileName) => !fileName.endsWith('.unfinished'))).toEqual([])
         rmSync(directory, { recursive: true })
       }
-      // Which of them came about, and how often, is up to the moments; every one of them was looked at.
+      // How often each outcome came about depends on timing; each of them was checked.
       expect(seen.absent + seen.whole).toBe(kills)
     },
   )
@@ -192,14 +192,14 @@ describe('a remover that is killed between its two steps', () => {
     else expect(attempt).toThrow(expect.objectContaining({ code }))
     expect(statSync(`/dev/shm${name}`, { throwIfNoEntry: false })?.ino).not.toBe(ino)
     expect(segment?.handle.segmentId).not.toBe(old.handle.segmentId)
-    // Those who had the old one still have it.
+    // Peers of the old segment still have it.
     expect(isWhole(old.root)).toBe(true)
     segment?.close()
   })
 })
 
 describe('a process that is stopped while it holds the header lock', () => {
-  it('makes others busy after their time, and everything goes on with it', TEST_TIMEOUT, async () => {
+  it('makes other callers fail as busy after their timeout, and all go on once it goes on', TEST_TIMEOUT, async () => {
     const name = uniqueName()
     using segment = Segment.create(name, subject)
     const agent = await Agent.start('segment-agent')
@@ -225,7 +225,7 @@ describe('a process that is stopped while it holds the header lock', () => {
       )
       expect(nowMs() - startMs).toBeGreaterThanOrEqual(60)
     }
-    // Who is attached does not need the lock, and the stopped one is not dead.
+    // Attached peers do not need the lock, and the stopped process is not dead.
     Atomics.add(segment.root, 3, 1)
     expect(segment.peers.list().map(({ isDead }) => isDead)).toEqual([false, false])
     agent.signal('SIGCONT')
@@ -251,7 +251,7 @@ describe('a process that is stopped while it holds the header lock', () => {
 
 describe('a process that creates and closes segments', () => {
   it.each(['named', 'anonymous', 'view'] as const)(
-    `holds on to nothing of ${CYCLES} of them: %s`,
+    `keeps nothing of ${CYCLES} of them: %s`,
     TEST_TIMEOUT,
     async (kind) => {
       const agent = await Agent.start('segment-agent', 'process', ['--expose-gc'])
@@ -278,10 +278,10 @@ describe('a process that creates and closes segments', () => {
       peers: PeerId[]
     }>('forget', { name, count })
     expect(segment.root[2]).toBe(count)
-    // One for each attachment, the life FIFO of the thread, and its descriptor in reserve.
+    // One for each attachment, the thread's liveness FIFO, and its descriptor in reserve.
     expect(meanwhile.descriptors).toBe(before.descriptors + count + 2)
     expect(after).toEqual(before)
-    // Its process still runs; the kernel let the slots go with the descriptors.
+    // The process still runs; the kernel freed the slots when the descriptors were closed.
     expect(peers.map((peer) => segment.peers.isDead(peer))).toEqual(peers.map(() => true))
     expect(await agent.call('hello')).toBe('hello')
   })
@@ -295,12 +295,12 @@ interface Holdings {
 
 describe('a thread that is terminated while it is attached', () => {
   it.each(['overlay', 'view'] as const)(
-    `is proven dead, and leaves nothing in its process, ${TERMINATIONS} times over: %s`,
+    `is proven dead and leaves nothing in its process, ${TERMINATIONS} times over: %s`,
     TEST_TIMEOUT,
     async (mapper) => {
       using segment = Segment.createAnonymous(subject)
       await attachAndTerminate(segment, mapper)
-      // The view mapper cannot take its mapping back at a thread's end, which the overlay leaves to V8.
+      // At a thread's end V8 unmaps an overlay, and nothing unmaps a view.
       const holdings = () => ({
         mappings: mapper === 'view' ? 1 : mappingsOf(segment),
         descriptors: descriptorsOf(segment),
@@ -310,13 +310,13 @@ describe('a thread that is terminated while it is attached', () => {
       for (let turn = 0; turn < TERMINATIONS; turn++) await attachAndTerminate(segment, mapper)
       expect(holdings()).toEqual(before)
       expect(before).toEqual({ mappings: 1, descriptors: 1 })
-      // Threads of the runtime take their time to close what is theirs.
+      // Threads of the runtime close their descriptors some time later.
       for (const deadline = nowMs() + 20_000; readdirSync('/proc/self/fd').length > allBefore; ) {
         if (nowMs() > deadline)
           throw new Error(`${readdirSync('/proc/self/fd').length} descriptors, before ${allBefore}`)
         await spin(5)
       }
-      // Who comes next takes the slot of the dead.
+      // The next attachment takes the slot of the dead peer.
       using next = Segment.attach(segment.handle, subject)
       expect(next.peers.list()).toHaveLength(2)
     },
@@ -324,14 +324,14 @@ describe('a thread that is terminated while it is attached', () => {
 })
 
 describe('a thread that is terminated while another one has its buffer', () => {
-  it('is proven dead all the same', TEST_TIMEOUT, async () => {
+  it('is proven dead as well', TEST_TIMEOUT, async () => {
     using segment = Segment.createAnonymous(subject)
     const agent = await Agent.start('segment-agent', 'thread')
     const peer = await agent.call<PeerId>('attach', { handle: segment.handle, mapper: 'overlay' })
     const words = new Int32Array(await agent.call<SharedArrayBuffer>('giveBuffer'))
     await agent.kill()
     await untilDead(segment, peer)
-    // The memory is for whoever has it.
+    // The memory stays as long as the other thread has the buffer.
     const last = words.length - 1
     Atomics.store(words, last, 5)
     expect(segment.words[last]).toBe(5)
@@ -347,10 +347,10 @@ async function attachAndTerminate(segment: Segment<Int32Array>, mapper: 'overlay
   await untilDead(segment, peer)
 }
 
-/** The runtime closes the descriptors of a thread a moment after it says that the thread has ended. */
+/** The runtime closes the descriptors of a thread a moment after it reports that the thread has ended. */
 async function untilDead(segment: Segment<unknown>, peer: PeerId): Promise<void> {
   for (const deadline = nowMs() + 20_000; !segment.peers.isDead(peer); ) {
-    if (nowMs() > deadline) throw new Error('The thread has ended, and its peer never died')
+    if (nowMs() > deadline) throw new Error('The thread has ended, and its peer is not proven dead')
     await spin(1)
   }
 }
@@ -369,7 +369,7 @@ function descriptorsOf(segment: Segment<unknown>): number {
   }).length
 }
 
-/** All racers act at once, round after round. Returns what they found, by round. */
+/** Lets all racers act at once, round after round. Returns what they found, by round. */
 function race(actions: RaceAction[], { isThere }: { isThere: boolean }): Promise<Outcome[][]> {
   return onTrack<Outcome>(actions.length, 'race', { name: uniqueName(), actions, isThere })
 }
@@ -394,14 +394,14 @@ function expectOneUnderTheName(outcomes: Outcome[]): void {
   }
 }
 
-/** Starting a process takes longer than the rest of a turn: the next one starts while this one is at work. */
+/** Starts the next process while this one is at work, since a start takes longer than the rest of a turn. */
 function startAhead(): { next(): Promise<Agent> } {
   let started = Agent.start('segment-agent')
   return {
     next() {
       const agent = started
       started = agent.then(() => Agent.start('segment-agent'))
-      // The last one is never asked for, and ends with the test.
+      // The last process is never used, and ends with the test.
       started.catch(() => undefined)
       return agent
     },
@@ -424,7 +424,7 @@ async function untilNotEmpty(directory: string): Promise<void> {
   }
 }
 
-/** Waits without leaving the kill to the coarse clock of timers. */
+/** Waits more precisely than a timer. */
 async function spin(durationMs: number): Promise<void> {
   for (const end = nowMs() + durationMs; nowMs() < end; ) await new Promise(setImmediate)
 }

@@ -42,7 +42,7 @@ const FIELDS = [
 describe.runIf(canFork)('The soak', { timeout: 120_000 }, () => {
   it.each(FIELDS)('loses nothing in the field %s', (field) => {
     const json = join(folder, `${field.replace('/', '-')}.json`)
-    // New programs take their time to start, which copies do not.
+    // Programs take longer to start than copies.
     const kills = field === 'loops' ? 6 : 30
     const { status, output, pid } = soak('--only', `^${field}$`, '--kills', `${kills}`, '--seed', '1', '--json', json)
     expect(status, output).toBe(0)
@@ -55,7 +55,7 @@ describe.runIf(canFork)('The soak', { timeout: 120_000 }, () => {
     expect(readdirSync('/dev/shm').filter((name) => name.startsWith(`isthmus-soak-${pid}-`))).toEqual([])
   })
 
-  it('goes on counting where it was', () => {
+  it('continues the counts of an earlier run', () => {
     const json = join(folder, 'resumed.json')
     soak('--only', '^locks/mutex$', '--kills', '1', '--json', json)
     const { kills } = countsIn(json).total
@@ -64,7 +64,7 @@ describe.runIf(canFork)('The soak', { timeout: 120_000 }, () => {
     expect(countsIn(json).total.kills).toBeGreaterThan(kills)
   })
 
-  it('fails where there is no such field', () => {
+  it('fails if there is no such field', () => {
     const { status, output } = soak('--only', 'nothing')
     expect(status).not.toBe(0)
     expect(output).toContain('No field matches nothing')

@@ -33,7 +33,7 @@ describe('SpscRing whose producer is killed', () => {
       agent.signal('SIGKILL')
       expected = receiveUntilDeath(consumer, expected)
       const { committed } = segment.root
-      // Killed between the commit and the note of it: one more than noted was committed.
+      // If it was killed between the commit and its note, one more message is committed than noted.
       expect([committed.value, committed.value + 1]).toContain(expected)
       expect(consumer.tryReceive()).toBeUndefined()
       await agent.exited
@@ -115,12 +115,12 @@ describe('SpscRing whose consumer is killed', () => {
           deaths++
           break
         }
-        if (performance.now() > deadline) throw new Error(`Nobody noticed the death; killed: ${isKilled}`)
+        if (performance.now() > deadline) throw new Error(`The death was not noticed; killed: ${isKilled}`)
       }
-      // Whatever its successor is given again, the killed one may have received; nothing is left out.
+      // The killed consumer may have received what its successor gets again. No message is left out.
       await agent.exited
       const next = resume(ring.consumer())
-      // But for a large message whose beginning the killed one took: that it is missing is reported.
+      // The exception is a large message whose beginning the killed consumer took: it is missing, and reported.
       expect(next.firstNumber).toBeLessThanOrEqual(received.value + next.incompleteCount)
       expect(next.isGapless).toBe(true)
       received.value = Math.max(received.value, sent)
@@ -133,7 +133,7 @@ describe('SpscRing whose consumer is killed', () => {
 
 describe('SpscRing whose role is free because its holder was killed', () => {
   it.each(['producer', 'consumer'] as const)(
-    'lets one of two %ss have it that try at once',
+    'is taken by exactly one of two %ss that try at once',
     { timeout: 120_000 },
     async (role) => {
       const name = uniqueName()
@@ -153,14 +153,14 @@ describe('SpscRing whose role is free because its holder was killed', () => {
   )
 })
 
-/** Starting a process takes longer than the rest of a turn: the next one starts while this one is at work. */
+/** Starts the next process while this one is at work, since a start takes longer than the rest of a turn. */
 function startAhead(): { next(): Promise<Agent> } {
   let started = Agent.start('mortal')
   return {
     next() {
       const agent = started
       started = agent.then(() => Agent.start('mortal'))
-      // The last one is never asked for, and ends with the test.
+      // The last process is never used, and ends with the test.
       started.catch(() => undefined)
       return agent
     },
@@ -172,7 +172,7 @@ function expectNumber(message: Uint8Array, number: number): void {
   expect(Buffer.compare(message, numberedMessage(TASK.seed, number, CAPACITY_BYTES))).toBe(0)
 }
 
-/** From the first message of a new producer on, for a few milliseconds. Returns the number of the message that comes next. */
+/** Receives from a new producer for a few milliseconds. Returns the number of the message that comes next. */
 function receiveAWhile(consumer: Consumer, first: number): number {
   let expected = first
   const watchdogMs = performance.now() + 20_000
@@ -186,7 +186,7 @@ function receiveAWhile(consumer: Consumer, first: number): number {
   return expected
 }
 
-/** To the end that a kill makes. Returns the number of the message that comes next. */
+/** Receives until the death is reported. Returns the number of the message that comes next. */
 function receiveUntilDeath(consumer: Consumer, expected: number): number {
   for (;;) {
     let message: Uint8Array | undefined | null
@@ -202,7 +202,7 @@ function receiveUntilDeath(consumer: Consumer, expected: number): number {
   }
 }
 
-/** A large message that its killed sender left unfinished is reported by the successor's first word. */
+/** Receives a message; skips a large one that a killed producer left unfinished, which its successor reports. */
 function receiveOrSkip(consumer: Consumer): Uint8Array | undefined | null {
   try {
     return consumer.tryReceive()

@@ -11,7 +11,7 @@ import { startPositionsAt } from '../src/harness/ring-positions.js'
 import type { ReceiveStep, SendStep } from '../src/harness/ring-scripts.js'
 import { removeTestSegments, uniqueName } from '../src/harness/test-segments.js'
 
-/** What one run needs: the region, and how each side is told of it. */
+/** What one run needs: the region, and how each side attaches to it. */
 interface Place {
   readonly region: AttachedRegion<unknown>
   readonly forSender: RegionReference
@@ -39,7 +39,7 @@ describe.each(kinds)('SpscRing between $title', ({ agents, runs, make }) => {
     removeTestSegments()
   })
 
-  it('delivers what was sent, in order, whatever the calls on both sides', { timeout: 60_000 }, async () => {
+  it('delivers what was sent, in order, with any calls on both sides', { timeout: 60_000 }, async () => {
     await fc.assert(
       fc.asyncProperty(scenario(), async ({ capacityBytes, startPosition, sends, receives, seed }) => {
         const ring = { capacityBytes }
@@ -66,7 +66,7 @@ function scenario() {
     const capacityBytes = 2 ** log2
     return fc.record({
       capacityBytes: fc.constant(capacityBytes),
-      // Around the 32-bit wrap, where positions turn from positive to negative, and to 0.
+      // Around the 32-bit wraps, where positions turn from positive to negative, and from negative to 0.
       startPosition: fc.constantFrom(
         0,
         -8,
@@ -107,7 +107,7 @@ const receiveStep: fc.Arbitrary<ReceiveStep> = fc.oneof(
   ),
 )
 
-/** With at least one step that receives: acknowledging alone never ends. */
+/** At least one step receives: a script that only acknowledges would never end. */
 const receiveSteps = fc
   .tuple(
     fc.array(receiveStep, { maxLength: 5 }),

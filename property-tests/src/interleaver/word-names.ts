@@ -12,7 +12,7 @@ import {
   WRITE_POSITION_OFFSET,
 } from '../../../packages/ring/src/spsc/layout.js'
 import {
-  WAITER_SET_OFFSET as BARRIER_WAIT_SET_OFFSET,
+  WAITER_SET_OFFSET as BARRIER_WAITER_SET_OFFSET,
   BROKEN,
   MEMBERS_OFFSET,
   NO_MEMBER,
@@ -65,7 +65,7 @@ function showSlotState(word: number): string {
   return `${SLOT_STATES[stateOfSlotWord(word)]} (generation ${generationOfSlotWord(word)})`
 }
 
-/** An event count, as it lies in a layout. */
+/** The words of an event count in a layout. */
 export function eventCountNames(name: string, byteOffset: number): WordName[] {
   return [
     { byteOffset, name: `${name}.sleeper` },
@@ -73,7 +73,7 @@ export function eventCountNames(name: string, byteOffset: number): WordName[] {
   ]
 }
 
-/** What a structure's words are called, and which of them nobody writes: those of slots that nobody has. */
+/** The names of a structure's words, and the quiet words: those of unused slots, which no agent writes. */
 export interface Names {
   readonly wordNames: readonly WordName[]
   readonly quietBytes: readonly (readonly [from: number, to: number])[]
@@ -90,8 +90,8 @@ export function plainName(name: string, byteOffset: number): Names {
   return { wordNames: [{ byteOffset, name }], quietBytes: [] }
 }
 
-/** A wait set: of its bitmaps only the first word has slots that somebody has. */
-export function waitSetNames(name: string, byteOffset: number): Names {
+/** The words of a waiter set. Only the first word of each bitmap has slots in use. */
+export function waiterSetNames(name: string, byteOffset: number): Names {
   const at = (word: number): number => byteOffset + 4 * word
   return {
     wordNames: [
@@ -108,7 +108,7 @@ export function waitSetNames(name: string, byteOffset: number): Names {
 
 export function mutexNames(name: string, byteOffset: number): Names {
   const owner = { byteOffset: byteOffset + OWNER_WORD_OFFSET, name: `${name}.owner`, show: showOwner }
-  const waiters = waitSetNames(`${name}.waiters`, byteOffset + MUTEX_WAIT_SET_OFFSET)
+  const waiters = waiterSetNames(`${name}.waiters`, byteOffset + MUTEX_WAIT_SET_OFFSET)
   return allOf({ wordNames: [owner], quietBytes: [] }, waiters)
 }
 
@@ -116,7 +116,7 @@ export function semaphoreNames(name: string, byteOffset: number, permits: number
   const wordNames = Array.from({ length: permits }, (_, cell): WordName => {
     return { byteOffset: byteOffset + CELLS_OFFSET + 4 * cell, name: `${name}.cells[${cell}]`, show: showPeer }
   })
-  return allOf({ wordNames, quietBytes: [] }, waitSetNames(`${name}.waiters`, byteOffset + SEMAPHORE_WAIT_SET_OFFSET))
+  return allOf({ wordNames, quietBytes: [] }, waiterSetNames(`${name}.waiters`, byteOffset + SEMAPHORE_WAIT_SET_OFFSET))
 }
 
 export function rwLockNames(name: string, byteOffset: number): Names {
@@ -125,7 +125,7 @@ export function rwLockNames(name: string, byteOffset: number): Names {
   return allOf(
     mutexNames(`${name}.writers`, byteOffset + MUTEX_OFFSET),
     { wordNames: eventCountNames(`${name}.drained`, byteOffset + DRAINED_OFFSET), quietBytes: [] },
-    waitSetNames(`${name}.readers`, byteOffset + READERS_WAIT_SET_OFFSET),
+    waiterSetNames(`${name}.readers`, byteOffset + READERS_WAIT_SET_OFFSET),
     {
       wordNames: [
         { byteOffset: known, name: `${name}.known`, show: showBits },
@@ -146,7 +146,7 @@ export function barrierNames(name: string, byteOffset: number): Names {
       ],
       quietBytes: [quietSlots(members)],
     },
-    waitSetNames(`${name}.waiters`, byteOffset + BARRIER_WAIT_SET_OFFSET),
+    waiterSetNames(`${name}.waiters`, byteOffset + BARRIER_WAITER_SET_OFFSET),
   )
 }
 
@@ -158,7 +158,7 @@ function slotNames(name: string, byteOffset: number, show: (value: number) => st
   }))
 }
 
-/** Of words that stand there for each slot. */
+/** The unused slots of an array with one word for each slot. */
 function quietSlots(byteOffset: number): readonly [from: number, to: number] {
   return [byteOffset + 4 * AGENT_SLOTS, byteOffset + 4 * MAX_PEERS]
 }
@@ -168,7 +168,7 @@ function showBits(word: number): string {
 }
 
 function showPeer(word: number): string {
-  return word === 0 ? 'nobody' : `peer ${slotOf(word as PeerId)}`
+  return word === 0 ? 'none' : `peer ${slotOf(word as PeerId)}`
 }
 
 function showOwner(word: number): string {
@@ -181,10 +181,10 @@ function showPhase(word: number): string {
 }
 
 function showMember(word: number): string {
-  return word === NO_MEMBER ? 'nobody' : `${showPeer(peerOfMember(word))}, next ${word >>> 29}`
+  return word === NO_MEMBER ? 'none' : `${showPeer(peerOfMember(word))}, next ${word >>> 29}`
 }
 
-/** An SPSC ring, as it lies in a layout. */
+/** The words of an SPSC ring in a layout. */
 export function spscRingNames(name: string, byteOffset: number, capacityBytes: number): WordName[] {
   const word = (offset: number, word: string): WordName => ({
     byteOffset: byteOffset + offset,
@@ -213,14 +213,14 @@ function peerNames(): WordName[] {
       { ...word(STATE_WORD, 'state'), show: showSlotState },
       word(PID_WORD, 'pid'),
       word(THREAD_ID_WORD, 'threadId'),
-      word(LEASE_WORD, 'hold'),
-      word(WAKE_WORD, 'bell'),
+      word(LEASE_WORD, 'lease'),
+      word(WAKE_WORD, 'wake'),
       ...Array.from({ length: HINT_WORDS }, (_, group) => word(HINTS_WORD + group, `hints[${group}]`)),
     ]
   }).flat()
 }
 
-/** The names of a region's words, from the constants of its layouts. */
+/** The names of a region's words, made from the constants of its layouts. */
 export class WordNames {
   readonly #names = new Map<number, WordName>()
 

@@ -4,12 +4,12 @@ import { barrierNames } from '../word-names.js'
 import { type Guarded, guarded, plainOffsetOf } from './guarded.js'
 import { janitor } from './janitor.js'
 
-/** Plain words, one for each agent: what it wrote before the barrier, the others read behind it. */
+/** The plain words are one for each agent: the others read after the barrier what it wrote before. */
 const pair = barrier({ parties: 2 })
 const layout = guarded(pair, 3)
 const words = { layout, ...barrierNames('barrier', 0), plainFromByteOffset: plainOffsetOf(pair) }
 
-/** Writes its word, waits; sees the other's word as it was written before the barrier. */
+/** Writes its own word, waits, and reads the other's word as it was written before the barrier. */
 function phases(
   { plain }: Guarded<Barrier>,
   member: BarrierMember,
@@ -19,7 +19,7 @@ function phases(
 ): number[] {
   const seen: number[] = []
   for (let phase = 1; phase <= count; phase++) {
-    // Of odd and even phases in turn: nobody is ahead by two.
+    // Only odd phases write: a member that is one phase ahead must not overwrite what the other still reads.
     if (phase % 2 === 1) {
       plain.set(phase, own)
       member.waitSync()
@@ -41,12 +41,12 @@ function member(own: number, other: number, count: number) {
 
 function wrongSights(ending: Ending, names: readonly string[], expected: string): string | undefined {
   const wrong = names.find((name) => (ending.returned(name) as number[]).join() !== expected)
-  return wrong === undefined ? undefined : `${wrong} saw ${ending.returned(wrong)} behind the barrier, not ${expected}`
+  return wrong === undefined ? undefined : `${wrong} saw ${ending.returned(wrong)} after the barrier, not ${expected}`
 }
 
 export const barrierTwo = scenario({
   name: 'barrier',
-  about: 'Two members, one phase: what one has written before it, the other sees behind it.',
+  about: 'Two members, one phase: each sees after it what the other has written before it.',
   ...words,
   agents: { one: member(0, 1, 1), other: member(1, 0, 1) },
   check: (ending) => wrongSights(ending, ['one', 'other'], '1'),
@@ -54,7 +54,7 @@ export const barrierTwo = scenario({
 
 export const barrierPhases = scenario({
   name: 'barrier-phases',
-  about: 'Two members, three phases, and a word written before every second one: nobody is ahead by more than one.',
+  about: 'Two members, three phases, and a word written before every second one: no member is ahead by more than one.',
   ...words,
   agents: { one: member(0, 1, 3), other: member(1, 0, 3) },
   check: (ending) => wrongSights(ending, ['one', 'other'], '1,3'),
@@ -62,7 +62,7 @@ export const barrierPhases = scenario({
 
 export const barrierThree = scenario({
   name: 'barrier-three',
-  about: 'Three members, one phase: whoever sees that all have arrived ends it, and everybody goes on.',
+  about: 'Three members, one phase: the member that sees that all have arrived ends it, and all go on.',
   ...words,
   agents: { one: member(0, 1, 1), other: member(1, 2, 1), third: member(2, 0, 1) },
   check: (ending) => wrongSights(ending, ['one', 'other', 'third'], '1'),
@@ -71,7 +71,7 @@ export const barrierThree = scenario({
 export const barrierJoin = scenario({
   name: 'barrier-join',
   about:
-    'Two members wait for each other while a third joins and arrives. Once it has joined, no phase ends without it; it may have come too late for the first one, and leaves after its own.',
+    'Two members wait for each other while a third joins and arrives. Once the third has joined, no phase ends without it. It may join too late for the first phase, and leaves after its own.',
   ...words,
   agents: {
     one: agent(layout, {
@@ -113,12 +113,13 @@ export const barrierJoin = scenario({
     returned('one') === 1 && returned('other') === 1 ? undefined : 'a member went on too early',
 })
 
-/** Later phases end with however many members there are. */
+/** A barrier without `parties`: a phase ends when all present members have arrived. */
 const single = barrier()
 
 export const barrierJoinAlone = scenario({
   name: 'barrier-join-alone',
-  about: 'One member goes through three phases while another joins, and leaves again: in between, no phase ends.',
+  about:
+    'One member goes through three phases while another joins and leaves again: while the other is a member, no phase ends.',
   layout: single,
   ...barrierNames('barrier', 0),
   agents: {
@@ -145,7 +146,7 @@ export const barrierJoinAlone = scenario({
 export const barrierJoinSlow = scenario({
   name: 'barrier-join-slow',
   about:
-    'While one joins, seven phases go by. Members note phases modulo eight: it has not arrived at the one that it finds, whatever it noted at first.',
+    'Seven phases end while a member joins. Member words hold phases modulo eight: the new member must not count as arrived in the phase that it finds.',
   layout: single,
   ...barrierNames('barrier', 0),
   agents: {
@@ -171,7 +172,7 @@ export const barrierJoinSlow = scenario({
 
 export const barrierLeave = scenario({
   name: 'barrier-leave',
-  about: 'Of two members, one leaves instead of arriving: the other goes on without it.',
+  about: 'One of two members leaves instead of arriving: the other goes on without it.',
   layout: barrier(),
   ...barrierNames('barrier', 0),
   agents: {
@@ -199,7 +200,7 @@ function brokenOr(wait: () => boolean): string {
 export const barrierBreak = scenario({
   name: 'barrier-break',
   about:
-    'One of two members crashes anywhere. Its death is declared: it breaks the barrier for the other, unless both had arrived; a reset begins a new phase without it.',
+    'One of two members crashes anywhere, and its death is declared. The death breaks the barrier for the other member unless both had arrived; a reset begins a new phase without the dead one.',
   layout: pair,
   ...barrierNames('barrier', 0),
   mayCrash: ['victim'],
@@ -223,7 +224,7 @@ export const barrierBreak = scenario({
   },
   check({ returned, crashed }) {
     const [first, second] = returned('survivor') as string[]
-    if (crashed === undefined && first !== 'over') return `nobody died, and the first phase is ${first}`
+    if (crashed === undefined && first !== 'over') return `no agent died, and the first phase is ${first}`
     return second === 'over' ? undefined : `after the reset, the phase is ${second}`
   },
 })
@@ -232,12 +233,11 @@ const dropping = barrier({ parties: 2, onDeath: 'drop' })
 
 export const barrierDrop = scenario({
   name: 'barrier-drop',
-  about:
-    'One of two members crashes anywhere, and its death drops it: the other comes through the phase, and the next one.',
+  about: 'One of two members crashes anywhere, and its death drops it: the other one passes this phase and the next.',
   layout: dropping,
   ...barrierNames('barrier', 0),
   mayCrash: ['victim'],
-  // The first phase waits for two, dead or alive; so this begins with the second one.
+  // Phase 0 waits for `parties`, dead or alive; so this scenario begins with the next phase.
   setUp: ({ words, rootByteOffset }: RegionWords) => {
     words[rootByteOffset >>> 2] = 1 << 9
   },
@@ -252,5 +252,5 @@ export const barrierDrop = scenario({
     }),
     janitor: janitor(dropping),
   },
-  check: ({ returned }) => (returned('survivor') === true ? undefined : 'the survivor did not come through'),
+  check: ({ returned }) => (returned('survivor') === true ? undefined : 'the survivor did not pass'),
 })

@@ -1,15 +1,15 @@
 import { type Attached, condvar, mutex, struct } from '@isthmus/sync'
 import { agent, scenario } from '../scenario.js'
-import { allOf, mutexNames, waitSetNames } from '../word-names.js'
+import { allOf, mutexNames, waiterSetNames } from '../word-names.js'
 import { guarded, plainOffsetOf } from './guarded.js'
 import { janitor } from './janitor.js'
 
-/** A mutex, a condition variable, and the number of letters, which the mutex guards. */
+/** A mutex and a condition variable. The guarded word is the number of letters. */
 const both = struct({ lock: mutex(), changed: condvar() })
 const layout = guarded(both)
 const words = {
   layout,
-  ...allOf(mutexNames('lock', 0), waitSetNames('changed', mutex().byteLength)),
+  ...allOf(mutexNames('lock', 0), waiterSetNames('changed', mutex().byteLength)),
   plainFromByteOffset: plainOffsetOf(both),
 }
 
@@ -26,7 +26,7 @@ function receiver() {
   })
 }
 
-/** One letter after the other, with a notify behind each unlock. */
+/** Leaves letters one after the other, and notifies after each unlock. */
 function send({ inner: { lock, changed }, plain }: Attached<typeof layout>, letters: number): void {
   for (let letter = 0; letter < letters; letter++) {
     const guard = lock.lockSync()
@@ -45,7 +45,7 @@ function sender(letters: number) {
 
 export const condvarOne = scenario({
   name: 'condvar',
-  about: 'A receiver waits for a letter, a sender leaves one and notifies: the receiver never sleeps on.',
+  about: 'A receiver waits for a letter, a sender leaves one and notifies: the receiver wakes up.',
   ...words,
   agents: { receiver: receiver(), sender: sender(1) },
   check: ({ returned }) => (returned('receiver') === 1 ? undefined : 'the receiver has no letter'),
@@ -53,7 +53,7 @@ export const condvarOne = scenario({
 
 export const condvarTwoWaiters = scenario({
   name: 'condvar-two-waiters',
-  about: 'Two receivers, two letters and two times notifyOne: both get one.',
+  about: 'Two receivers, two letters and two calls of notifyOne: both receivers get one.',
   ...words,
   agents: { receiver: receiver(), other: receiver(), sender: sender(2) },
   check: ({ returned }) =>
@@ -63,7 +63,7 @@ export const condvarTwoWaiters = scenario({
 export const condvarTimeout = scenario({
   name: 'condvar-timeout',
   about:
-    'Two receivers wait for one letter and leave it where it is, one of them with a timeout. Where it gives up, the notify is left for the other; where it does not, it hands the notify on.',
+    'Two receivers wait for one letter and do not take it; one of them has a timeout. If that one gives up, the notification is left for the other; if not, it notifies the other.',
   ...words,
   hasTimeouts: true,
   agents: {
@@ -92,7 +92,7 @@ export const condvarTimeout = scenario({
 export const condvarCrash = scenario({
   name: 'condvar-crash',
   about:
-    'Two receivers and two letters; one receiver may crash anywhere, and its death is declared. The notify that may have reached it reaches the other, which is not left asleep.',
+    'Two receivers and two letters; one receiver may crash anywhere, and its death is declared. The notification that may have reached it reaches the other, which wakes up.',
   ...words,
   mayCrash: ['victim'],
   agents: {

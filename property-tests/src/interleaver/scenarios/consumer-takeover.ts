@@ -16,14 +16,14 @@ export const consumerTakeover = takeover('consumer-takeover', [8])
 /** 72 bytes of records: more than the ring holds, so the producer waits. */
 export const consumerTakeoverFull = takeover('consumer-takeover-full', [16, 16, 16])
 
-/** What the successor found and was told. */
+/** What the successor found and received. */
 interface Succession {
-  /** Up to here the dead one had given back what it received. */
+  /** The position up to which the dead consumer had returned space. */
   readonly readPosition: number
   readonly told: Told[]
 }
 
-/** How many messages of these lengths, sent from position 0 on, lie before a position. */
+/** How many messages of these lengths, sent from position 0, lie before a position. */
 function countBefore(position: number, lengths: readonly number[]): number {
   let end = 0
   return lengths.filter((byteLength) => {
@@ -34,12 +34,12 @@ function countBefore(position: number, lengths: readonly number[]): number {
   }).length
 }
 
-/** @param lengths of the producer's messages */
+/** @param lengths the lengths of the producer's messages */
 function takeover(name: string, lengths: readonly number[]) {
   return scenario({
     name,
     about:
-      'A consumer may crash at any operation. Its death is declared, and a successor receives the rest: nothing is left out, and only what the dead one had not given back comes again. The producer, where it waits, is told of the death at most once.',
+      'A consumer may crash at any operation. Its death is declared, and a successor receives the rest: no message is left out, and only messages whose space the dead consumer had not returned come again. A producer that waits is told of the death at most once.',
     layout,
     wordNames: spscRingNames('ring', 0, CAPACITY_BYTES),
     plainFromByteOffset: RECORDS_OFFSET,
@@ -81,7 +81,8 @@ function takeover(name: string, lengths: readonly number[]) {
             const message = consumer.tryReceive()
             if (message === null) return { readPosition, told: [...told, 'end'] }
             if (message !== undefined) told.push([...message])
-            // Told to the dead one already, and not told again: then nothing more comes.
+            // The end may have been reported to the dead consumer. It is not reported again, so nothing comes after the
+            // last message.
             else if (
               told.length > 0 &&
               isMessage(told.at(-1) as number[], lengths.length - 1, lengths[lengths.length - 1])
@@ -104,7 +105,7 @@ function takeover(name: string, lengths: readonly number[]) {
       const isGapless =
         numbers.every((number, at) => number === first + at) && first + numbers.length === lengths.length
       if (!isGapless || first !== countBefore(readPosition, lengths))
-        return `received were the messages ${numbers.join(', ')}, and given back was what lies before ${readPosition}`
+        return `the successor received the messages ${numbers.join(', ')}; space was returned up to position ${readPosition}`
       return undefined
     },
   })

@@ -5,7 +5,7 @@ import { EVENTS_OFFSET, meeting, waitFor } from './event-count.js'
 export const eventCountCrash = scenario({
   name: 'event-count-crash',
   about:
-    'A notifier may crash at any operation, with the wake-up that it owed. A successor makes the condition true and notifies: the sleeper wakes.',
+    'A notifier may crash at any operation, also before it wakes. A successor makes the condition true and notifies: the sleeper wakes up.',
   layout: meeting,
   wordNames: [{ byteOffset: 0, name: 'condition' }, ...eventCountNames('events', EVENTS_OFFSET)],
   mayCrash: ['notifier'],

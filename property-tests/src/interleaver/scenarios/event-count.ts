@@ -22,7 +22,7 @@ export const meeting: Layout<Meeting> = {
   sweep() {},
 }
 
-/** A condition that depends on nobody's life. */
+/** A condition that does not depend on any peer's life. */
 export function waitFor(isReady: () => boolean): Condition {
   return { poll: isReady, reapDead() {}, dependsOn: () => [] }
 }
@@ -31,7 +31,7 @@ const ROUNDS = 2
 
 export const eventCount = scenario({
   name: 'event-count',
-  about: 'A sleeper waits for a condition twice, a notifier makes it true twice. No wake-up is lost: nobody sleeps on.',
+  about: 'A sleeper waits for a condition twice, a notifier makes it true twice. No wake-up is lost.',
   layout: meeting,
   wordNames: [{ byteOffset: 0, name: 'condition' }, ...eventCountNames('events', EVENTS_OFFSET)],
   agents: {

@@ -1,9 +1,9 @@
 import { futex } from '@isthmus/sync'
 import { agent, scenario } from '../scenario.js'
-import { allOf, plainName, waitSetNames } from '../word-names.js'
+import { allOf, plainName, waiterSetNames } from '../word-names.js'
 
 const layout = futex()
-const words = { layout, ...allOf(plainName('value', 0), waitSetNames('futex', 4)) }
+const words = { layout, ...allOf(plainName('value', 0), waiterSetNames('futex', 4)) }
 
 function sleeper(times = 1) {
   return agent(layout, {
@@ -28,7 +28,7 @@ function waker(times: number, wake: 'notifyOne' | 'notifyAll') {
 
 export const futexTwo = scenario({
   name: 'futex',
-  about: 'A sleeper waits while the word is 0, then while it is 1; the other one sets it and wakes, twice.',
+  about: 'A sleeper waits while the word is 0, then while it is 1; a notifier sets it and notifies, twice.',
   ...words,
   agents: { sleeper: sleeper(2), waker: waker(2, 'notifyOne') },
   check: () => undefined,
@@ -45,7 +45,7 @@ export const futexAll = scenario({
 export const futexCrash = scenario({
   name: 'futex-crash',
   about:
-    'The one who sets the word and wakes may crash at any operation, with the wake-up that it owed. The sleeper looks at the end of its slice, and sees the new value.',
+    'The notifier that sets the word may crash at any operation, also before it wakes. The sleeper polls at the end of its slice, and sees the new value.',
   ...words,
   mayCrash: ['waker'],
   agents: {

@@ -1,7 +1,7 @@
 import { Int32Field, type Layout, type Region } from '@isthmus/sync'
 import { alignUp } from '@isthmus/sync/internal'
 
-/** Words that are only accessed plainly, as a lock allows: without the lock, each access is a data race. */
+/** Words with plain accesses only, which a lock permits: without the lock, each access is a data race. */
 export class PlainWords {
   readonly #words: Int32Array
   readonly #first: number
@@ -28,7 +28,7 @@ export class PlainWords {
 
 export interface Guarded<T> {
   readonly inner: T
-  /** For a step of the program's own. */
+  /** A word for a step (an Atomics operation) of the scenario itself. */
   readonly step: Int32Field
   readonly plain: PlainWords
 }
@@ -42,7 +42,7 @@ function stepOffsetOf(inner: Layout<unknown>): number {
   return alignUp(inner.byteLength, 4)
 }
 
-/** A structure, and behind it plain words for it to guard. */
+/** A structure, followed by plain words that it guards. */
 export function guarded<T>(inner: Layout<T>, plainCount = 1): Layout<Guarded<T>> {
   const plainOffset = plainOffsetOf(inner)
   return {

@@ -36,11 +36,11 @@ import { spscSendReceive } from './spsc-send-receive.js'
 import { spscTakeover, spscTakeoverChunked } from './spsc-takeover.js'
 import { spscWrap } from './spsc-wrap.js'
 
-// A sleep ends by a wake-up or by the program's own timeout: what only the net would catch is to be seen.
+// A sleep ends only by a wake-up or by the program's own timeout: fallback polling would hide a lost wake-up.
 fallbackPolling.sliceMs = Number.POSITIVE_INFINITY
 fallbackPolling.handOffMs = Number.POSITIVE_INFINITY
 
-/** Each is about a layout of its own, which only its own agents need to know. */
+/** Each scenario has a layout of its own, which only its agents know. */
 export const scenarios = [
   eventCount,
   eventCountCrash,

@@ -1,7 +1,7 @@
 import type { HeapRegion, Layout } from '@isthmus/sync'
 import { type AgentProgram, type AgentTools, agent } from '../scenario.js'
 
-/** Declares the death of whoever has crashed, once it has. After that, nobody sleeps for longer than its slice. */
+/** Waits for a crash and declares the death. After that, sleeps end with their slice. */
 export function sweepUp<T>(region: HeapRegion<T>, tools: AgentTools<T>): void {
   const dead = tools.awaitCrash()
   if (dead === undefined) return

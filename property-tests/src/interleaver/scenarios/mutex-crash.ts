@@ -4,12 +4,15 @@ import { mutexNames } from '../word-names.js'
 import { type Guarded, guarded, plainOffsetOf } from './guarded.js'
 import { janitor } from './janitor.js'
 
-/** Plain words: how many guarded steps were begun, how many were completed, and where the victim is. */
+/**
+ * The plain words: how many guarded steps have begun, how many are complete, where the victim is, and how many it
+ * completed.
+ */
 const BEGUN = 0
 const COMPLETED = 1
 const WHERE = 2
 const VICTIM_COMPLETED = 3
-/** At LOCKING and at UNLOCKING, the victim may have the mutex or not. */
+/** Where the victim is. At LOCKING and at UNLOCKING it may own the mutex or not. */
 const OUTSIDE = 0
 const LOCKING = 1
 const HOLDING = 2
@@ -18,7 +21,10 @@ const UNLOCKING = 3
 const layout = guarded(mutex(), 4)
 const words = { ...mutexNames('lock', 0), plainFromByteOffset: plainOffsetOf(mutex()) }
 
-/** Begins, takes a step of another kind, so that it can die there, and completes. Repairs what a predecessor left. */
+/**
+ * A guarded step with an Atomics operation in its middle, so that a crash can fall there. Repairs what a dead owner
+ * left.
+ */
 function guardedStep({ inner, step, plain }: Guarded<Mutex>, note = (_where: number): void => {}) {
   note(LOCKING)
   const guard = inner.lockSync()
@@ -27,7 +33,7 @@ function guardedStep({ inner, step, plain }: Guarded<Mutex>, note = (_where: num
   const begunBefore = plain.get(BEGUN)
   if (ownerDied) plain.set(plain.get(COMPLETED), BEGUN)
   if (plain.get(BEGUN) !== plain.get(COMPLETED))
-    throw new Error('the step before was left half done, and nobody said so')
+    throw new Error('the step before is half done, and no death was reported')
   if (ownerDied) guard.markConsistent()
   plain.increment(BEGUN)
   step.add(1)
@@ -41,7 +47,7 @@ function guardedStep({ inner, step, plain }: Guarded<Mutex>, note = (_where: num
 export const mutexCrash = scenario({
   name: 'mutex-crash',
   about:
-    'One of two agents crashes anywhere, as the owner, as a waiter or between. Its death is declared. The other one gets the lock, and is told if, and only if, the dead one died with it.',
+    'One of two agents crashes anywhere: as the owner, as a waiter or in between. Its death is declared. The other agent gets the lock, and is told of the death if and only if the dead agent owned the lock.',
   layout,
   ...words,
   mayCrash: ['victim'],
@@ -71,7 +77,7 @@ export const mutexCrash = scenario({
       return 'the survivor was told of an owner that had unlocked'
     if (!ownerDied && where === HOLDING && begunBefore > 0) return 'the survivor was not told that the owner died'
     const owner = region.words[region.rootByteOffset >>> 2] & 0x1fffffff
-    if (owner !== 0) return `somebody still has the lock: ${owner}`
+    if (owner !== 0) return `the lock still has an owner: ${owner}`
     return undefined
   },
 })
@@ -79,7 +85,7 @@ export const mutexCrash = scenario({
 export const mutexInconsistent = scenario({
   name: 'mutex-inconsistent',
   about:
-    'An owner dies. Two agents lock after it: as long as nobody calls markConsistent, each is told; the second one calls it, and is the last one that is told.',
+    'An owner dies, and two agents lock after it. Both are told of the death, since only the second one calls markConsistent; after it no owner is told.',
   layout,
   ...words,
   mayCrash: ['victim'],
@@ -114,7 +120,7 @@ export const mutexInconsistent = scenario({
   },
   check({ returned, crashed }) {
     const told = returned('successor') as boolean[] | undefined
-    if (crashed === undefined) return told === undefined ? undefined : 'somebody was told of a death'
+    if (crashed === undefined) return told === undefined ? undefined : 'an agent was told of a death'
     const text = told?.join()
     return text === 'true,true,false' || text === 'false,false,false' ? undefined : `told: ${text}`
   },

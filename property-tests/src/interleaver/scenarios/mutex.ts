@@ -21,7 +21,7 @@ export function counter(times: number) {
   })
 }
 
-/** What stands in the guarded word at the end. */
+/** The value of the guarded word at the end. */
 export function countIn({ region: { words, rootByteOffset } }: Ending): number {
   return words[(rootByteOffset + lockWords.plainFromByteOffset) >>> 2]
 }
@@ -33,7 +33,7 @@ export function wrongCount(ending: Ending, expected: number): string | undefined
 
 export const mutexTwo = scenario({
   name: 'mutex',
-  about: 'Two agents count under the lock. They never count at the same time, and none waits for ever.',
+  about: 'Two agents count under the lock. They never count at the same time, and both get the lock.',
   layout: lockLayout,
   ...lockWords,
   agents: { one: counter(2), other: counter(1) },
@@ -42,7 +42,7 @@ export const mutexTwo = scenario({
 
 export const mutexThree = scenario({
   name: 'mutex-three',
-  about: 'Three agents count under the lock, once each: whoever is woken leaves the mark for the next.',
+  about: 'Three agents count under the lock, once each: an agent that is woken sets CONTENDED for the next one.',
   layout: lockLayout,
   ...lockWords,
   agents: { one: counter(1), other: counter(1), third: counter(1) },
@@ -52,7 +52,7 @@ export const mutexThree = scenario({
 export const mutexTryTimeout = scenario({
   name: 'mutex-try-timeout',
   about:
-    'Of three agents that count under the lock, one waits with a timeout. Where it is woken, but somebody else was quicker and left no mark, it gives up; the third one is woken all the same.',
+    'One of three agents that count under the lock waits with a timeout. If it is woken, another agent takes the lock first without CONTENDED, and it gives up, then the third one is woken all the same.',
   layout: lockLayout,
   ...lockWords,
   hasTimeouts: true,

@@ -4,7 +4,7 @@ import { LEASE_WORD, PEER_SLOT_BYTES } from '../../../../packages/sync/src/peers
 import { PEERS_BYTE_OFFSET } from '../../../../packages/sync/src/region/header.js'
 import { agent, scenario } from '../scenario.js'
 
-/** A cell that names its owner by the slot alone, as the words of isthmus's structures do; 0 for nobody. */
+/** A cell that names its owner by the slot alone, as words of isthmus's structures do; 0 if it has none. */
 const layout: Layout<Int32Field> = {
   byteLength: 4,
   byteAlignment: 4,
@@ -16,7 +16,7 @@ const layout: Layout<Int32Field> = {
   },
 }
 
-/** Slot 0 is the creator's, the next one that of the first agent. */
+/** Slot 0 is the creator's; slot 1 is that of the first agent. */
 const FIRST_SLOT = 1
 
 function take(region: HeapRegion<Int32Field>): boolean {
@@ -34,7 +34,7 @@ const janitor = agent(layout, {
 export const peerReuse = scenario({
   name: 'peer-reuse',
   about:
-    'A first agent takes a cell and may crash; two janitors declare its death at once, while a second agent attaches and takes the cell. The slot changes hands only when all sweeping is over: what the second one took, nobody takes from it.',
+    'A first agent takes a cell and may crash; two janitors declare its death at once, while a second agent attaches and takes the cell. The slot gets its next holder only after all sweeping is over: no sweep takes the cell from the second agent.',
   layout,
   wordNames: [{ byteOffset: 0, name: 'cell' }],
   mayCrash: ['first'],

@@ -4,7 +4,7 @@ import { PEERS_BYTE_OFFSET } from '../../../../packages/sync/src/region/header.j
 import { agent, type RegionWords, scenario } from '../scenario.js'
 
 const layout = u32()
-/** Slot 0 is the creator's; everybody else wants the next one. */
+/** Slot 0 is the creator's; all agents claim slot 1. */
 const SLOT = 1
 
 function holdOf({ words }: RegionWords, slot: number): number {
@@ -14,7 +14,7 @@ function holdOf({ words }: RegionWords, slot: number): number {
 export const peerSlots = scenario({
   name: 'peer-slots',
   about:
-    'A first agent attaches, and may crash at any operation, a second one attaches, the janitor declares the death and attaches itself. No two of the living have one identity, and no identity is used twice.',
+    'A first agent attaches and may crash at any operation, a second one attaches, and the janitor declares the death and attaches itself. No two living agents have the same peer id, and no id is used twice.',
   layout,
   wordNames: [{ byteOffset: 0, name: 'value' }],
   mayCrash: ['first'],
@@ -45,9 +45,9 @@ export const peerSlots = scenario({
     const second = returned('second') as number
     const { self, dead, next } = returned('janitor') as { self: number; dead?: number; next: number }
     const ids = [second, self, next, ...(dead === undefined ? [returned('first') as number] : [dead])]
-    if (new Set(ids).size !== ids.length) return `identities were given out twice: ${ids.join(', ')}`
+    if (new Set(ids).size !== ids.length) return `peer ids were given out twice: ${ids.join(', ')}`
     const sweeper = holdOf(region, SLOT)
-    if (sweeper < 0) return `a sweep never ended: the hold is ${sweeper}`
+    if (sweeper < 0) return `a sweep never ended: the lease is ${sweeper}`
     return undefined
   },
 })

@@ -7,7 +7,10 @@ import { janitor } from './janitor.js'
 const layout = guarded(rwLock(), 2)
 const words = { layout, ...rwLockNames('lock', 0), plainFromByteOffset: plainOffsetOf(rwLock()) }
 
-/** Two words that are equal whenever nobody writes. Between the two writes is a step, so that a writer can die there. */
+/**
+ * Writes two words that are equal outside of a write. An Atomics operation lies between, so that a crash can fall
+ * there.
+ */
 function write({ inner, step, plain }: Guarded<RwLock>): boolean {
   const guard = inner.writeLockSync()
   const { ownerDied } = guard
@@ -46,7 +49,7 @@ function reader(times = 1) {
 
 type Read = ReturnType<typeof read>
 
-/** Half a write, and nobody said so. */
+/** Finds a read that saw half a write without being told of a death. */
 function wrongRead(reads: unknown): string | undefined {
   const wrong = (reads as Read[]).find(({ first, second, ownerDied }) => first !== second && !ownerDied)
   return wrong === undefined ? undefined : `a reader saw ${wrong.first} and ${wrong.second}`
@@ -54,7 +57,7 @@ function wrongRead(reads: unknown): string | undefined {
 
 export const rwLockTwo = scenario({
   name: 'rw-lock',
-  about: 'A writer and a reader: never both inside, and nobody sleeps for ever.',
+  about: 'A writer and a reader: never both hold the lock, and both get it.',
   ...words,
   agents: { writer: writer(), reader: reader() },
   check: ({ returned }) => wrongRead(returned('reader')),
@@ -62,7 +65,7 @@ export const rwLockTwo = scenario({
 
 export const rwLockTwice = scenario({
   name: 'rw-lock-twice',
-  about: 'A writer and a reader, twice each: what one of them leaves behind does not mislead the other.',
+  about: 'A writer and a reader, twice each: what a first turn leaves in memory does not mislead a second one.',
   ...words,
   agents: { writer: writer(2), reader: reader(2) },
   check: ({ returned }) => wrongRead(returned('reader')),
@@ -78,7 +81,8 @@ export const rwLockReaders = scenario({
 
 export const rwLockWriters = scenario({
   name: 'rw-lock-writers',
-  about: 'Two writers and a reader: never two inside, and the reader is woken by whichever writer it waited for.',
+  about:
+    'Two writers and a reader: never two hold the lock, and the reader is woken by the writer for which it waited.',
   ...words,
   agents: { writer: writer(), other: writer(), reader: reader() },
   check: ({ returned }) => wrongRead(returned('reader')),
@@ -87,7 +91,7 @@ export const rwLockWriters = scenario({
 export const rwLockReaderCrash = scenario({
   name: 'rw-lock-reader-crash',
   about:
-    'A reader crashes anywhere. Its death is declared: the writer does not wait for it for ever, and is told of nothing.',
+    'A reader crashes anywhere, and its death is declared: the writer stops waiting for it, and is not told of a death.',
   ...words,
   mayCrash: ['reader'],
   agents: { reader: reader(), writer: writer(), janitor: janitor(layout) },
@@ -97,7 +101,7 @@ export const rwLockReaderCrash = scenario({
 export const rwLockWriterCrash = scenario({
   name: 'rw-lock-writer-crash',
   about:
-    'A writer crashes anywhere. Its death is declared: the reader gets in, and is told where the writing was half done.',
+    'A writer crashes anywhere, and its death is declared: the reader gets the lock, and is told if the write was half done.',
   ...words,
   mayCrash: ['writer'],
   agents: { writer: writer(), reader: reader(), janitor: janitor(layout) },

@@ -23,7 +23,7 @@ function counter(times: number) {
 
 export const semaphoreOne = scenario({
   name: 'semaphore',
-  about: 'Two agents and one permit: never both, and nobody waits for ever.',
+  about: 'Two agents and one permit: never both have it, and both get it.',
   layout: guardedSingle,
   ...singleWords,
   agents: { one: counter(2), other: counter(1) },
@@ -38,7 +38,7 @@ const double = semaphore({ permits: 2 })
 export const semaphoreTwoPermits = scenario({
   name: 'semaphore-two-permits',
   about:
-    'One agent has both permits and releases them, two others want one each and keep it: two wake-ups may reach one sleeper, and the other one wakes all the same.',
+    'One agent has both permits and releases them; two others acquire one each and keep it. If two wake-ups reach one sleeper, the other one wakes up all the same.',
   layout: double,
   ...semaphoreNames('semaphore', 0, 2),
   agents: {
@@ -59,7 +59,7 @@ export const semaphoreTwoPermits = scenario({
 
 export const semaphoreTimeout = scenario({
   name: 'semaphore-timeout',
-  about: 'Of two that wait for the only permit, one gives up: the wake-up that came to it reaches the other.',
+  about: 'One of two agents that wait for the only permit gives up: a wake-up that came to it reaches the other.',
   layout: single,
   ...semaphoreNames('semaphore', 0, 1),
   hasTimeouts: true,
@@ -82,7 +82,8 @@ export const semaphoreTimeout = scenario({
 
 export const semaphoreCrash = scenario({
   name: 'semaphore-crash',
-  about: 'One of two who share a permit crashes anywhere: after its death is declared, the other has the permit.',
+  about:
+    'One of two agents that share a permit crashes anywhere: after its death is declared, the other gets the permit.',
   layout: single,
   ...semaphoreNames('semaphore', 0, 1),
   mayCrash: ['victim'],
@@ -99,6 +100,6 @@ export const semaphoreCrash = scenario({
   },
   check({ region: { words, rootByteOffset } }) {
     const cell = words[(rootByteOffset + single.byteLength) / 4 - 1]
-    return cell === 0 ? undefined : `nobody is left, and the permit is held by ${cell}`
+    return cell === 0 ? undefined : `all agents have ended, and the permit is held by ${cell}`
   },
 })

@@ -6,7 +6,7 @@ import { spscInvariant } from './spsc-invariants.js'
 import { messageOf, messagesIn, receiveToEnd, type Told, wrongSequence } from './spsc-messages.js'
 
 const CAPACITY_BYTES = 64
-/** In fragments of 16, 24 and 20 bytes: 92 bytes of records, more than the ring holds. */
+/** The message travels in fragments of 16, 24 and 20 bytes: 92 bytes of records, more than the ring holds. */
 const LENGTHS = [60]
 const layout = spscRing({ capacityBytes: CAPACITY_BYTES })
 

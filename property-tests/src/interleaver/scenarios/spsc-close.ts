@@ -12,7 +12,7 @@ const layout = spscRing({ capacityBytes: CAPACITY_BYTES })
 export const spscClose = scenario({
   name: 'spsc-close',
   about:
-    'A producer sends one message and closes while the consumer may wait. The end is told once; whoever asks again without waiting hears nothing new but the end.',
+    'A producer sends one message and closes while the consumer may wait. The end is reported to one consumer only: its successor is told nothing.',
   layout,
   wordNames: spscRingNames('ring', 0, CAPACITY_BYTES),
   plainFromByteOffset: RECORDS_OFFSET,
@@ -30,7 +30,7 @@ export const spscClose = scenario({
         const consumer = ring.consumer()
         const told = [receiveOne(consumer), receiveOne(consumer)]
         consumer.close()
-        // The end of an epoch is told to one consumer: its successor waits for the next producer.
+        // The end of an epoch is reported to one consumer: its successor waits for the next producer.
         return { told, successor: ring.consumer().tryReceive() === undefined ? 'nothing' : 'something' }
       },
     }),
@@ -38,8 +38,8 @@ export const spscClose = scenario({
   invariant: spscInvariant(CAPACITY_BYTES),
   check({ returned }) {
     const { told, successor } = returned('consumer') as { told: Told[]; successor: string }
-    if (told[1] !== 'end') return `the second thing that was told is ${told[1]}`
-    if (successor !== 'nothing') return 'the next consumer was told something'
+    if (told[1] !== 'end') return `the second receive gave ${told[1]}`
+    if (successor !== 'nothing') return 'the next consumer was not left waiting'
     return wrongSequence([told[0]] as number[][], LENGTHS)
   },
 })

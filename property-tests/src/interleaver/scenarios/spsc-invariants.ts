@@ -7,7 +7,7 @@ import {
 } from '../../../../packages/ring/src/spsc/layout.js'
 import type { RegionWords } from '../scenario.js'
 
-/** What the ring's layout page promises of every instant: of a ring at the start of the root. */
+/** What the ring's layout.ts promises at every moment, for a ring at the start of the root. */
 export function spscInvariant(capacityBytes: number): (region: RegionWords) => string | undefined {
   return ({ words, rootByteOffset }) => {
     const write = words[(rootByteOffset + WRITE_POSITION_OFFSET) >>> 2]
@@ -29,7 +29,7 @@ export function spscInvariant(capacityBytes: number): (region: RegionWords) => s
   }
 }
 
-/** Lets a ring at the start of the root begin at another position, such as one just before the 32-bit wrap. */
+/** Sets the start position of a ring at the start of the root, for example to just before the 32-bit wrap. */
 export function startPositionsAt({ words, rootByteOffset }: RegionWords, position: number): void {
   words[(rootByteOffset + WRITE_POSITION_OFFSET) >>> 2] = position
   words[(rootByteOffset + READ_POSITION_OFFSET) >>> 2] = position

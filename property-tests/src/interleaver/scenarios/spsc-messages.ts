@@ -1,7 +1,7 @@
 import { type Consumer, IncompleteMessageError } from '@isthmus/ring'
 import { PeerDiedError } from '@isthmus/sync'
 
-/** Message `number`: so many bytes, all of which say which message it is, each differently. */
+/** The content of message `number`: each byte depends on the number and on its place. */
 export function messageOf(number: number, byteLength: number): Uint8Array {
   return Uint8Array.from({ length: byteLength }, (_, at) => (number * 37 + at * 5 + 1) & 0xff)
 }
@@ -10,7 +10,7 @@ export function isMessage(bytes: readonly number[], number: number, byteLength: 
   return bytes.length === byteLength && messageOf(number, byteLength).every((byte, at) => byte === bytes[at])
 }
 
-/** What a consumer was told: a message's bytes, the end, a death, or a message that broke off. */
+/** What a receive gave: a message's bytes, the end, a death, or an unfinished message. */
 export type Told = number[] | 'end' | 'death' | 'incomplete'
 
 /** Receives until the producer closes. */
@@ -42,7 +42,7 @@ export function countOf(told: readonly Told[], what: 'end' | 'death' | 'incomple
   return told.filter((one) => one === what).length
 }
 
-/** Says what is wrong with messages that should be number 0, 1, 2 … of these lengths. */
+/** Describes what is wrong with messages that should be number 0, 1, 2 … of these lengths. */
 export function wrongSequence(messages: readonly number[][], lengths: readonly number[]): string | undefined {
   if (messages.length !== lengths.length) return `${messages.length} messages were received, not ${lengths.length}`
   const wrong = messages.findIndex((bytes, number) => !isMessage(bytes, number, lengths[number]))

@@ -8,17 +8,17 @@ import { countOf, isMessage, messageOf, messagesIn, receiveToEnd, type Told } fr
 const CAPACITY_BYTES = 64
 const layout = spscRing({ capacityBytes: CAPACITY_BYTES })
 
-/** Each message in one record. */
+/** Each message is one record. */
 export const spscTakeover = takeover('spsc-takeover', 'a message', [8, 8])
 
-/** The first producer's message in fragments of 16 and 4 bytes. */
+/** The first producer's message travels in fragments, of 16 bytes at first. */
 export const spscTakeoverChunked = takeover('spsc-takeover-chunked', 'a message in fragments', [40, 8])
 
-/** @param lengths of the first producer's message, and of the successor's */
+/** @param lengths the lengths of the first producer's message and of the successor's */
 function takeover(name: string, what: string, lengths: readonly [number, number]) {
   return scenario({
     name,
-    about: `A producer may crash at any operation while it sends ${what}. Its death is declared, a successor sends one message and closes. What was committed arrives whole, a broken message is reported, the successor’s message arrives.`,
+    about: `A producer may crash at any operation while it sends ${what}. Its death is declared, a successor sends one message and closes. Each committed message arrives whole, an unfinished one is reported, and the successor's message arrives.`,
     layout,
     wordNames: spscRingNames('ring', 0, CAPACITY_BYTES),
     plainFromByteOffset: RECORDS_OFFSET,
@@ -55,7 +55,7 @@ function takeover(name: string, what: string, lengths: readonly [number, number]
       const wrong = `the consumer was told ${told.map((one) => (Array.isArray(one) ? `[${one.join(' ')}]` : one)).join(', ')}`
       if (countOf(told, 'death') > 1 || countOf(told, 'incomplete') > 1) return wrong
       if (crashed === undefined) return numbers.join() === '0' && told.length === 2 ? undefined : wrong
-      // It may have closed before it crashed; then its end is the one that is told.
+      // The producer may have closed before it crashed; then that end is reported.
       if (numbers.join() === '0' && told.length === 2) return undefined
       return numbers.join() === '0,1' || numbers.join() === '1' ? undefined : wrong
     },
