@@ -251,14 +251,14 @@ export class Semaphore implements Waitable {
 
   #acquireSlowly(deadline: number): Permit | undefined {
     let cell = NO_CELL
-    const condition = {
+    const condition: Condition = {
       ...this.#condition,
-      isReady: () => {
+      poll: () => {
         // Those who look again and again leave the cells' cache lines to those who hold them.
         if (cell === NO_CELL && this.#isAnyFree()) cell = this.#takeCell()
         return cell !== NO_CELL
       },
-      prove: () => {
+      reapDead: () => {
         this.#prove()
         this.#assertOthersHoldSome()
       },
