@@ -37,6 +37,6 @@ export {
   type SemaphoreOptions,
   semaphore,
 } from './semaphore/semaphore.js'
-export type { TimeoutOptions, WaitOptions } from './waiting/deadline.js'
+export type { TimeoutOptions, UntimedOptions, WaitOptions } from './waiting/deadline.js'
 export type { Signal } from './waiting/host.js'
 export { type Waitable, waitAny } from './waiting/wait-any.js'

@@ -14,6 +14,7 @@ export { AttachedRegion, type Attachment, type Memory } from './region/attached-
 export * from './region/header.js'
 export { assertOpen, closedError } from './region/region.js'
 export { onAbort } from './waiting/abort.js'
+export { Awaitable } from './waiting/awaitable.js'
 export { beforeSleep, type SpaceHolder } from './waiting/before-sleep.js'
 export type { Condition } from './waiting/condition.js'
 export { callAt, deadlineAfter, nowMs } from './waiting/deadline.js'

@@ -16,6 +16,16 @@ export interface WaitOptions extends TimeoutOptions {
   readonly signal?: Signal
 }
 
+/**
+ * What ends a promise early that never times out, so its result is never `undefined` for want of time. Options that may
+ * hold a timeout do not fit, also if they come in a variable.
+ */
+export interface UntimedOptions {
+  readonly timeoutMs?: never
+  /** Ends the wait with an AbortError and leaves nothing of it behind. */
+  readonly signal?: Signal
+}
+
 /** Milliseconds on a clock that never jumps. */
 export function nowMs(): number {
   return host.now()
