@@ -18,6 +18,7 @@ export {
   PeerDiedError,
 } from './errors.js'
 export { type Futex, futex } from './futex/futex.js'
+export { array } from './layout/array.js'
 export * from './layout/fields.js'
 export type { Attached, Layout, WordPair } from './layout/layout.js'
 export { struct } from './layout/struct.js'

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import {
+  array,
   barrier,
   bytes,
   condvar,
@@ -103,6 +104,8 @@ type Untyped = any
 const calls: [name: string, arity: number, call: (place: Place, ...values: Untyped[]) => unknown][] = [
   ['struct', 1, (_, value) => struct(value)],
   ['struct with a field', 1, (_, value) => struct({ field: value })],
+  ['array', 1, (_, value) => array(value, 2)],
+  ['array.length', 1, (_, length) => array(u32(), length)],
   ['bytes', 1, (_, value) => bytes(value)],
   ['words', 1, (_, value) => words(value)],
   ['semaphore', 1, (_, value) => semaphore(value)],

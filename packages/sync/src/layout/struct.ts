@@ -1,13 +1,13 @@
 import { IsthmusTypeError, inWords } from '../errors.js'
-import { type Attached, alignUp, assertLayout, type Layout, type WordPair } from './layout.js'
+import { type Attached, alignUp, assertLayout, type Layout, movedBy } from './layout.js'
 
-/** Keys that JavaScript would move in front of the others, so that two programs could disagree about the offsets. */
+/** JavaScript moves such keys before the others, so two programs could disagree about the offsets. */
 type IntegerLike = `${bigint}` | number
 type Fields = { readonly [key: string]: Layout<unknown> }
 type WithoutIntegerKeys<F> = { readonly [K in keyof F]: K extends IntegerLike ? never : F[K] }
 
 /**
- * Several layouts one behind the other, in the order in which they are written down.
+ * Several layouts one after the other, in the order in which they are written.
  *
  * @example
  * ```ts
@@ -16,7 +16,7 @@ type WithoutIntegerKeys<F> = { readonly [K in keyof F]: K extends IntegerLike ? 
  * region.root.total.value = 12.5
  * ```
  *
- * @throws IsthmusTypeError `ERR_ISTHMUS_INVALID_ARGUMENT` for a key that reads as an integer, a field that is no layout, or no field at all.
+ * @throws IsthmusTypeError `ERR_ISTHMUS_INVALID_ARGUMENT` if a key reads as an integer, a field is no layout, or there is no field
  */
 export function struct<const F extends Fields>(
   fields: F & WithoutIntegerKeys<F>,
@@ -41,7 +41,7 @@ export function struct<const F extends Fields>(
     byteAlignment,
     byteLength: alignUp(last.byteOffset + last.layout.byteLength, byteAlignment),
     signature: `struct{${members.map(({ key, layout }) => `${quoted(key)}:${layout.signature}`).join(',')}}`,
-    backlog: members.flatMap(({ layout, byteOffset }) => moved(layout.backlog ?? [], byteOffset)),
+    backlog: members.flatMap(({ layout, byteOffset }) => movedBy(byteOffset, layout.backlog ?? [])),
 
     initialize(region, start) {
       for (const { layout, byteOffset } of members) layout.initialize(region, start + byteOffset)
@@ -83,11 +83,7 @@ function place(entries: [string, Layout<unknown>][]): Member[] {
   })
 }
 
-function moved(pairs: readonly WordPair[], byteOffset: number): WordPair[] {
-  return pairs.map(([written, read]) => [written + byteOffset, read + byteOffset])
-}
-
-/** Plain names stand as they are; anything else is quoted, so that no two structs share a signature. */
+/** Plain names stay as they are; others are quoted, so that no two structs share a signature. */
 function quoted(key: string): string {
   return /^[A-Za-z_$][\w$]*$/.test(key) ? key : JSON.stringify(key)
 }

@@ -11,19 +11,7 @@ import {
   u32,
 } from '../../src/index.js'
 import { expectCode } from '../support/expect-code.js'
-
-/** A layout that writes down with which byte offset it is called. */
-function spy(name: string, byteLength: number, byteAlignment: number, calls: string[] = []): Layout<string> {
-  return {
-    byteLength,
-    byteAlignment,
-    signature: name,
-    initialize: (_region, byteOffset) => void calls.push(`initialize ${name} ${byteOffset}`),
-    attach: (_region, byteOffset) => `${name}@${byteOffset}`,
-    sweep: (_region, byteOffset, peer) => void calls.push(`sweep ${name} ${byteOffset} ${peer}`),
-    recover: (_region, byteOffset) => void calls.push(`recover ${name} ${byteOffset}`),
-  }
-}
+import { spy } from '../support/spy-layout.js'
 
 describe('struct: places', () => {
   test('struct puts each field at the next offset of its alignment', () => {

@@ -1,6 +1,7 @@
 import { describe, expect, expectTypeOf, test } from 'vitest'
 import {
   type Attached,
+  array,
   bytes,
   type Float64Field,
   f64,
@@ -35,6 +36,24 @@ describe('struct: inferred types', () => {
   test('struct infers the type of nested structs', () => {
     const layout = struct({ inner: struct({ total: f64() }) })
     expectTypeOf<Attached<typeof layout>['inner']['total']['value']>().toEqualTypeOf<number>()
+  })
+
+  test('array infers the type of its elements, also in a struct and of structs', () => {
+    const layout = struct({ tills: array(struct({ total: f64() }), 3), grid: array(array(u32(), 2), 2) })
+    interface Root {
+      readonly tills: readonly { readonly total: Float64Field }[]
+      readonly grid: readonly (readonly Uint32Field[])[]
+    }
+    expectTypeOf<Attached<typeof layout>>().toEqualTypeOf<Root>()
+    expectTypeOf(array(f64(), 1)).toEqualTypeOf<Layout<readonly Float64Field[]>>()
+  })
+
+  test('array has a root that cannot be assigned to', () => {
+    const { root } = HeapRegion.create(array(i32(), 2))
+    expect(() => {
+      // @ts-expect-error the elements of a root are read-only
+      root[0] = root[1]
+    }).toThrow(TypeError)
   })
 
   test('Attached of something that is no layout is never', () => {
