@@ -1,6 +1,6 @@
 /**
- * What a value is, whoever made it: `instanceof` is false for what comes from another realm (a vm context, a frame, the
- * test files of Jest) or from another copy of a package. None of these runs code of the program.
+ * Tests of a value's kind that work across realms: `instanceof` is false for a value from another realm (a vm context, a
+ * frame, the test files of Jest) or from another copy of a package. None of these tests runs code of the program.
  */
 
 const typedArrayName = getterOf(Object.getPrototypeOf(Int32Array.prototype), Symbol.toStringTag)

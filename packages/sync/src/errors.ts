@@ -1,6 +1,6 @@
 /**
- * The codes of isthmus's own errors: what to test, since they stand on errors of several classes. Errors of the operating
- * system carry its names instead (`EEXIST`, `ENOENT`, `EACCES`, `ENOSPC` …), together with `syscall`.
+ * The codes of isthmus's own errors. Test these, and not the classes: errors of several classes share a code. Errors of
+ * the operating system carry its names instead (`EEXIST`, `ENOENT`, `EACCES`, `ENOSPC` …), together with `syscall`.
  */
 export type IsthmusErrorCode =
   /** An argument of the wrong type or outside its range. */
@@ -9,46 +9,46 @@ export type IsthmusErrorCode =
   | 'ERR_ISTHMUS_INVALID_NAME'
   /** The region or the handle was closed before this call. */
   | 'ERR_ISTHMUS_CLOSED'
-  /** A call that this state of the handle does not allow: a commit without a claim, a call from within a callback. */
+  /** The handle is in a state that does not allow this call: a commit without a claim, a call from within a callback. */
   | 'ERR_ISTHMUS_CALL_ORDER'
-  /** A message longer than this call, or this ring, can carry. */
+  /** The message is longer than this call, or this ring, can carry. */
   | 'ERR_ISTHMUS_MESSAGE_TOO_LARGE'
-  /** A large message of which the rest will never come. */
+  /** The rest of a large message will never come. */
   | 'ERR_ISTHMUS_MESSAGE_INCOMPLETE'
-  /** Another live agent has the role that was asked for. */
+  /** Another live agent has the requested role. */
   | 'ERR_ISTHMUS_ROLE_TAKEN'
-  /** The counterpart is proven dead and nobody has taken its place. */
+  /** The agent on the other side is proven dead, and it has no successor yet. */
   | 'ERR_ISTHMUS_PEER_DIED'
-  /** Every one of the region's peer slots is held by a live agent. */
+  /** Live agents hold all of the region's peer slots. */
   | 'ERR_ISTHMUS_TOO_MANY_PEERS'
-  /** The memory holds something that no correct peer writes. */
+  /** The memory contains a value that no correct peer writes. */
   | 'ERR_ISTHMUS_CORRUPT'
-  /** The memory was not made by isthmus. It was left untouched. */
+  /** Another program made this memory. It was left untouched. */
   | 'ERR_ISTHMUS_FOREIGN'
   /** The segment belongs to a user that this program does not trust: neither its own nor root. */
   | 'ERR_ISTHMUS_FOREIGN_OWNER'
-  /** The memory was made by another version of the format. */
+  /** The memory has another version of the format. */
   | 'ERR_ISTHMUS_VERSION'
   /** The file is shorter, or longer, than its header says. */
   | 'ERR_ISTHMUS_SIZE'
-  /** The memory holds another layout than the one it was opened with. */
+  /** The memory has another layout than the one it was opened with. */
   | 'ERR_ISTHMUS_LAYOUT_MISMATCH'
-  /** Somebody held the segment's header lock until the deadline. */
+  /** Another process held the segment's header lock until the deadline. */
   | 'ERR_ISTHMUS_BUSY'
-  /** A file-backed segment was changed after its last flush, and the machine went down. */
+  /** A segment file was changed after its last flush, and then the machine went down. */
   | 'ERR_ISTHMUS_UNCLEAN'
-  /** This platform, runtime, file system or option is not supported. */
+  /** isthmus does not support this platform, runtime, file system or option. */
   | 'ERR_ISTHMUS_UNSUPPORTED'
-  /** Closing failed in several places; `errors` has what each of them threw. The region is closed. */
+  /** Closing failed in several places; `errors` has the error of each. The region is closed. */
   | 'ERR_ISTHMUS_CLOSE_FAILED'
-  /** Unlocking, releasing or waiting with something that this handle does not hold. */
+  /** The call needs something that this handle does not hold: a lock, a permit, a membership. */
   | 'ERR_ISTHMUS_NOT_HELD'
-  /** A mutex that one of its owners gave up for good. */
+  /** One of the owners of this mutex has given it up for good. */
   | 'ERR_ISTHMUS_ABANDONED'
-  /** A blocking wait that only the waiting thread itself could end. The name that pthreads use; no system call failed. */
+  /** Only the waiting thread itself could end this blocking wait. The name is that of pthreads; no system call failed. */
   | 'EDEADLK'
 
-/** What was attempted, what was found, what to do; `code` is stable, the text is not. */
+/** The message says what was attempted, what was found and what to do. `code` is stable, the text is not. */
 export class IsthmusError extends Error {
   override readonly name: string = 'IsthmusError'
   readonly code: IsthmusErrorCode
@@ -59,7 +59,7 @@ export class IsthmusError extends Error {
   }
 }
 
-/** The agent that a call depends on is proven dead. The handle that throws stays usable, for a successor. */
+/** The agent on which a call depends is proven dead. The handle that throws stays usable, with a successor of that agent. */
 export class PeerDiedError extends IsthmusError {
   override readonly name: string = 'PeerDiedError'
   /** The process of the dead agent; undefined if it is no longer known. */
@@ -96,7 +96,7 @@ export class IsthmusTypeError extends TypeError {
   }
 }
 
-/** What several parts of a region threw when it was closed. It is closed all the same. */
+/** Several parts of a region failed when it was closed. It is closed all the same. */
 export class CloseError extends AggregateError {
   override readonly name: string = 'CloseError'
   readonly code: IsthmusErrorCode = 'ERR_ISTHMUS_CLOSE_FAILED'
@@ -106,17 +106,25 @@ export class CloseError extends AggregateError {
   }
 }
 
-/** @throws AbortError where the signal has aborted. */
+/** The error of a call on a region or a handle that is closed. `attempt` begins the message. */
+export function closedError(attempt: string): IsthmusError {
+  return new IsthmusError(
+    'ERR_ISTHMUS_CLOSED',
+    `${attempt}: the region or the handle was closed. Open it again, or close it later.`,
+  )
+}
+
+/** @throws AbortError if the signal has aborted */
 export function throwIfAborted(signal: Abortable | undefined): void {
   if (signal?.aborted) throw abortErrorOf(signal)
 }
 
-/** What a wait rejects with that this signal has ended. */
+/** The error of a wait that this signal has ended. */
 export function abortErrorOf(signal: Abortable | undefined): AbortError {
   try {
     return new AbortError(signal?.reason)
   } catch (error) {
-    // A getter of the program. The wait has ended all the same.
+    // `reason` may be a getter of the program. The wait has ended all the same.
     return new AbortError(error)
   }
 }
@@ -126,7 +134,7 @@ interface Abortable {
   readonly reason?: unknown
 }
 
-/** A wait that was ended by its AbortSignal, in the shape of Node.js's own; `cause` is the signal's reason. */
+/** A signal ended the wait. The error has the shape of Node.js's own AbortError; `cause` is the signal's reason. */
 export class AbortError extends Error {
   override readonly name: string = 'AbortError'
   readonly code: string = 'ABORT_ERR'
@@ -136,7 +144,7 @@ export class AbortError extends Error {
   }
 }
 
-/** What a message calls a value that was given. It runs no code of the program: no getter, no toString, no proxy's trap. */
+/** A text for a given value, for error messages. It runs no code of the program: no getter, no toString, no proxy's trap. */
 export function inWords(value: unknown): string {
   switch (typeof value) {
     case 'string':

@@ -18,6 +18,8 @@ export {
   PeerDiedError,
 } from './errors.js'
 export { type Futex, futex } from './futex/futex.js'
+export { HeapRegion, type HeapRegionHandle, type HeapRegionOptions } from './heap/heap-region.js'
+export type { Signal } from './host/abort.js'
 export { array } from './layout/array.js'
 export * from './layout/fields.js'
 export type { Attached, Layout, WordPair } from './layout/layout.js'
@@ -26,7 +28,6 @@ export { type Mutex, type MutexDescription, mutex } from './mutex/mutex.js'
 export type { MutexGuard } from './mutex/mutex-guard.js'
 export type { PeerId } from './peers/peer-id.js'
 export type { PeerDescription, Peers } from './peers/peers.js'
-export { HeapRegion, type HeapRegionHandle, type HeapRegionOptions } from './region/heap-region.js'
 export type { Region } from './region/region.js'
 export type { ReadGuard, WriteGuard } from './rw-lock/rw-guards.js'
 export { type RwLock, type RwLockDescription, rwLock } from './rw-lock/rw-lock.js'
@@ -38,6 +39,5 @@ export {
   type SemaphoreOptions,
   semaphore,
 } from './semaphore/semaphore.js'
-export type { TimeoutOptions, UntimedOptions, WaitOptions } from './waiting/deadline.js'
-export type { Signal } from './waiting/host.js'
 export { type Waitable, waitAny } from './waiting/wait-any.js'
+export type { TimeoutOptions, UntimedOptions, WaitOptions } from './waiting/wait-options.js'

@@ -3,8 +3,8 @@ import { fileURLToPath } from 'node:url'
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
 import { HeapRegion, type HeapRegionHandle } from '@isthmus/sync'
 import { MAX_PEERS } from '@isthmus/sync/internal'
+import { PEERS_BYTE_OFFSET } from '../../../packages/sync/src/attachment/header.js'
 import { PEER_SLOT_BYTES } from '../../../packages/sync/src/peers/layout.js'
-import { PEERS_BYTE_OFFSET } from '../../../packages/sync/src/region/header.js'
 import {
   AGENT_COUNT,
   AT_RANDOM,

@@ -11,6 +11,7 @@ import {
   REPORTED_EPOCH_OFFSET,
   WRITE_POSITION_OFFSET,
 } from '../../../packages/ring/src/spsc/layout.js'
+import { PEERS_BYTE_OFFSET } from '../../../packages/sync/src/attachment/header.js'
 import {
   WAITER_SET_OFFSET as BARRIER_WAITER_SET_OFFSET,
   BROKEN,
@@ -40,7 +41,6 @@ import {
   THREAD_ID_WORD,
   WAKE_WORD,
 } from '../../../packages/sync/src/peers/layout.js'
-import { PEERS_BYTE_OFFSET } from '../../../packages/sync/src/region/header.js'
 import {
   DRAINED_OFFSET,
   KNOWN_OFFSET,

@@ -11,15 +11,14 @@ import {
 import {
   assertOptions,
   assertStackRoom,
-  beforeSleep,
   type Condition,
   closedError,
   deadlineOf,
   EventCount,
+  heldSpace,
   inWords,
   isUint8Array,
   nowMs,
-  pendingWaits,
   type SpaceHolder,
   signalOf,
   TurnQueue,
@@ -156,7 +155,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
   #isDraining = false
 
   /** Returns the space of received messages before this thread sleeps. */
-  readonly #spaceHolder: SpaceHolder = { settle: () => this.#settle() }
+  readonly #spaceHolder: SpaceHolder = { returnSpace: () => this.#settle() }
   readonly #spaceHolderReference = new WeakRef(this.#spaceHolder)
   /** Whether the thread's list of space holders contains this consumer. */
   #isListed = false
@@ -544,7 +543,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
     this.#producerEvents.notify()
     // Ends a drain that is under way.
     this.#writePosition = this.#position
-    beforeSleep.remove(this.#spaceHolderReference)
+    heldSpace.remove(this.#spaceHolderReference)
     this.#forgetClose()
     this.#isCloseOver = true
   }
@@ -762,7 +761,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
 
   /** From now on this consumer keeps the space of a received message. */
   #list(): void {
-    beforeSleep.add(this.#spaceHolderReference, pendingWaits.isAsleep)
+    heldSpace.add(this.#spaceHolderReference)
     this.#isListed = true
   }
 

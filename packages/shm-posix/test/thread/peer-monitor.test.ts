@@ -1,6 +1,6 @@
 import { pendingWaits } from '@isthmus/sync/internal'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { host } from '../../../sync/src/waiting/host.js'
+import { host } from '../../../sync/src/host/host.js'
 import { sleep } from '../../../sync/test/support/waiting.js'
 import { libc } from '../../src/native/libc.js'
 import type { PeerEndpoint } from '../../src/thread/peer-endpoint.js'

@@ -1,6 +1,6 @@
 import type { PeerTable } from '@isthmus/sync/internal'
 import { afterEach, expect, test, vi } from 'vitest'
-import { host } from '../../../sync/src/waiting/host.js'
+import { host } from '../../../sync/src/host/host.js'
 import { Segment } from '../../src/index.js'
 import { counter } from '../support/ledger.js'
 

@@ -1,7 +1,6 @@
 import { IsthmusError } from '../errors.js'
 import type { Condition } from '../waiting/condition.js'
-import type { TimeoutOptions, WaitOptions } from '../waiting/deadline.js'
-import { deadlineOf, signalOf } from '../waiting/wait-options.js'
+import { deadlineOf, signalOf, type TimeoutOptions, type WaitOptions } from '../waiting/wait-options.js'
 import type { WaiterSet } from '../waiting/waiter-set.js'
 import { type Barrier, brokenError } from './barrier.js'
 import { followingPhase } from './layout.js'

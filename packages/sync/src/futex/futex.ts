@@ -2,11 +2,9 @@ import { IsthmusTypeError, inWords } from '../errors.js'
 import { Int32Field } from '../layout/fields.js'
 import type { Layout } from '../layout/layout.js'
 import { assertOpen, type Region } from '../region/region.js'
-import type { Condition } from '../waiting/condition.js'
-import type { TimeoutOptions, WaitOptions } from '../waiting/deadline.js'
-import type { WaitFor } from '../waiting/pending-waits.js'
+import type { Condition, WaitFor } from '../waiting/condition.js'
 import { WAITABLE, type Waitable } from '../waiting/wait-any.js'
-import { deadlineOf, signalOf } from '../waiting/wait-options.js'
+import { deadlineOf, signalOf, type TimeoutOptions, type WaitOptions } from '../waiting/wait-options.js'
 import { WAITER_SET_BYTES, WaiterSet } from '../waiting/waiter-set.js'
 
 /**

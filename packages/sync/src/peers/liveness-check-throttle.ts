@@ -1,4 +1,4 @@
-import { nowMs } from '../waiting/deadline.js'
+import { nowMs } from '../host/clock.js'
 
 const PROBE_INTERVAL_MS = 10
 const LOOKS_BETWEEN_CLOCKS_MAX = 64

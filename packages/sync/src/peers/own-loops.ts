@@ -1,4 +1,4 @@
-import { randomWord } from '../waiting/host.js'
+import { randomWord } from '../host/host.js'
 import type { LoopId } from './peers.js'
 
 /**

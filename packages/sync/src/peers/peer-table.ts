@@ -1,6 +1,5 @@
-import { IsthmusError } from '../errors.js'
-import { closedError } from '../region/region.js'
-import { assertStackRoom } from '../waiting/stack-room.js'
+import { closedError, IsthmusError } from '../errors.js'
+import { assertStackRoom } from '../host/stack-room.js'
 import {
   DEAD,
   FREE,

@@ -1,4 +1,5 @@
 import { IsthmusError } from '../errors.js'
+import { nowMs } from '../host/clock.js'
 import type { Layout } from '../layout/layout.js'
 import { ABANDONED, INCONSISTENT, OWNER_MASK, OWNER_WORD_OFFSET } from '../mutex/layout.js'
 import { Mutex, type MutexDescription, mutex } from '../mutex/mutex.js'
@@ -7,10 +8,9 @@ import { MAX_PEERS, type PeerId, slotOf } from '../peers/peer-id.js'
 import type { PeerDescription } from '../peers/peers.js'
 import { assertOpen, type Region } from '../region/region.js'
 import type { Condition } from '../waiting/condition.js'
-import { nowMs, type TimeoutOptions, type WaitOptions } from '../waiting/deadline.js'
 import { EventCount } from '../waiting/event-count.js'
 import { TurnQueue } from '../waiting/turn-queue.js'
-import { deadlineOf, signalOf } from '../waiting/wait-options.js'
+import { deadlineOf, signalOf, type TimeoutOptions, type WaitOptions } from '../waiting/wait-options.js'
 import { WaiterSet } from '../waiting/waiter-set.js'
 import {
   DRAINED_OFFSET,

@@ -1,23 +1,47 @@
 import type { PeerId } from '../peers/peer-id.js'
+import type { Region } from '../region/region.js'
+import type { PollBudget } from './adaptive-spin.js'
 
-/** What an agent waits for: something that others bring about in shared memory. */
+/** What an agent waits for: something that other agents bring about in shared memory. */
 export interface Condition {
-  /** Looks, and takes what it finds where there is something to take. What it throws ends the wait. */
+  /**
+   * Returns whether the condition holds. If there is something to take (a lock, a permit), it takes it: after `true`, the
+   * caller has it. An error that it throws ends the wait.
+   */
   poll(): boolean
   /**
-   * The look right before a sleep, when the others can already see that we wait. It also leaves whatever mark makes them
-   * look. Where there is none to leave, `isReady` does.
+   * Polled once more after this waiter is registered and before it sleeps; and at each wake-up while it stays registered.
+   * It also sets the mark, if the structure has one, that makes others notify. Without it, `poll` is used.
    */
   pollArmed?(): boolean
-  /** Looks whether those on whom it depends still live, and settles what a dead one left. It costs system calls. */
+  /** Asks whether the peers on which the condition depends still live, and frees what a dead one held. It costs system calls. */
   reapDead(): void
-  /** Whose death would change it. */
+  /** The peers whose death can make the condition true. */
   dependsOn(): readonly PeerId[]
   /**
-   * After the wait, however it ended, when nobody counts us among the sleepers any more. A wake-up that was meant for one
-   * of them may have come to us: where there is more to be had than we took, it is passed on.
+   * Called when the wait is over, for whatever reason, and this waiter is no longer registered. If the wait consumed a
+   * wake-up that it does not need, this must wake another waiter.
    */
   handOffWakeup?(isReady: boolean): void
+}
+
+/** A condition, and the point at which the agents that bring it about look for sleepers. */
+export interface WaitFor {
+  readonly point: ArmablePoint
+  readonly condition: Condition
+}
+
+/** What the pending waits of an event loop know of a wait point (see WaitPoint). */
+export interface ArmablePoint {
+  readonly region: Region
+  /** A wake-up names the wait point by this number; see Waiter.hintOf. */
+  readonly hint: number
+  /** Whether a pending wait here keeps the process running. */
+  readonly isRef: boolean
+  readonly pollBudget: PollBudget
+  /** Registers this agent's event loop: from now on, notifiers wake it. Each call needs its own `disarm`. */
+  arm(): void
+  disarm(): void
 }
 
 /** Polls a condition whose waiter is registered. */

@@ -1,13 +1,13 @@
 import type { PeerId } from '../peers/peer-id.js'
 import type { PeerDescription } from '../peers/peers.js'
 import type { Region } from '../region/region.js'
+import { SPIN_TIGHT } from './adaptive-spin.js'
 import { type Condition, pollArmed } from './condition.js'
-import { SPIN_TIGHT } from './spin.js'
 import { WaitPoint } from './wait-point.js'
 
 /**
- * An event count for one sleeper: the meeting point of an agent that waits for a condition in shared memory and of those
- * who make it true. (The two-phase handshake of folly's EventCount, here for a single sleeper. WaiterSet is for several.)
+ * A wait point for one sleeper: an agent that waits for a condition in shared memory, and the agents that make it true,
+ * meet here. (The two-phase handshake of folly's EventCount, for a single sleeper. WaiterSet is for several.)
  *
  * ```
  * byte  0            4            8
@@ -17,20 +17,20 @@ import { WaitPoint } from './wait-point.js'
  *
  * sleeper:  31 30  29  28                  0
  *          +------+---+---------------------+
- *          |  0   | L | peer id, 0 = nobody |      L: it sleeps on its event loop, not in its thread
+ *          |  0   | L | peer id, 0 = none   |      L: it sleeps on its event loop, not in its thread
  *          +------+---+---------------------+
  * ```
  *
  * | word     | written by                        | read by     | its writer is killed right after                        |
  * |----------|-----------------------------------|-------------|---------------------------------------------------------|
- * | sleeper  | the sleeper alone: its id before  | the notifier| it stays: wakes that wake nobody, until the next        |
- * |          | it looks again, 0 when it is up   |             | sleeper takes the place and writes its own              |
- * | sequence | notifiers: +1 before each wake    | the sleeper | the wake is missing: the sleeper looks after one slice, |
- * |          |                                   |             | or when it hears of the death                           |
+ * | sleeper  | the sleeper alone: its id before  | the notifier| it stays: notifiers wake no one, until the next sleeper |
+ * |          | it polls again, 0 when it is up   |             | takes the place and writes its own id                   |
+ * | sequence | notifiers: +1 before each wake-up | the sleeper | the wake-up is missing: the sleeper polls after one     |
+ * |          |                                   |             | slice, or when it learns of the death                   |
  *
- * Nobody misses a wake-up: the sleeper stores its id, then looks at the condition; the notifier changes the condition,
- * then looks at the id. One of the two sees the other. A notify between that look and the sleep changes `sequence`, and
- * the sleep ends at once; a bell rings on until it is answered.
+ * No wake-up is missed: the sleeper stores its id, then polls the condition; the notifier changes the condition, then
+ * loads the id. At least one of the two sees what the other has stored. A notification between that poll and the sleep
+ * changes `sequence`, so the sleep ends at once; an event loop finds the wake-up when its turn comes.
  */
 export const EVENT_COUNT_BYTES = 8
 const SLEEPER_WORD = 0
@@ -53,24 +53,25 @@ export class EventCount extends WaitPoint {
     this.#sequenceIndex = sequenceIndex
   }
 
-  /** A look without ordering: right sooner or later, and free. */
+  /** Whether an agent sleeps here. A plain read: it may be stale, and costs nothing. */
   get isAwaited(): boolean {
     return this.#words[this.#sleeperIndex] !== 0
   }
 
-  /** Who sleeps here: for tools. */
+  /** The agent that sleeps here: for tools. */
   get sleeper(): PeerDescription | undefined {
     const peer = (Atomics.load(this.#words, this.#sleeperIndex) & PEER_MASK) as PeerId
     return peer === 0 ? undefined : this.region.peers.describe(peer)
   }
 
-  /** To be called after the condition was changed through Atomics. A system call only where somebody sleeps. */
+  /** Wakes the sleeper, if there is one. To be called after the condition was changed through Atomics. */
   notify(): void {
+    // SYNC sleeper visible to notifier
     const sleeper = Atomics.load(this.#words, this.#sleeperIndex)
     if (sleeper !== 0) this.#wake(sleeper)
   }
 
-  /** For the agent that takes the sleeper's place: what a dead predecessor left behind is forgotten. */
+  /** Forgets what a dead predecessor left. To be called by the agent that takes the sleeper's place. */
   reset(): void {
     Atomics.store(this.#words, this.#sleeperIndex, 0)
   }
@@ -78,6 +79,7 @@ export class EventCount extends WaitPoint {
   arm(): void {
     this.region.waiter.listen()
     this.#armedCount++
+    // SYNC sleeper visible to notifier
     Atomics.store(this.#words, this.#sleeperIndex, this.region.peers.self | ON_EVENT_LOOP)
   }
 
@@ -86,7 +88,9 @@ export class EventCount extends WaitPoint {
   }
 
   protected override sleepOnce(condition: Condition, timeoutMs: number): boolean {
+    // SYNC notification ends the sleep
     const sequence = Atomics.load(this.#words, this.#sequenceIndex)
+    // SYNC sleeper visible to notifier
     Atomics.store(this.#words, this.#sleeperIndex, this.region.peers.self)
     try {
       if (pollArmed(condition)) return true
@@ -98,18 +102,19 @@ export class EventCount extends WaitPoint {
     }
   }
 
-  /** What stands there may be our successor's by now. */
+  /** Leaves the word alone if it is no longer ours: a successor may have taken the sleeper's place. */
   #clear(own: number): void {
     Atomics.compareExchange(this.#words, this.#sleeperIndex, own, 0)
   }
 
-  /** A thread slept in the place of its own event loop. */
+  /** The blocking wait overwrote our event loop's mark: sets it again. */
   #armAgain(): void {
     Atomics.store(this.#words, this.#sleeperIndex, this.region.peers.self | ON_EVENT_LOOP)
     this.schedulePollOfOwnWaits()
   }
 
   #wake(sleeper: number): void {
+    // SYNC notification ends the sleep
     Atomics.add(this.#words, this.#sequenceIndex, 1)
     if ((sleeper & ON_EVENT_LOOP) === 0) this.region.waiter.wakeThreads(this.#sequenceIndex, 1)
     else this.wakeLoop((sleeper & PEER_MASK) as PeerId)

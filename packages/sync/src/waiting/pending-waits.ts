@@ -1,35 +1,38 @@
-import { abortErrorOf, throwIfAborted } from '../errors.js'
-import { closedError, type Region } from '../region/region.js'
-import { leaveUnhandled, onAbort } from './abort.js'
-import { beforeSleep } from './before-sleep.js'
-import { type Condition, pollArmed } from './condition.js'
-import { callAt, nowMs, TIMER_MS_MAX } from './deadline.js'
-import { host, type Signal, setKeepsAlive } from './host.js'
-import { assertStackRoom } from './stack-room.js'
-import type { WaitPoint } from './wait-point.js'
-import { longestTickMs, tickAfter } from './waiter.js'
+import { abortErrorOf, closedError, throwIfAborted } from '../errors.js'
+import { leaveUnhandled, onAbort, type Signal } from '../host/abort.js'
+import { assertStackRoom } from '../host/stack-room.js'
+import type { Region } from '../region/region.js'
+import { type ArmablePoint, pollArmed, type WaitFor } from './condition.js'
+import { type EventLoopDriver, HostEventLoopDriver } from './event-loop-driver.js'
+import { longestTickMs, tickAfter } from './fallback-polling.js'
+import { heldSpace } from './held-space.js'
 import { yieldBudget } from './yield-budget.js'
 
 /**
- * A loop with many pending waits must not spend its time on ticks: this many milliseconds lie between two of them for each
- * wait, up to the longest tick. Those that others cannot reach depend on their ticks.
+ * An event loop with many pending waits must not spend its time on ticks: for each wait, this many milliseconds lie between
+ * two ticks, up to the longest tick. Waits that no wake-up can reach depend on their ticks, so theirs lie closer together.
  */
 const TICK_MS_PER_WAIT = 2
 const UNREACHABLE_TICK_MS_PER_WAIT = 0.2
 
-/** A condition, and the point at which those who bring it about look for sleepers. */
-export interface WaitFor {
-  readonly point: WaitPoint
-  readonly condition: Condition
-}
-
 /**
- * Everything that this thread waits for without blocking. A wait is looked at in every turn of the loop for a short while
- * (see PollBudget). Then it is armed: the others see that somebody waits and ring the bell of this thread, with a hint at the
- * wait point: the waits at that point are looked at. An armed wait also has ticks of its own (see fallbackPolling). One timer,
- * while anything is armed, serves the next of them, and is what keeps the process running.
+ * All waits of a thread that do not block it. A wait goes through these steps:
+ *
+ * 1. `wait` polls its conditions. If one is ready, or the deadline has passed already, the promise settles at once.
+ * 2. *Polling*: for a short while (see PollBudget), each turn of the event loop polls it.
+ * 3. *Armed*: held space is returned; each wait point registers this event loop; each peer on which a condition depends is
+ *    watched, or else checked; then the conditions are polled once more. From now on a wake-up names the wait point by its
+ *    hint, and the armed waits there are polled.
+ * 4. An armed wait also has ticks (see fallbackPolling): the dead are reaped, and it is polled. One timer serves the next
+ *    tick of all of them, and keeps the process running if one of them must.
+ * 5. The wait ends when a poll finds it ready, at its deadline, by its signal, when its region closes, or with an error. It
+ *    deregisters at all points, and hands off a wake-up that it does not need.
+ *
+ * This class decides what happens and when. It has neither a clock nor timers: it asks its driver to call `turn` soon and
+ * `tick` at a time; waiters call `repoll` when a wake-up comes. So a test can take all its steps in any order.
  */
-class PendingWaits {
+export class PendingWaits {
+  readonly #driver: EventLoopDriver
   readonly #polling = new Set<PendingWait>()
   readonly #armed = new Set<PendingWait>()
   /** The armed waits by the hints of their wait points. */
@@ -38,50 +41,72 @@ class PendingWaits {
   #armedPointCount = 0
   /** How many of the armed waits keep the process running. */
   #refCount = 0
-  /** When this thread last woke another one's loop. */
-  lastWakeMs = Number.NEGATIVE_INFINITY
+  /** When this thread last woke another one's event loop. */
+  #lastWakeMs = Number.NEGATIVE_INFINITY
   #isTurnDue = false
   #isRepollDue = false
   readonly #dueHints = new Set<number>()
-  #tick: unknown
   #tickDueMs = Number.POSITIVE_INFINITY
   #lastTickMs = Number.NEGATIVE_INFINITY
   #lastUnreachableTickMs = Number.NEGATIVE_INFINITY
-  #keepsAlive = false
+  readonly #onTurn = () => this.turn()
+  readonly #onTick = () => this.tick()
+  readonly #onEnd = (wait: PendingWait) => this.#forget(wait)
 
-  /** Resolves to whether one of these is ready; false once the time is up. */
+  constructor(driver: EventLoopDriver) {
+    this.#driver = driver
+  }
+
+  /** Resolves to whether one of these is ready; to false once the deadline has passed. */
   wait(waits: readonly WaitFor[], deadline: number, signal: Signal | undefined): Promise<boolean> {
-    // No async function: what it adds to the way back costs as much as everything else.
+    // Not an async function: what that adds to the way back costs as much as everything else.
     return new Promise((resolve, reject) => {
       assertStackRoom()
       throwIfAborted(signal)
-      const isReady = isAnyReady(waits)
-      if (isReady || nowMs() >= deadline) return this.#answerAtOnce(waits, isReady, resolve)
-      new PendingWait(waits, resolve, reject, this).begin(deadline, signal)
+      if (isAnyReady(waits)) return this.#answerAtOnce(waits, true, resolve)
+      const now = this.#driver.nowMs()
+      if (now >= deadline) return this.#answerAtOnce(waits, false, resolve)
+      const wait = new PendingWait(waits, this.#driver, now, this.#lastWakeMs, resolve, reject, this.#onEnd)
+      if (wait.begin(deadline, signal)) this.#enter(wait)
     })
   }
 
-  enter(wait: PendingWait): void {
-    if (host.setImmediate === undefined || wait.pollMs === 0) {
+  /** One turn of the event loop, as requested from the driver. */
+  turn(): void {
+    this.#isTurnDue = false
+    // Taken before the polls: one of them may bring about what another one waits for.
+    const isRepollDue = this.#isRepollDue
+    const hints = [...this.#dueHints]
+    this.#isRepollDue = false
+    this.#dueHints.clear()
+    if (isRepollDue) this.repoll()
+    else for (const hint of hints) this.repoll(hint)
+    const now = this.#driver.nowMs()
+    for (const wait of this.#polling) {
+      if (wait.poll() || now < wait.pollUntilMs) continue
+      this.#polling.delete(wait)
       this.#arm(wait)
-    } else {
-      this.#polling.add(wait)
-      this.#scheduleTurn()
     }
+    if (this.#polling.size > 0) this.#requestTurn()
   }
 
-  #answerAtOnce(waits: readonly WaitFor[], wasReady: boolean, resolve: (isReady: boolean) => void): void {
-    // Who does not want to wait at all is to learn of a death, too.
-    if (!wasReady) for (const { condition } of waits) condition.reapDead()
-    const isReady = wasReady || isAnyReady(waits)
-    for (const { condition } of waits) condition.handOffWakeup?.(isReady)
-    if (yieldBudget.canCompleteSynchronously()) resolve(isReady)
-    else yieldBudget.yieldToEventLoop().then(() => resolve(isReady))
+  /** Serves all waits whose tick has come, as requested from the driver. */
+  tick(): void {
+    this.#tickDueMs = Number.POSITIVE_INFINITY
+    const now = this.#driver.nowMs()
+    const due = [...this.#armed].filter((wait) => this.#tickOf(wait) <= now)
+    if (due.some(({ isUnreachable }) => !isUnreachable)) this.#lastTickMs = now
+    if (due.some(({ isUnreachable }) => isUnreachable)) this.#lastUnreachableTickMs = now
+    this.#reapDeadOf(due)
+    let nextMs = Number.POSITIVE_INFINITY
+    for (const wait of this.#armed) nextMs = Math.min(nextMs, this.#tickOf(wait))
+    this.#requestTick(nextMs)
+    this.#updateDriver()
   }
 
   /**
-   * The bell rang: another thread brought about something that this one waits for, or may have.
-   * @param hint of the wait point; without it, everything is looked at
+   * A wake-up has come: another thread has brought about something that this one waits for, or may have.
+   * @param hint of the wait point; without it, all armed waits are polled
    */
   repoll(hint?: number): void {
     if (hint === undefined) {
@@ -92,18 +117,99 @@ class PendingWaits {
     if (waits !== undefined) for (const wait of waits) wait.repoll(hint)
   }
 
-  /** Whether something is waited for that others have to bring about, and that they have been shown. */
-  get isAsleep(): boolean {
-    return this.#armed.size > 0
+  /** The same in the next turn, for a change by this very thread. The hint is as in `repoll`. */
+  schedulePoll(hint?: number): void {
+    if (hint === undefined) this.#isRepollDue = true
+    else this.#dueHints.add(hint)
+    this.#requestTurn()
   }
 
-  noteWake(): void {
-    this.lastWakeMs = nowMs()
+  /** Polls the waits at this point at once, before their next turn or wake-up. */
+  pollPoint(point: ArmablePoint): void {
+    for (const waits of [this.#polling, this.#armedAt.get(point.hint) ?? []]) {
+      for (const wait of waits) if (wait.isAt(point)) wait.poll()
+    }
   }
 
-  /** Somebody may have died: one proof for each peer of a region, however many waits depend on it. */
+  /** A peer may have died: checks each region once, however many waits depend on its peers. */
   reapDead(): void {
     this.#reapDeadOf(this.#armed)
+  }
+
+  /** This thread has just woken another one's event loop. */
+  noteWake(): void {
+    this.#lastWakeMs = this.#driver.nowMs()
+  }
+
+  /** Asks all points anew whether their waits keep the process running. */
+  updateKeepAlive(): void {
+    this.#refCount = 0
+    for (const wait of this.#armed) {
+      wait.countsAsRef = wait.isRef
+      if (wait.countsAsRef) this.#refCount++
+    }
+    this.#updateDriver()
+  }
+
+  /** Rejects all waits in a region that is about to close, with `ERR_ISTHMUS_CLOSED`. */
+  endWaitsOf(region: Region): void {
+    for (const waits of [this.#polling, this.#armed]) {
+      for (const wait of waits) if (wait.isIn(region)) wait.fail(closedError('Waiting'))
+    }
+  }
+
+  #answerAtOnce(waits: readonly WaitFor[], wasReady: boolean, resolve: (isReady: boolean) => void): void {
+    // A call with a timeout of 0 must notice a death as well.
+    if (!wasReady) for (const { condition } of waits) condition.reapDead()
+    const isReady = wasReady || isAnyReady(waits)
+    for (const { condition } of waits) condition.handOffWakeup?.(isReady)
+    if (yieldBudget.canCompleteSynchronously()) resolve(isReady)
+    else yieldBudget.yieldToEventLoop().then(() => resolve(isReady))
+  }
+
+  /** An error ends the wait: the driver throws if the stack is full. */
+  #enter(wait: PendingWait): void {
+    try {
+      if (!this.#driver.hasImmediateTurns || wait.pollMs === 0) {
+        this.#arm(wait)
+      } else {
+        this.#polling.add(wait)
+        this.#requestTurn()
+      }
+    } catch (error) {
+      wait.fail(error)
+    }
+  }
+
+  #arm(wait: PendingWait): void {
+    this.#armed.add(wait)
+    heldSpace.isLoopAsleep = true
+    this.#armedPointCount += wait.pointCount
+    for (const hint of wait.hints()) {
+      const waits = this.#armedAt.get(hint)
+      if (waits === undefined) this.#armedAt.set(hint, new Set([wait]))
+      else waits.add(wait)
+    }
+    wait.countsAsRef = wait.isRef
+    if (wait.countsAsRef) this.#refCount++
+    wait.arm()
+    if (!this.#armed.has(wait)) return
+    this.#requestTick(this.#tickOf(wait))
+    this.#updateDriver()
+  }
+
+  #forget(wait: PendingWait): void {
+    this.#polling.delete(wait)
+    if (!this.#armed.delete(wait)) return
+    heldSpace.isLoopAsleep = this.#armed.size > 0
+    this.#armedPointCount -= wait.pointCount
+    for (const hint of wait.hints()) {
+      const waits = this.#armedAt.get(hint)
+      waits?.delete(wait)
+      if (waits?.size === 0) this.#armedAt.delete(hint)
+    }
+    if (wait.countsAsRef) this.#refCount--
+    this.#updateDriver()
   }
 
   #reapDeadOf(waits: Iterable<PendingWait>): void {
@@ -116,116 +222,21 @@ class PendingWaits {
     for (const wait of waits) wait.reapDead(hasDead)
   }
 
-  /** This very thread has changed something; the bell would say it later. The hint is as in repoll. */
-  schedulePoll(hint?: number): void {
-    if (hint === undefined) this.#isRepollDue = true
-    else this.#dueHints.add(hint)
-    this.#scheduleTurn()
-  }
-
-  /** For a region that is about to close. */
-  endWaitsOf(region: Region): void {
-    for (const waits of [this.#polling, this.#armed]) {
-      for (const wait of waits) if (wait.isIn(region)) wait.fail(closedError('Waiting'))
-    }
-  }
-
-  /** The waits at this point look now, and not when the loop comes to it. */
-  pollPoint(point: WaitPoint): void {
-    for (const waits of [this.#polling, this.#armedAt.get(point.hint) ?? []]) {
-      for (const wait of waits) if (wait.isAt(point)) wait.poll()
-    }
-  }
-
-  forget(wait: PendingWait): void {
-    this.#polling.delete(wait)
-    if (!this.#armed.delete(wait)) return
-    this.#armedPointCount -= wait.pointCount
-    for (const hint of wait.hints()) {
-      const waits = this.#armedAt.get(hint)
-      waits?.delete(wait)
-      if (waits?.size === 0) this.#armedAt.delete(hint)
-    }
-    if (wait.countsAsRef) this.#refCount--
-    this.#updateTimer()
-  }
-
-  updateKeepAlive(): void {
-    this.#refCount = 0
-    for (const wait of this.#armed) {
-      wait.countsAsRef = wait.isRef
-      if (wait.countsAsRef) this.#refCount++
-    }
-    this.#updateTimer()
-  }
-
-  #scheduleTurn(): void {
+  #requestTurn(): void {
     if (this.#isTurnDue) return
-    const turn = () => this.#turn()
-    if (host.setImmediate !== undefined) host.setImmediate(turn)
-    else host.setTimeout(turn, 0)
-    // Not before: where the stack is full, these throw.
+    this.#driver.requestTurn(this.#onTurn)
+    // Noted after the request, which throws if the stack is full.
     this.#isTurnDue = true
   }
 
-  #turn(): void {
-    this.#isTurnDue = false
-    // Taken before the looks: one of them may bring about what another one waits for.
-    const isLookDue = this.#isRepollDue
-    const hints = [...this.#dueHints]
-    this.#isRepollDue = false
-    this.#dueHints.clear()
-    if (isLookDue) this.repoll()
-    else for (const hint of hints) this.repoll(hint)
-    const now = nowMs()
-    for (const wait of this.#polling) {
-      if (wait.poll() || now < wait.pollUntilMs) continue
-      this.#polling.delete(wait)
-      this.#arm(wait)
-    }
-    if (this.#polling.size > 0) this.#scheduleTurn()
-  }
-
-  #arm(wait: PendingWait): void {
-    this.#armed.add(wait)
-    this.#armedPointCount += wait.pointCount
-    for (const hint of wait.hints()) {
-      const waits = this.#armedAt.get(hint)
-      if (waits === undefined) this.#armedAt.set(hint, new Set([wait]))
-      else waits.add(wait)
-    }
-    wait.countsAsRef = wait.isRef
-    if (wait.countsAsRef) this.#refCount++
-    wait.arm()
-    if (!this.#armed.has(wait)) return
-    this.#tickAt(this.#tickOf(wait))
-    this.#updateTimer()
-  }
-
-  /** Makes the timer go off at this time, or earlier. It is not taken back with each wait: most are followed by the next one. */
-  #tickAt(dueMs: number): void {
+  /** The request is not taken back when a wait ends: another wait usually follows. */
+  #requestTick(dueMs: number): void {
     if (dueMs >= this.#tickDueMs) return
-    if (this.#tick !== undefined) host.clearTimeout(this.#tick)
     this.#tickDueMs = dueMs
-    this.#keepsAlive = true
-    this.#tick = host.setTimeout(() => this.#onTick(), Math.min(Math.max(1, dueMs - nowMs()), TIMER_MS_MAX))
+    this.#driver.requestTick(dueMs, this.#onTick)
   }
 
-  #onTick(): void {
-    this.#tick = undefined
-    this.#tickDueMs = Number.POSITIVE_INFINITY
-    const now = nowMs()
-    const due = [...this.#armed].filter((wait) => this.#tickOf(wait) <= now)
-    if (due.some(({ isUnreachable }) => !isUnreachable)) this.#lastTickMs = now
-    if (due.some(({ isUnreachable }) => isUnreachable)) this.#lastUnreachableTickMs = now
-    this.#reapDeadOf(due)
-    let nextMs = Number.POSITIVE_INFINITY
-    for (const wait of this.#armed) nextMs = Math.min(nextMs, this.#tickOf(wait))
-    this.#tickAt(nextMs)
-    this.#updateTimer()
-  }
-
-  /** When this wait is looked at; see TICK_MS_PER_WAIT. */
+  /** When this wait has its next tick; see TICK_MS_PER_WAIT. */
   #tickOf(wait: PendingWait): number {
     const count = this.#armedPointCount
     const spaceMs = Math.min(
@@ -235,62 +246,64 @@ class PendingWaits {
     return Math.max(wait.nextTickMs, (wait.isUnreachable ? this.#lastUnreachableTickMs : this.#lastTickMs) + spaceMs)
   }
 
-  #updateTimer(): void {
-    const keepsAlive = this.#refCount > 0
-    if (this.#tick === undefined || keepsAlive === this.#keepsAlive) return
-    this.#keepsAlive = keepsAlive
-    setKeepsAlive(this.#tick, keepsAlive)
+  #updateDriver(): void {
+    this.#driver.keepAlive(this.#refCount > 0)
   }
 }
 
-/** A promise that is not settled yet. */
+/** One call of `PendingWaits.wait` that has not settled yet: what it waits for, at one or more points. */
 class PendingWait {
   readonly #waits: readonly WaitFor[]
+  readonly #driver: EventLoopDriver
+  readonly #startedMs: number
   readonly #resolve: (isReady: boolean) => void
   readonly #reject: (error: unknown) => void
-  readonly #loop: PendingWaits
-  readonly #startedMs = nowMs()
+  readonly #onEnd: (wait: PendingWait) => void
+  /** For how long each turn polls it before it is armed. */
   readonly pollMs: number
-  readonly #armedPoints: WaitPoint[] = []
+  readonly #armedPoints: ArmablePoint[] = []
   #forgetAbort: (() => void) | undefined
   #forgetDeadline: (() => void) | undefined
   #isOver = false
-  /** When it looks by itself; it is armed. */
+  /** When it polls by itself, once it is armed. */
   nextTickMs = Number.POSITIVE_INFINITY
-  /** Whether it depends on its ticks: others cannot wake it, or a peer can die without a word from the system. */
+  /** Whether it depends on its ticks: no wake-up can reach this thread, or the system cannot tell of the death of a peer. */
   isUnreachable = false
   #mustPollOften = false
-  /** Whether the loop has counted it among those that keep the process running. */
+  /** Whether it is counted among the waits that keep the process running. */
   countsAsRef = false
 
   constructor(
     waits: readonly WaitFor[],
+    driver: EventLoopDriver,
+    startedMs: number,
+    lastWakeMs: number,
     resolve: (isReady: boolean) => void,
     reject: (error: unknown) => void,
-    loop: PendingWaits,
+    onEnd: (wait: PendingWait) => void,
   ) {
     this.#waits = waits
+    this.#driver = driver
+    this.#startedMs = startedMs
     this.#resolve = resolve
     this.#reject = reject
-    this.#loop = loop
+    this.#onEnd = onEnd
     this.pollMs = 0
-    for (const { point } of waits) {
-      this.pollMs = Math.max(this.pollMs, point.pollBudget.for(this.#startedMs, loop.lastWakeMs))
-    }
+    for (const { point } of waits) this.pollMs = Math.max(this.pollMs, point.pollBudget.for(startedMs, lastWakeMs))
   }
 
-  /** Gives it to the event loop, unless the signal has ended it by then. Whatever throws here ends it. */
-  begin(deadline: number, signal: Signal | undefined): void {
+  /** Heeds the deadline and the signal from now on. Returns false if the wait is over already: by its signal, or by an error. */
+  begin(deadline: number, signal: Signal | undefined): boolean {
     try {
       if (deadline !== Number.POSITIVE_INFINITY) {
-        this.#forgetDeadline = callAt(deadline, () => this.poll() || this.#settle(false))
+        this.#forgetDeadline = this.#driver.callAt(deadline, () => this.poll() || this.#settle(false))
       }
       if (signal !== undefined) this.#forgetAbort = onAbort(signal, () => this.fail(abortErrorOf(signal)))
       if (this.#isOver) this.#forgetAbort?.()
-      else this.#loop.enter(this)
     } catch (error) {
       this.fail(error)
     }
+    return !this.#isOver
   }
 
   get pointCount(): number {
@@ -309,8 +322,12 @@ class PendingWait {
     return this.#waits.some(({ point }) => point.region === region)
   }
 
-  isAt(point: WaitPoint): boolean {
+  isAt(point: ArmablePoint): boolean {
     return this.#waits.some((wait) => wait.point === point)
+  }
+
+  *hints(): Generator<number> {
+    for (const { point } of this.#waits) yield point.hint
   }
 
   /** Returns whether the wait is over. */
@@ -318,46 +335,10 @@ class PendingWait {
     return this.#settleIf(({ condition }) => condition.poll())
   }
 
-  /** For the loop, which finds it by the hints of its wait points. */
-  *hints(): Generator<number> {
-    for (const { point } of this.#waits) yield point.hint
-  }
-
-  /** For an armed wait: the marks that others see have to be there still. */
-  repoll(hint?: number): void {
-    const isAll = hint === undefined || this.#waits.length === 1
-    const waits = isAll ? this.#waits : this.#waits.filter(({ point }) => point.hint === hint)
-    if (!this.#settleIf(({ condition }) => pollArmed(condition), waits)) this.#watch(waits)
-  }
-
-  /**
-   * For an armed wait, at its tick or after a death. If all the dead have been swept, looking is enough: a sweep leaves
-   * everything as a proof would.
-   */
-  reapDead(hasDead: (region: Region) => boolean): void {
-    this.#attempt(() => {
-      for (const { point, condition } of this.#waits) {
-        point.region.waiter.listen()
-        if (hasDead(point.region)) condition.reapDead()
-      }
-    })
-    // Perhaps the system can tell by now, or the peer has made anew what was gone.
-    if (this.#mustPollOften) {
-      this.#mustPollOften = false
-      this.#watch(this.#waits)
-    }
-    if (!this.#settleIf(({ condition }) => pollArmed(condition))) this.#planTick()
-  }
-
-  #planTick(): void {
-    const now = nowMs()
-    this.isUnreachable = this.#mustPollOften || this.#waits.some(({ point }) => point.region.waiter.isUnreachable)
-    this.nextTickMs = now + tickAfter(this.isUnreachable ? 0 : now - this.#startedMs)
-  }
-
+  /** Registers at all points, then checks on the peers, then polls. An error ends the wait. */
   arm(): void {
     this.#attempt(() => {
-      beforeSleep.settle()
+      heldSpace.returnAll()
       for (const { point } of this.#waits) {
         point.arm()
         this.#armedPoints.push(point)
@@ -367,7 +348,49 @@ class PendingWait {
     if (!this.#settleIf(({ condition }) => pollArmed(condition))) this.#planTick()
   }
 
-  /** Watched first, then proven: who dies in between is noticed by one or the other. */
+  /** Polls an armed wait. `pollArmed` also renews the marks that make others notify. */
+  repoll(hint?: number): void {
+    const isAll = hint === undefined || this.#waits.length === 1
+    const waits = isAll ? this.#waits : this.#waits.filter(({ point }) => point.hint === hint)
+    if (!this.#settleIf(({ condition }) => pollArmed(condition), waits)) this.#watch(waits)
+  }
+
+  /**
+   * For an armed wait, at its tick or after a death. If all the dead have been swept, polling is enough: a sweep leaves
+   * what reaping would leave.
+   */
+  reapDead(hasDead: (region: Region) => boolean): void {
+    this.#attempt(() => {
+      for (const { point, condition } of this.#waits) {
+        point.region.waiter.listen()
+        if (hasDead(point.region)) condition.reapDead()
+      }
+    })
+    // The system may be able to tell by now, or the peer may have repaired its channel.
+    if (this.#mustPollOften) {
+      this.#mustPollOften = false
+      this.#watch(this.#waits)
+    }
+    if (!this.#settleIf(({ condition }) => pollArmed(condition))) this.#planTick()
+  }
+
+  fail(error: unknown): void {
+    if (this.#isOver) return
+    try {
+      this.#end(false)
+    } catch (another) {
+      leaveUnhandled(another)
+    }
+    this.#reject(error)
+  }
+
+  #planTick(): void {
+    const now = this.#driver.nowMs()
+    this.isUnreachable = this.#mustPollOften || this.#waits.some(({ point }) => point.region.waiter.isUnreachable)
+    this.nextTickMs = now + tickAfter(this.isUnreachable ? 0 : now - this.#startedMs)
+  }
+
+  /** Watches each peer before it checks on it: a death in between is noticed by one or the other. */
   #watch(waits: readonly WaitFor[]): void {
     this.#attempt(() => {
       for (const { point, condition } of waits) {
@@ -383,9 +406,9 @@ class PendingWait {
     })
   }
 
-  #settleIf(look: (wait: WaitFor) => boolean, waits = this.#waits): boolean {
+  #settleIf(isReady: (wait: WaitFor) => boolean, waits = this.#waits): boolean {
     this.#attempt(() => {
-      if (waits.some(look)) this.#settle(true)
+      if (waits.some(isReady)) this.#settle(true)
     })
     return this.#isOver
   }
@@ -399,7 +422,7 @@ class PendingWait {
     }
   }
 
-  /** What was found stands, and may have been taken: an error on the way out does not change it. */
+  /** What the poll found stands, and may have been taken: an error in the clean-up does not change it. */
   #settle(isReady: boolean): void {
     if (this.#isOver) return
     try {
@@ -411,23 +434,13 @@ class PendingWait {
     this.#resolve(isReady)
   }
 
-  fail(error: unknown): void {
-    if (this.#isOver) return
-    try {
-      this.#end(false)
-    } catch (another) {
-      leaveUnhandled(another)
-    }
-    this.#reject(error)
-  }
-
   /** Leaves nothing behind. */
   #end(isReady: boolean): void {
     this.#isOver = true
-    this.#loop.forget(this)
+    this.#onEnd(this)
     this.#forgetAbort?.()
     this.#forgetDeadline?.()
-    const endMs = nowMs()
+    const endMs = this.#driver.nowMs()
     const sleptMs = this.#armedPoints.length === 0 ? 0 : endMs - this.#startedMs
     for (const point of this.#armedPoints) point.disarm()
     for (const { point } of this.#waits) point.pollBudget.learn(endMs, sleptMs)
@@ -439,12 +452,12 @@ function isAnyReady(waits: readonly WaitFor[]): boolean {
   return waits.some(({ condition }) => condition.poll())
 }
 
-const KEY = Symbol.for('isthmus.event-loop@2')
+const KEY = Symbol.for('isthmus.pending-waits@3')
 const shared = globalThis as { [KEY]?: PendingWaits }
 
 /**
- * One for each thread, also where a program has several copies of this package: a thread has one bell, and what waits
- * through another copy would not hear it.
+ * One for each thread, even if a program has several copies of this package: a thread has one wake-up channel, and a wait
+ * in the instance of another copy would not learn of the wake-up.
  */
-export const pendingWaits: PendingWaits = shared[KEY] ?? new PendingWaits()
+export const pendingWaits: PendingWaits = shared[KEY] ?? new PendingWaits(new HostEventLoopDriver())
 shared[KEY] = pendingWaits

@@ -1,21 +1,32 @@
 import { abortErrorOf, throwIfAborted } from '../errors.js'
-import { onAbort } from './abort.js'
-import { callAt } from './deadline.js'
-import type { Signal } from './host.js'
-import { assertStackRoom } from './stack-room.js'
+import { onAbort, type Signal } from '../host/abort.js'
+import { callAt } from '../host/clock.js'
+import { assertStackRoom } from '../host/stack-room.js'
 import { yieldBudget } from './yield-budget.js'
 
-/** The asynchronous calls on one handle: one after the other, in the order in which they were made. */
+/**
+ * Orders the asynchronous calls on one handle: one runs at a time, first come, first served.
+ *
+ * @example
+ * ```ts
+ * if (!turns.tryEnter() && !(await turns.enter(deadline, signal))) return undefined
+ * try {
+ *   // This call alone uses the handle.
+ * } finally {
+ *   turns.leave()
+ * }
+ * ```
+ */
 export class TurnQueue {
   readonly #waiting = new Set<() => void>()
   #isBusy = false
 
-  /** Whether a call is under way, or waits for its turn. */
+  /** Whether a call is running or waits for its turn. */
   get isBusy(): boolean {
     return this.#isBusy
   }
 
-  /** Whether a call may complete at once, without a turn: no call is under way, and the event loop is not due (see YieldBudget). */
+  /** Whether a call may complete at once, without a turn: no other call is running, and the event loop is not due (see YieldBudget). */
   canCompleteSynchronously(): boolean {
     return !this.#isBusy && yieldBudget.canCompleteSynchronously()
   }
@@ -25,7 +36,7 @@ export class TurnQueue {
     return yieldBudget.yieldToEventLoop()
   }
 
-  /** Begins a turn if no call has one. The caller must `leave`, whatever happens. */
+  /** Begins a turn if no other call is running. If it returns true, the caller must `leave`, whatever happens. */
   tryEnter(): boolean {
     assertStackRoom()
     if (this.#isBusy) return false
@@ -36,7 +47,7 @@ export class TurnQueue {
   /**
    * Waits for this call's turn, after `tryEnter` has returned false. Resolves to true when the turn begins, and then the
    * caller must `leave`; to false if the deadline passes first.
-   * @throws AbortError; no turn has begun then
+   * @throws AbortError; then no turn has begun
    */
   enter(deadline: number, signal: Signal | undefined): Promise<boolean> {
     return new Promise((resolve, reject) => {
@@ -71,7 +82,7 @@ export class TurnQueue {
     })
   }
 
-  /** Ends a turn. It stays busy where somebody waits: nobody overtakes the one whose turn it is. */
+  /** Ends a turn. If a call is waiting, its turn begins before any new call can enter. */
   leave(): void {
     const [next] = this.#waiting
     if (next === undefined) this.#isBusy = false

@@ -1,32 +1,36 @@
 import { IsthmusTypeError, inWords } from '../errors.js'
-import type { WaitOptions } from './deadline.js'
-import { pendingWaits, type WaitFor } from './pending-waits.js'
-import { deadlineOf, signalOf } from './wait-options.js'
+import type { WaitFor } from './condition.js'
+import { pendingWaits } from './pending-waits.js'
+import { deadlineOf, signalOf, type WaitOptions } from './wait-options.js'
 
 const KEY_NAME = 'isthmus.waitable'
 
 /**
- * Under this key an object says how one waits until it is ready, without taking anything. One key for all copies of this
- * package in a program, as long as what stands under it means the same.
+ * Under this key an object has a method that says what to wait for until the object is ready, without taking anything. All
+ * copies of this package in a program share the key as long as the method means the same.
  */
 export const WAITABLE: unique symbol = Symbol.for(`${KEY_NAME}@1`)
 
 const ATTEMPT = 'Waiting for any of several'
 
-/** What can be waited for together with others: consumers, producers, locks, words. */
+/** An object that `waitAny` can wait for: a consumer, a producer, a lock, a futex word. */
 export interface Waitable {
-  /** What this one waits for, as it stands now. */
+  /** The condition under which this object is ready, in its present state, and the wait point. Polling it takes nothing. */
   [WAITABLE](): WaitFor
 }
 
 /**
- * Waits on the event loop until one of these, or several, are ready: a consumer with something to receive (a message, an
- * end, a death), a producer with space, a mutex that is free, a semaphore with a permit … It takes nothing: another agent
- * may be quicker, so `tryX` what is ready, and wait again. What has ended, or was closed, stays ready: wait without it.
+ * Waits on the event loop until at least one of these is ready: a consumer with something to receive (a message, an end, a
+ * death), a producer with space, a mutex that is free, a semaphore with a permit … It takes nothing, and another agent may
+ * be quicker: call `tryX` on what is ready, and wait again. A consumer that has ended, or a handle that was closed, stays
+ * ready: leave it out of the next wait.
  *
- * @returns those that are ready, in the order given; none once `timeoutMs` is over, or where none were given
- * @throws AbortError when the signal aborts; ERR_ISTHMUS_CLOSED when one of their regions is closed meanwhile; a handle
- * that is closed is ready. What looking at one of them throws, such as a dead peer's, is thrown by that one's `tryX`, not here.
+ * If a peer dies, the objects that its death makes ready are among the result; the error, if there is one, comes from their
+ * `tryX`.
+ *
+ * @returns those that are ready, in the order given; none once `timeoutMs` has passed, or if none were given
+ * @throws AbortError if the signal aborts
+ * @throws IsthmusError `ERR_ISTHMUS_CLOSED` if a region of one of them is closed meanwhile
  *
  * @example
  * ```ts
@@ -44,7 +48,7 @@ export async function waitAny<W extends Waitable>(waitables: Iterable<W>, option
   for (;;) {
     const isReady = await pendingWaits.wait(waits, deadline, signal)
     const ready = isReady ? all.filter((_, at) => waits[at].condition.poll()) : []
-    // Others of this thread may have been quicker.
+    // Other calls of this thread may have been quicker.
     if (!isReady || ready.length > 0) return ready
   }
 }
@@ -53,7 +57,7 @@ function iterable<W>(waitables: Iterable<W>): Iterable<W> {
   if (typeof waitables?.[Symbol.iterator] === 'function') return waitables
   throw new IsthmusTypeError(
     'ERR_ISTHMUS_INVALID_ARGUMENT',
-    `${ATTEMPT}: got ${inWords(waitables)}. Give an array or a set of them, also of one.`,
+    `${ATTEMPT}: got ${inWords(waitables)}. Give an array or a set, even for a single one.`,
   )
 }
 
@@ -62,12 +66,12 @@ function waitForOf(waitable: Waitable | undefined): WaitFor {
   if (hasKeyOfAnotherCopy(waitable)) {
     throw new IsthmusTypeError(
       'ERR_ISTHMUS_INVALID_ARGUMENT',
-      `${ATTEMPT}: one of them comes from another version of @isthmus/sync, of which this program has two copies. Install one for all packages, or wait with the waitAny of that copy.`,
+      `${ATTEMPT}: one of them comes from another version of @isthmus/sync: this program has two copies. Install one for all packages, or use the waitAny of that copy.`,
     )
   }
   throw new IsthmusTypeError(
     'ERR_ISTHMUS_INVALID_ARGUMENT',
-    `${ATTEMPT}: ${inWords(waitable)} is nothing that can be waited for. Give consumers, producers, mutexes, semaphores or futex.otherThan().`,
+    `${ATTEMPT}: got ${inWords(waitable)}, which waitAny cannot wait for. Give consumers, producers, mutexes, semaphores or futex.otherThan().`,
   )
 }
 

@@ -1,41 +1,46 @@
+import type { Signal } from '../host/abort.js'
+import { nowMs } from '../host/clock.js'
+import { assertStackRoom } from '../host/stack-room.js'
 import type { PeerId } from '../peers/peer-id.js'
 import type { Region } from '../region/region.js'
-import { beforeSleep } from './before-sleep.js'
-import type { Condition } from './condition.js'
-import { nowMs } from './deadline.js'
-import type { Signal } from './host.js'
-import { PollBudget } from './patience.js'
+import { AdaptiveSpin, PollBudget, type SpinPolicy } from './adaptive-spin.js'
+import type { ArmablePoint, Condition } from './condition.js'
+import { sliceAfter } from './fallback-polling.js'
+import { heldSpace } from './held-space.js'
 import { pendingWaits } from './pending-waits.js'
-import { AdaptiveSpin, type SpinPolicy } from './spin.js'
-import { assertStackRoom } from './stack-room.js'
-import { sliceAfter } from './waiter.js'
 
 /**
- * Where agents wait for something in shared memory and are woken by those who bring it about. What the two kinds of it
- * have in common: a thread spins, looks around and sleeps; an event loop looks again for a few turns, then hears its bell.
+ * A place in shared memory at which waiters register, and at which notifiers look for them. This is what its two kinds,
+ * EventCount and WaiterSet, have in common: a thread spins, polls and sleeps; an event loop polls for a few turns and then
+ * waits for a wake-up (see PendingWaits).
  */
-export abstract class WaitPoint {
+export abstract class WaitPoint implements ArmablePoint {
   readonly region: Region
-  /** By which the event loop finds the waits at this point; see Waiter.hintOf. */
   readonly hint: number
-  /** How long an event loop looks again before it sleeps. */
   readonly pollBudget: PollBudget
   readonly #word: number
   readonly #spin: AdaptiveSpin
   #isRef = true
 
-  /** @param word of the region's words, the one that names this point to the event loops of others */
-  protected constructor(region: Region, word: number, pace: SpinPolicy) {
+  /** @param word the index of the word, in the region's words, that names this point to the event loops of others */
+  protected constructor(region: Region, word: number, policy: SpinPolicy) {
     this.region = region
     this.hint = region.waiter.hintOf(word)
     this.#word = word
-    this.#spin = new AdaptiveSpin(pace)
+    this.#spin = new AdaptiveSpin(policy)
     this.pollBudget = new PollBudget(region.waiter.wakeLatencyMs)
   }
 
   /**
-   * Blocks until the condition is ready, or until the deadline (see deadlineAfter); returns whether it is. Ahead of every
-   * sleep, and so at least once in a slice, it asks the condition for a proof of life.
+   * Blocks until the condition is ready or the deadline passes (see deadlineAfter); returns whether it is ready.
+   *
+   * 1. Spin: poll as often as earlier waits have shown to pay.
+   * 2. Reap: ask whether the peers on which the condition depends still live, and free what a dead one held.
+   * 3. Poll, and give up if the deadline has passed.
+   * 4. Return held space: another agent may need it to end this very wait.
+   * 5. Register, poll once more, sleep for a slice at most, deregister (`sleepOnce`).
+   * 6. Learn how long the sleep was, poll, and go on with step 2.
+   * 7. At the end, hand off a wake-up that this wait has consumed and does not need.
    */
   waitSync(condition: Condition, deadline: number): boolean {
     let isReady = false
@@ -48,41 +53,39 @@ export abstract class WaitPoint {
   }
 
   /**
-   * The same on the event loop: resolves to whether the condition is ready, false once the time is up.
+   * The same on the event loop: resolves to whether the condition is ready, to false once the deadline has passed.
    * @throws AbortError
    */
   wait(condition: Condition, deadline: number, signal: Signal | undefined): Promise<boolean> {
     return pendingWaits.wait([{ point: this, condition }], deadline, signal)
   }
 
-  /** Whether a pending wait here keeps the process running. It does unless told otherwise. */
   get isRef(): boolean {
     return this.#isRef
   }
 
+  /** Says whether pending waits here keep the process running. They do unless told otherwise. */
   setRef(isRef: boolean): void {
     this.#isRef = isRef
     pendingWaits.updateKeepAlive()
   }
 
-  /** Polls the pending waits of this thread at this point: the caller has just changed what they wait for. */
+  /** Polls the pending waits of this thread at this point at once: the caller has just changed what they wait for. */
   pollOwnWaits(): void {
     pendingWaits.pollPoint(this)
   }
 
-  /** The same in the next turn of the event loop. */
+  /** Polls them in the next turn of the event loop. */
   schedulePollOfOwnWaits(): void {
     pendingWaits.schedulePoll(this.hint)
   }
 
-  /** From now on, whoever notifies this point rings this agent's bell. */
   abstract arm(): void
-  /** Takes one `arm` back. */
   abstract disarm(): void
-  /** Sets the mark that a thread sleeps here, takes the last look, sleeps, takes the mark back. Returns what the look found. */
+  /** Marks that a thread sleeps here, polls, sleeps, takes the mark back. Returns what the poll found. */
   protected abstract sleepOnce(condition: Condition, timeoutMs: number): boolean
 
-  /** Rings the bell of a peer that sleeps here. */
+  /** Wakes the event loop of a peer that waits here. */
   protected wakeLoop(peer: PeerId): boolean {
     pendingWaits.noteWake()
     return this.region.waiter.wakeLoop(peer, this.#word)
@@ -96,7 +99,7 @@ export abstract class WaitPoint {
       if (condition.poll()) return true
       const startedMs = nowMs()
       if (startedMs >= deadline) return false
-      beforeSleep.settle()
+      heldSpace.returnAll()
       if (this.sleepOnce(condition, Math.min(deadline - startedMs, sliceAfter(startedMs - beganMs)))) return true
       this.#spin.learn(nowMs() - startedMs)
       if (condition.poll()) return true

@@ -1,11 +1,11 @@
+import { host, setKeepsAlive } from '../host/host.js'
 import { MAX_PEERS, type PeerId, slotOf } from '../peers/peer-id.js'
 import type { PeerDescription } from '../peers/peers.js'
 import type { Region } from '../region/region.js'
+import { SPIN_TIGHT } from './adaptive-spin.js'
 import { type Condition, pollArmed } from './condition.js'
-import { host, setKeepsAlive } from './host.js'
-import { SPIN_TIGHT } from './spin.js'
+import { fallbackPolling } from './fallback-polling.js'
 import { WaitPoint } from './wait-point.js'
-import { fallbackPolling } from './waiter.js'
 
 /**
  * An event count for any number of sleepers, threads and event loops mixed: each has a bit, so nothing is counted that a

@@ -1,21 +1,21 @@
-import { host } from './host.js'
+import { host } from '../host/host.js'
 
 /** How many calls may complete synchronously before we yield to the event loop. */
 const COMPLETIONS_PER_TURN = 256
 
 /**
- * Keeps a program that awaits one call after the other, all of which find at once what they want, from starving its timers
- * and sockets: such calls are settled in microtasks, and no turn of the event loop comes in between.
+ * Keeps a program from starving its timers and sockets if it awaits one call after another and each finds at once what it
+ * wants: such calls settle in microtasks, and no turn of the event loop comes between them.
  */
 class YieldBudget {
   #completions = 0
 
-  /** Counts one completion; false once the event loop is due. */
+  /** Counts one completion; false once the event loop must have a turn. */
   canCompleteSynchronously(): boolean {
     return ++this.#completions < COMPLETIONS_PER_TURN
   }
 
-  /** If the event loop is due, everything else in this thread has its turn first. */
+  /** If the event loop must have a turn, waits until everything else in this thread has had its turn. */
   async yieldToEventLoop(): Promise<void> {
     if (this.#completions < COMPLETIONS_PER_TURN) return
     await new Promise<void>((resolve) => {
@@ -26,5 +26,5 @@ class YieldBudget {
   }
 }
 
-/** One for each thread: what counts is the time since the event loop had its turn, whichever handles took it. */
+/** One for each thread, for all handles together: what matters is when the event loop last had its turn. */
 export const yieldBudget = new YieldBudget()

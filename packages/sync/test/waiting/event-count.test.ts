@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, test, vi } from 'vitest'
+import { host } from '../../src/host/host.js'
 import { HeapRegion, type PeerId, type Region, words } from '../../src/index.js'
 import { type Condition, deadlineAfter, EVENT_COUNT_BYTES, EventCount, type Waiter } from '../../src/internal.js'
-import { host } from '../../src/waiting/host.js'
 import { until } from '../support/waiting.js'
 
 const SLEEPER = 0

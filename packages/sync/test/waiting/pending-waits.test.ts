@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { host } from '../../src/host/host.js'
 import { HeapRegion, words } from '../../src/index.js'
 import { type Condition, EVENT_COUNT_BYTES, EventCount, fallbackPolling, pendingWaits } from '../../src/internal.js'
-import { host } from '../../src/waiting/host.js'
 import { withoutSafetyNet } from '../support/safety-net.js'
 import { sleep, soon, until } from '../support/waiting.js'
 

@@ -1,7 +1,7 @@
 import type { HeapRegion } from '@isthmus/sync'
 import { slotOf, type WaitFor } from '@isthmus/sync/internal'
+import { PEERS_BYTE_OFFSET } from '../../../../packages/sync/src/attachment/header.js'
 import { HINT_WORDS, HINTS_WORD, PEER_SLOT_BYTES, WAKE_WORD } from '../../../../packages/sync/src/peers/layout.js'
-import { PEERS_BYTE_OFFSET } from '../../../../packages/sync/src/region/header.js'
 import type { AgentTools } from '../scenario.js'
 
 /**

@@ -1,7 +1,7 @@
 import { type HeapRegion, Int32Field, type Layout } from '@isthmus/sync'
 import { slotOf } from '@isthmus/sync/internal'
+import { PEERS_BYTE_OFFSET } from '../../../../packages/sync/src/attachment/header.js'
 import { LEASE_WORD, PEER_SLOT_BYTES } from '../../../../packages/sync/src/peers/layout.js'
-import { PEERS_BYTE_OFFSET } from '../../../../packages/sync/src/region/header.js'
 import { agent, scenario } from '../scenario.js'
 
 /** A cell that names its owner by the slot alone, as words of isthmus's structures do; 0 if it has none. */

@@ -1,6 +1,6 @@
 import { u32 } from '@isthmus/sync'
+import { PEERS_BYTE_OFFSET } from '../../../../packages/sync/src/attachment/header.js'
 import { LEASE_WORD, PEER_SLOT_BYTES } from '../../../../packages/sync/src/peers/layout.js'
-import { PEERS_BYTE_OFFSET } from '../../../../packages/sync/src/region/header.js'
 import { agent, type RegionWords, scenario } from '../scenario.js'
 
 const layout = u32()

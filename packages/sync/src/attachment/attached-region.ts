@@ -1,11 +1,11 @@
-import { CloseError, IsthmusTypeError, inWords } from '../errors.js'
+import { CloseError, closedError, IsthmusTypeError, inWords } from '../errors.js'
+import { assertStackRoom } from '../host/stack-room.js'
 import type { Layout } from '../layout/layout.js'
 import type { PeerTable, Sweep } from '../peers/peer-table.js'
 import type { Peers } from '../peers/peers.js'
+import type { Region } from '../region/region.js'
+import type { Waiter } from '../region/waiter.js'
 import { pendingWaits } from '../waiting/pending-waits.js'
-import { assertStackRoom } from '../waiting/stack-room.js'
-import type { Waiter } from '../waiting/waiter.js'
-import { closedError, type Region } from './region.js'
 
 /** The memory of a region, seen in two ways. */
 export interface Memory {

@@ -1,11 +1,12 @@
 import { IsthmusError } from '../errors.js'
 
-/** What the runtime gives, as far as this package uses it: it takes its types neither from Node.js nor from browsers. */
+/** A timer as Node.js makes it. Browsers have numbers instead. */
 export interface Timer {
   ref?(): unknown
   unref?(): unknown
 }
 
+/** The part of the runtime that this package uses. Its types come neither from Node.js nor from browsers. */
 interface Runtime {
   readonly performance?: { now(): number }
   readonly navigator?: { readonly hardwareConcurrency?: number }
@@ -21,8 +22,8 @@ interface Runtime {
 const runtime = globalThis as unknown as Runtime
 
 /**
- * The clock and the timers as they are when this module is loaded. A program's tests may replace them later (fake timers),
- * and nobody can move a fake clock while a call blocks its thread.
+ * The clock and the timers as they are when this module is loaded. The tests of a program may replace them later (fake
+ * timers), and no code can move a fake clock while a call blocks its thread.
  */
 export const host = {
   now: taken('performance.now', runtime.performance?.now, runtime.performance),
@@ -33,10 +34,10 @@ export const host = {
   clearInterval: taken('clearInterval', runtime.clearInterval),
 }
 
-/** On a single core nothing can change while we look. Node.js 20 does not tell. */
+/** On a single core nothing can change while this thread spins. Node.js 20 does not say how many cores there are. */
 export const isSingleCore = runtime.navigator?.hardwareConcurrency === 1
 
-/** 32 random bits, other ones in each thread. */
+/** 32 random bits, different ones in each thread. */
 export function randomWord(): number {
   const word = new Uint32Array(1)
   // A vm context may have no crypto. The seed of Math.random is the same in all threads under --random-seed.
@@ -45,19 +46,11 @@ export function randomWord(): number {
   return word[0] | 0
 }
 
-/** Whether a timer keeps the process running; where there is no process, nothing does. */
+/** Says whether a timer keeps the process running. It has no effect in a runtime without processes. */
 export function setKeepsAlive(timer: unknown, keepsAlive: boolean): void {
   if (typeof timer !== 'object' || timer === null) return
   if (keepsAlive) (timer as Timer).ref?.()
   else (timer as Timer).unref?.()
-}
-
-/** The part of an AbortSignal that is needed, whoever's it is. */
-export interface Signal {
-  readonly aborted: boolean
-  readonly reason?: unknown
-  addEventListener(type: 'abort', listener: () => void, options?: { once?: boolean }): void
-  removeEventListener(type: 'abort', listener: () => void): void
 }
 
 function taken<F extends (...args: never[]) => unknown>(
@@ -68,7 +61,7 @@ function taken<F extends (...args: never[]) => unknown>(
   const missing = (): never => {
     throw new IsthmusError(
       'ERR_ISTHMUS_UNSUPPORTED',
-      `Waiting: there was no ${name} when @isthmus/sync was loaded. In a vm context, give it one.`,
+      `Waiting: there was no ${name} when @isthmus/sync was loaded. In a vm context, provide it before loading the package.`,
     )
   }
   return (call === undefined ? missing : call.bind(owner)) as F

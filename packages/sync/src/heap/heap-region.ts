@@ -1,14 +1,4 @@
-import { isSharedArrayBuffer } from '../brands.js'
-import { IsthmusError, IsthmusRangeError, IsthmusTypeError, inWords } from '../errors.js'
-import type { Layout } from '../layout/layout.js'
-import { DeclaredLiveness } from '../peers/declared-liveness.js'
-import { ownLoops } from '../peers/own-loops.js'
-import { assertPeer, type PeerId } from '../peers/peer-id.js'
-import { PeerTable } from '../peers/peer-table.js'
-import { HeapWaiter } from '../waiting/heap-waiter.js'
-import { pendingWaits } from '../waiting/pending-waits.js'
-import { assertOptions } from '../waiting/wait-options.js'
-import { AttachedRegion } from './attached-region.js'
+import { AttachedRegion } from '../attachment/attached-region.js'
 import {
   assertHolds,
   assertReady,
@@ -18,7 +8,17 @@ import {
   planHeader,
   readHeader,
   writeHeader,
-} from './header.js'
+} from '../attachment/header.js'
+import { isSharedArrayBuffer } from '../brands.js'
+import { IsthmusError, IsthmusRangeError, IsthmusTypeError, inWords } from '../errors.js'
+import type { Layout } from '../layout/layout.js'
+import { DeclaredLiveness } from '../peers/declared-liveness.js'
+import { ownLoops } from '../peers/own-loops.js'
+import { assertPeer, type PeerId } from '../peers/peer-id.js'
+import { PeerTable } from '../peers/peer-table.js'
+import { pendingWaits } from '../waiting/pending-waits.js'
+import { assertOptions } from '../waiting/wait-options.js'
+import { HeapWaiter } from './heap-waiter.js'
 
 /** What another thread needs to attach: to be sent with `postMessage` or `workerData`. */
 export interface HeapRegionHandle {

@@ -1,9 +1,10 @@
-/** About 3 KiB of frames: more than any of our clean-ups takes. */
+/** About 3 KiB of frames: more than any clean-up of isthmus takes. */
 const FRAMES = 16
 
 /**
- * Throws the RangeError of a full stack here, where nothing has been entered yet. A program that recurses to the edge may
- * call us there; thrown half-way, between entering and leaving, it could also meet the call that leaves.
+ * Throws the RangeError of a full stack here, before the caller has entered a queue or a table. A program that recurses to
+ * the edge of its stack may call isthmus there. If the error came later, between entering and leaving, the call that
+ * leaves could fail as well.
  */
 export function assertStackRoom(): void {
   descend(FRAMES, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
