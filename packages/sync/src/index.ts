@@ -4,9 +4,9 @@ export {
   type BarrierMemberDescription,
   type BarrierOptions,
   barrier,
-  type OnMemberDeath,
 } from './barrier/barrier.js'
 export type { BarrierMember } from './barrier/barrier-member.js'
+export type { OnMemberDeath } from './barrier/barrier-words.js'
 export { type Condvar, type CondvarDescription, condvar, type Predicate } from './condvar/condvar.js'
 export {
   AbortError,
@@ -31,8 +31,8 @@ export type { PeerDescription, Peers } from './peers/peers.js'
 export type { Region } from './region/region.js'
 export type { ReadGuard, WriteGuard } from './rw-lock/rw-guards.js'
 export { type RwLock, type RwLockDescription, rwLock } from './rw-lock/rw-lock.js'
+export type { Permit } from './semaphore/permit.js'
 export {
-  type Permit,
   type PermitHolder,
   type Semaphore,
   type SemaphoreDescription,

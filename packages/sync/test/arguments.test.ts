@@ -178,7 +178,7 @@ async function expectWorks({ region, lock, changed, permits, shared, gate, word 
   const writer = await soon(shared.writeLock())
   writer.unlock()
   const member = gate.join()
-  expect(member.tryWait()).toBe(true)
+  expect(member.arrive()).toBe(true)
   member.leave()
   expect(await soon(word.waitWhile(1))).toBe(true)
   expect([region.peers.list().length, gate.describe().members]).toEqual([1, []])

@@ -25,7 +25,7 @@ import {
   ABANDONED,
   CONTENDED,
   INCONSISTENT,
-  WAIT_SET_OFFSET as MUTEX_WAIT_SET_OFFSET,
+  WAITER_SET_OFFSET as MUTEX_WAIT_SET_OFFSET,
   OWNER_WORD_OFFSET,
   ownerOf,
 } from '../../../packages/sync/src/mutex/layout.js'
@@ -46,11 +46,11 @@ import {
   KNOWN_OFFSET,
   MUTEX_OFFSET,
   READER_WORDS_OFFSET,
-  READERS_WAIT_SET_OFFSET,
+  READERS_WAITER_SET_OFFSET,
 } from '../../../packages/sync/src/rw-lock/layout.js'
 import {
   CELLS_OFFSET,
-  WAIT_SET_OFFSET as SEMAPHORE_WAIT_SET_OFFSET,
+  WAITER_SET_OFFSET as SEMAPHORE_WAIT_SET_OFFSET,
 } from '../../../packages/sync/src/semaphore/layout.js'
 import { AGENT_SLOTS, type RegionWords, type Scenario, type WordName } from './scenario.js'
 
@@ -125,7 +125,7 @@ export function rwLockNames(name: string, byteOffset: number): Names {
   return allOf(
     mutexNames(`${name}.writers`, byteOffset + MUTEX_OFFSET),
     { wordNames: eventCountNames(`${name}.drained`, byteOffset + DRAINED_OFFSET), quietBytes: [] },
-    waiterSetNames(`${name}.readers`, byteOffset + READERS_WAIT_SET_OFFSET),
+    waiterSetNames(`${name}.readers`, byteOffset + READERS_WAITER_SET_OFFSET),
     {
       wordNames: [
         { byteOffset: known, name: `${name}.known`, show: showBits },

@@ -69,7 +69,7 @@ const fields: Record<string, { readonly layout: Layout<unknown>; use(own: never,
     layout: barrier({ parties: 2 }),
     use(own: ReturnType<ReturnType<typeof barrier>['attach']>, other: typeof own) {
       const [first, second] = [own.join(), other.join()]
-      expect([first.tryWait(), second.tryWait(), first.tryWait()]).toEqual([false, true, true])
+      expect([first.arrive(), second.arrive(), first.arrive()]).toEqual([false, true, true])
     },
   } as never,
   futex: cell(futex(), 7, -7),

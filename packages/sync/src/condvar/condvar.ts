@@ -4,13 +4,20 @@ import type { Layout } from '../layout/layout.js'
 import type { MutexGuard } from '../mutex/mutex-guard.js'
 import type { PeerDescription } from '../peers/peers.js'
 import { assertOpen, type Region } from '../region/region.js'
+import { Awaitable } from '../waiting/awaitable.js'
 import type { Condition } from '../waiting/condition.js'
-import { deadlineOf, signalOf, type TimeoutOptions, type WaitOptions } from '../waiting/wait-options.js'
+import {
+  deadlineOf,
+  signalOf,
+  type TimeoutOptions,
+  type UntimedOptions,
+  type WaitOptions,
+} from '../waiting/wait-options.js'
 import { WAITER_SET_BYTES, WaiterSet } from '../waiting/waiter-set.js'
 
 const ATTEMPT = 'Waiting on a condition variable'
 
-/** Asked with the lock held: whether the wait is over. */
+/** Called with the mutex locked: whether what is waited for is there. */
 export type Predicate = () => boolean
 
 export interface CondvarDescription {
@@ -19,7 +26,7 @@ export interface CondvarDescription {
 
 /**
  * A condition variable in shared memory: a place to wait, with a mutex, until another agent has changed something. In
- * memory it is a wait set (see WaiterSet for its words), whose sequence is read while the mutex is held.
+ * memory it is a waiter set (WaiterSet has the drawing), whose sequence is read while the mutex is locked.
  *
  * @example
  * ```ts
@@ -42,7 +49,7 @@ export function condvar(): Layout<Condvar> {
     byteLength: WAITER_SET_BYTES,
     byteAlignment: 4,
     signature: 'condvar@1',
-    /** Zeroed memory is a wait set in which nobody waits. */
+    /** Zeroed memory is a waiter set without waiters. */
     initialize() {},
     attach: (region, byteOffset) => new Condvar(region, byteOffset),
     sweep: (region, byteOffset, deadPeer) => new WaiterSet(region, byteOffset).sweep(deadPeer),
@@ -50,31 +57,52 @@ export function condvar(): Layout<Condvar> {
 }
 
 /**
- * An attached condition variable. Every wait gives the mutex back, sleeps, and has the mutex again when it returns, also
- * after a timeout or an abort: taking it again has no timeout of its own. The guard may then say `ownerDied`.
+ * An attached condition variable. Every wait unlocks the mutex, sleeps, and has the mutex locked again when it returns, also
+ * after a timeout or an abort: locking again has no timeout of its own. The guard may then say `ownerDied`.
  *
- * A wait without a predicate may end for no reason, and more waiters than one may wake for one `notifyOne`: check what you
- * wait for, or give a predicate. A notify is never lost on a waiter that gives up, or is killed: another one gets it.
+ * A wait without a predicate may end although nothing has changed, and one `notifyOne` may wake several waiters: check what
+ * you wait for, or give a predicate. A notification is never lost on a waiter that gives up, or is killed: another waiter
+ * gets it. The death of a peer notifies no waiter.
  *
- * The algorithm is the one of Rust's std: a counter that is read under the mutex, and a sleep until it changes.
+ * The algorithm is that of Rust's std: a counter that is read under the mutex, and a sleep until it changes.
  */
-export class Condvar {
+export class Condvar extends Awaitable {
   readonly #region: Region
   readonly #waiters: WaiterSet
 
   /** @internal Use the `condvar` layout. */
   constructor(region: Region, byteOffset: number) {
+    super()
     this.#region = region
     this.#waiters = new WaiterSet(region, byteOffset)
   }
 
   /**
-   * Gives the mutex back, blocks the thread until a notify, and takes the mutex again; with a predicate, until it is true.
-   * @returns whether it was notified, or the predicate is true; false after `timeoutMs`
-   * @throws IsthmusError `ERR_ISTHMUS_NOT_HELD` where the guard does not hold its mutex
+   * Unlocks the mutex, blocks the thread until it is notified, and locks the mutex again; with a predicate, until that is
+   * true. The steps:
+   *
+   * 1. With a predicate: ask it, with the mutex locked. If it is true, the wait is over.
+   * 2. Read the sequence, and set our bit in the waiter set. The mutex is still locked, so an agent that changes something
+   *    under it from now on, and then notifies, sees the bit.
+   * 3. Unlock the mutex, and sleep until the sequence has changed or the time is up.
+   * 4. Clear our bit. If there was more than one notification, or we do not use the one there was, wake the other waiters.
+   * 5. Lock the mutex again, into the same guard. With a predicate, go on at 1.
+   *
+   * @example
+   * ```ts
+   * const { lock, changed, letters } = HeapRegion.create(struct({ lock: mutex(), changed: condvar(), letters: u32() })).root
+   * const guard = lock.lockSync()
+   * changed.waitSync(guard, () => letters.value > 0, { timeoutMs: 5 }) // false
+   * guard.unlock()
+   * ```
+   *
+   * @returns true if it was notified, or the predicate is true; false after `timeoutMs`
+   * @throws IsthmusError `ERR_ISTHMUS_NOT_HELD` if the guard holds no mutex of this region; `ERR_ISTHMUS_ABANDONED` if the mutex
+   * was abandoned meanwhile; `ERR_ISTHMUS_CLOSED`. What the predicate throws, with the mutex locked
    */
-  waitSync(guard: MutexGuard, options?: TimeoutOptions): boolean
-  waitSync(guard: MutexGuard, predicate: Predicate, options?: TimeoutOptions): boolean
+  waitSync(guard: MutexGuard, predicate?: Predicate): true
+  waitSync(guard: MutexGuard, options: TimeoutOptions): boolean
+  waitSync(guard: MutexGuard, predicate: Predicate, options: TimeoutOptions): boolean
   waitSync(guard: MutexGuard, first?: Predicate | TimeoutOptions, second?: TimeoutOptions): boolean {
     const { predicate, options } = argumentsOf(first, second)
     const deadline = deadlineOf(options, ATTEMPT)
@@ -85,7 +113,6 @@ export class Condvar {
       assertStackRoom()
       const ticket = this.#waiters.sequence
       let isNotified = false
-      // From here on, while we still have the mutex, whoever notifies sees us.
       this.#waiters.enterSync()
       try {
         guard.unlock()
@@ -93,7 +120,7 @@ export class Condvar {
       } finally {
         this.#waiters.leaveSync()
         isNotified = this.#waiters.relaySince(ticket, true)
-        guard.mutex.relockSync(guard)
+        guard.relockSync()
       }
       if (predicate === undefined) return isNotified
       if (!isNotified) return predicate()
@@ -101,11 +128,23 @@ export class Condvar {
   }
 
   /**
-   * As waitSync, without blocking the event loop. The predicate is asked with the lock held, so it may not be asynchronous.
-   * @throws AbortError when the signal aborts, once the mutex is taken again
+   * As waitSync, without blocking the event loop. The predicate is called with the mutex locked, so it must not be
+   * asynchronous.
+   *
+   * @example
+   * ```ts
+   * const { lock, changed, letters } = HeapRegion.create(struct({ lock: mutex(), changed: condvar(), letters: u32() })).root
+   * const guard = await lock.lock()
+   * await changed.wait(guard, () => letters.value > 0, { timeoutMs: 5 }) // false
+   * guard.unlock()
+   * ```
+   *
+   * @throws AbortError when the signal aborts, once the mutex is locked again. Errors of waitSync
    */
-  wait(guard: MutexGuard, options?: WaitOptions): Promise<boolean>
-  wait(guard: MutexGuard, predicate: Predicate, options?: WaitOptions): Promise<boolean>
+  wait(guard: MutexGuard, options?: UntimedOptions): Promise<true>
+  wait(guard: MutexGuard, predicate: Predicate, options?: UntimedOptions): Promise<true>
+  wait(guard: MutexGuard, options: WaitOptions): Promise<boolean>
+  wait(guard: MutexGuard, predicate: Predicate, options: WaitOptions): Promise<boolean>
   async wait(guard: MutexGuard, first?: Predicate | WaitOptions, second?: WaitOptions): Promise<boolean> {
     const { predicate, options } = argumentsOf(first, second)
     const deadline = deadlineOf(options, ATTEMPT)
@@ -126,7 +165,7 @@ export class Condvar {
         if (!this.#region.isClosed) {
           this.#waiters.disarm()
           isNotified = this.#waiters.relaySince(ticket, signal?.aborted !== true)
-          await guard.mutex.relock(guard)
+          await guard.relock()
         }
       }
       if (predicate === undefined) return isNotified
@@ -134,43 +173,54 @@ export class Condvar {
     }
   }
 
-  /** Wakes one waiter, thread or event loop, if there is any. It costs a system call only then. */
+  /**
+   * Wakes one waiter, thread or event loop, if there is any. Only then does it cost a system call.
+   *
+   * @example
+   * ```ts
+   * HeapRegion.create(condvar()).root.notifyOne()
+   * ```
+   *
+   * @throws IsthmusError `ERR_ISTHMUS_CLOSED`
+   */
   notifyOne(): void {
     assertOpen(this.#region)
     this.#waiters.notifyOne()
   }
 
-  /** Wakes all waiters. */
+  /**
+   * Wakes all waiters.
+   *
+   * @example
+   * ```ts
+   * HeapRegion.create(condvar()).root.notifyAll()
+   * ```
+   *
+   * @throws IsthmusError `ERR_ISTHMUS_CLOSED`
+   */
   notifyAll(): void {
     assertOpen(this.#region)
     this.#waiters.notifyAll()
   }
 
-  /** Pending waits keep the process running; this is the default. */
-  ref(): this {
-    this.#waiters.setRef(true)
-    return this
-  }
-
-  /** Pending waits no longer keep the process running. */
-  unref(): this {
-    this.#waiters.setRef(false)
-    return this
-  }
-
-  /** Who waits, for people and tools: it is old when it is read. */
+  /** Shows who waits, for people and tools. It may be outdated when it is read. */
   describe(): CondvarDescription {
     assertOpen(this.#region)
     return { waiters: this.#waiters.waiters() }
+  }
+
+  /** @internal */
+  override waitPoints(): readonly WaiterSet[] {
+    return [this.#waiters]
   }
 
   #conditionOf(ticket: number): Condition {
     return {
       poll: () => this.#waiters.sequence !== ticket,
       reapDead() {},
-      // Whoever would have notified may be anybody; a death notifies nobody.
+      // Any peer may notify, and a death notifies no waiter.
       dependsOn: () => [],
-      // Where the region is closed meanwhile, this is the last chance.
+      // If the region is closed meanwhile, this is the last chance to wake another waiter.
       handOffWakeup: (isReady) => {
         if (!isReady) this.#waiters.relaySince(ticket, false)
       },
@@ -179,7 +229,8 @@ export class Condvar {
 
   #assertUsable(guard: MutexGuard): void {
     assertOpen(this.#region)
-    if (guard?.isHeld === true && guard.mutex?.region === this.#region) return
+    const isUsable = guard?.isHeld === true && typeof guard.relockSync === 'function' && guard.region === this.#region
+    if (isUsable) return
     throw new IsthmusError(
       'ERR_ISTHMUS_NOT_HELD',
       `${ATTEMPT}: the guard does not hold a mutex of the same region. Lock it before, and wait with that guard.`,

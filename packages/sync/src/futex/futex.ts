@@ -4,24 +4,21 @@ import type { Layout } from '../layout/layout.js'
 import { assertOpen, type Region } from '../region/region.js'
 import type { Condition, WaitFor } from '../waiting/condition.js'
 import { WAITABLE, type Waitable } from '../waiting/wait-any.js'
-import { deadlineOf, signalOf, type TimeoutOptions, type WaitOptions } from '../waiting/wait-options.js'
-import { WAITER_SET_BYTES, WaiterSet } from '../waiting/waiter-set.js'
+import {
+  deadlineOf,
+  signalOf,
+  type TimeoutOptions,
+  type UntimedOptions,
+  type WaitOptions,
+} from '../waiting/wait-options.js'
+import { WaiterSet } from '../waiting/waiter-set.js'
+import { FUTEX_BYTES, WAITER_SET_OFFSET } from './layout.js'
 
-/**
- * ```
- * byte  0            4                    40
- *       +------------+-------- … ---------+
- *       | value      | wait set           |      value: written by the program; see WaiterSet for the rest
- *       +------------+-------- … ---------+
- * ```
- */
-const WAIT_SET_OFFSET = 4
 const ATTEMPT = 'Waiting while a futex has a value'
-const FUTEX_BYTES = WAIT_SET_OFFSET + WAITER_SET_BYTES
 
 /**
- * A 32-bit word that agents can wait for: `Atomics.wait`, `waitAsync` and `notify` across processes, and the stuff of which
- * other primitives are made.
+ * A 32-bit word that agents can wait for: what `Atomics.wait`, `waitAsync` and `notify` are within a process, also across
+ * processes. Other primitives can be made of it.
  *
  * @example
  * ```ts
@@ -37,13 +34,17 @@ export function futex(): Layout<Futex> {
     byteLength: FUTEX_BYTES,
     byteAlignment: 4,
     signature: 'futex@1',
+    /** Zeroed memory is a futex with the value 0 and no waiters. */
     initialize() {},
     attach: (region, byteOffset) => new Futex(region, byteOffset),
-    sweep: (region, byteOffset, deadPeer) => new WaiterSet(region, byteOffset + WAIT_SET_OFFSET).sweep(deadPeer),
+    sweep: (region, byteOffset, deadPeer) => new WaiterSet(region, byteOffset + WAITER_SET_OFFSET).sweep(deadPeer),
   }
 }
 
-/** An attached futex. Whoever changes the value wakes those who wait; the death of anybody wakes nobody. */
+/**
+ * An attached futex. An agent that changes the value notifies the waiters afterwards. The death of a peer wakes no waiter:
+ * nothing says whose turn it was to change the value.
+ */
 export class Futex extends Int32Field {
   readonly #region: Region
   readonly #waiters: WaiterSet
@@ -52,13 +53,24 @@ export class Futex extends Int32Field {
   constructor(region: Region, byteOffset: number) {
     super(region, byteOffset)
     this.#region = region
-    this.#waiters = new WaiterSet(region, byteOffset + WAIT_SET_OFFSET)
+    this.#waiters = new WaiterSet(region, byteOffset + WAITER_SET_OFFSET)
   }
 
   /**
    * Blocks the thread as long as the value is `expected`.
-   * @returns true once it is another; false after `timeoutMs`
+   *
+   * @example
+   * ```ts
+   * const { root } = HeapRegion.create(futex())
+   * root.waitWhileSync(0, { timeoutMs: 5 }) // false
+   * ```
+   *
+   * @param expected a 32-bit integer
+   * @returns true once the value is another; false after `timeoutMs`
+   * @throws IsthmusError `ERR_ISTHMUS_CLOSED`
    */
+  waitWhileSync(expected: number): true
+  waitWhileSync(expected: number, options: TimeoutOptions): boolean
   waitWhileSync(expected: number, options?: TimeoutOptions): boolean {
     assertWord(expected)
     const deadline = deadlineOf(options, ATTEMPT)
@@ -67,9 +79,18 @@ export class Futex extends Int32Field {
   }
 
   /**
-   * The same without blocking the event loop.
-   * @throws AbortError when the signal aborts
+   * As waitWhileSync, without blocking the event loop.
+   *
+   * @example
+   * ```ts
+   * const { root } = HeapRegion.create(futex())
+   * await root.waitWhile(0, { timeoutMs: 5 }) // false
+   * ```
+   *
+   * @throws AbortError when the signal aborts. Errors of waitWhileSync
    */
+  waitWhile(expected: number, options?: UntimedOptions): Promise<true>
+  waitWhile(expected: number, options: WaitOptions): Promise<boolean>
   async waitWhile(expected: number, options?: WaitOptions): Promise<boolean> {
     assertWord(expected)
     const deadline = deadlineOf(options, ATTEMPT)
@@ -78,31 +99,63 @@ export class Futex extends Int32Field {
     return this.#waiters.wait(this.#conditionOf(expected), deadline, signal)
   }
 
-  /** To be called after the value was changed. Wakes one that waits, or more. */
+  /**
+   * Wakes one waiter, or more. Call it after changing the value.
+   *
+   * @example
+   * ```ts
+   * const { root } = HeapRegion.create(futex())
+   * root.value = 1
+   * root.notifyOne()
+   * ```
+   *
+   * @throws IsthmusError `ERR_ISTHMUS_CLOSED`
+   */
   notifyOne(): void {
     assertOpen(this.#region)
     this.#waiters.notifyOne()
   }
 
-  /** To be called after the value was changed. Wakes all who wait. */
+  /**
+   * Wakes all waiters. Call it after changing the value.
+   *
+   * @example
+   * ```ts
+   * const { root } = HeapRegion.create(futex())
+   * root.value = 1
+   * root.notifyAll()
+   * ```
+   *
+   * @throws IsthmusError `ERR_ISTHMUS_CLOSED`
+   */
   notifyAll(): void {
     assertOpen(this.#region)
     this.#waiters.notifyAll()
   }
 
-  /** For waitAny: ready once the value is another than `expected`. */
+  /**
+   * For waitAny: ready once the value is another than `expected`.
+   *
+   * @example
+   * ```ts
+   * const { root } = HeapRegion.create(futex())
+   * await waitAny([root.otherThan(0)], { timeoutMs: 5 }) // []
+   * ```
+   */
   otherThan(expected: number): Waitable {
     assertWord(expected)
     return { [WAITABLE]: (): WaitFor => ({ point: this.#waiters, condition: this.#conditionOf(expected) }) }
   }
 
-  /** Pending waits keep the process running; this is the default. */
+  // A futex is a field, so it has no other base class; see Awaitable.
+
+  /** Pending promises of this futex keep the process running; this is the default. */
   ref(): this {
     this.#waiters.setRef(true)
     return this
   }
 
-  /** Pending waits no longer keep the process running. */
+  /** Pending promises of this futex no longer keep the process running. */
   unref(): this {
     this.#waiters.setRef(false)
     return this
@@ -121,7 +174,7 @@ export class Futex extends Int32Field {
   }
 }
 
-/** No word is ever equal to anything else: a wait would end at once, and a loop around it would never sleep. */
+/** No word ever equals anything else: a wait would end at once, and a loop around it would never sleep. */
 function assertWord(expected: unknown): void {
   if (typeof expected === 'number' && (expected | 0) === expected) return
   throw new IsthmusTypeError(

@@ -1,87 +1,62 @@
-import { IsthmusError } from '../errors.js'
-import type { MutexGuard } from '../mutex/mutex-guard.js'
-import type { RwLock } from './rw-lock.js'
+import { Guard } from '../guard.js'
+import { ExclusiveGuard, type GuardedMutex } from '../mutex/exclusive-guard.js'
+import type { Region } from '../region/region.js'
 
-/** What a reader has, until it unlocks, explicitly or with `using`. */
-export class ReadGuard {
-  readonly #lock: RwLock
-  /** @internal How often it was given and not unlocked yet. */
-  count = 0
-  /** Whether a writer died, and none has marked what the lock protects consistent since. */
+/** @internal What the guards ask of their lock. */
+export interface GuardedRwLock {
+  readonly region: Region
+  endReading(guard: ReadGuard): void
+  wakeReaders(): void
+}
+
+/**
+ * What a reader has. The guard of `tryReadLock` and `readLockSync` is one object for each attached lock: unlock it as often
+ * as it was given out. `readLock` makes one for each call.
+ */
+export class ReadGuard extends Guard {
+  readonly #lock: GuardedRwLock
+  /** Whether a writer died, and none has called markConsistent since. What the lock protects may be half changed. */
   ownerDied = false
 
   /** @internal */
-  constructor(lock: RwLock) {
+  constructor(lock: GuardedRwLock) {
+    super(lock.region)
     this.#lock = lock
   }
 
-  get isHeld(): boolean {
-    return this.count > 0
-  }
-
-  /** @throws IsthmusError `ERR_ISTHMUS_NOT_HELD` where it was unlocked before; `ERR_ISTHMUS_CLOSED` */
+  /**
+   * Ends the reading. The last reader of an attachment wakes a writer that waits for it.
+   * @throws IsthmusError `ERR_ISTHMUS_NOT_HELD` if it was unlocked as often as given out; `ERR_ISTHMUS_CLOSED`
+   */
   unlock(): void {
-    if (this.count === 0) throw notHeldError('Unlocking after reading')
     this.#lock.endReading(this)
   }
 
-  /** Unlocks, if it is not unlocked yet. */
-  [Symbol.dispose](): void {
-    if (this.isHeld && !this.#lock.region.isClosed) this.unlock()
+  protected override giveBack(): void {
+    this.unlock()
   }
 }
 
-/** What a writer has, until it unlocks, explicitly or with `using`. */
-export class WriteGuard {
-  readonly #lock: RwLock
-  /** @internal The writers' mutex, while this guard holds it. */
-  turn: MutexGuard | undefined
+/**
+ * What a writer has: the guard of the writers' mutex, which it holds itself. The guard of `tryWriteLock` and
+ * `writeLockSync` is one object for each attached lock, held again after each lock; `writeLock` makes one for each call.
+ */
+export class WriteGuard extends ExclusiveGuard {
+  readonly #lock: GuardedRwLock
 
   /** @internal */
-  constructor(lock: RwLock) {
+  constructor(writers: GuardedMutex, lock: GuardedRwLock) {
+    super(writers)
     this.#lock = lock
   }
 
-  get isHeld(): boolean {
-    return this.turn?.isHeld === true
+  override unlock(): void {
+    super.unlock()
+    this.#lock.wakeReaders()
   }
 
-  /** Whether the writer before this one died, or was told of a death and did not call markConsistent. */
-  get ownerDied(): boolean {
-    return this.turn?.ownerDied === true
+  override abandon(): void {
+    super.abandon()
+    this.#lock.wakeReaders()
   }
-
-  /** @throws IsthmusError `ERR_ISTHMUS_NOT_HELD` where it was unlocked before; `ERR_ISTHMUS_CLOSED` */
-  unlock(): void {
-    this.#lock.endWriting(this.#heldTurn('Unlocking after writing'), false)
-    this.turn = undefined
-  }
-
-  /** After `ownerDied`: what the lock protects has been repaired. */
-  markConsistent(): void {
-    this.#heldTurn('Marking what a lock protects consistent').markConsistent()
-  }
-
-  /** After `ownerDied`: it cannot be repaired. Unlocks; nobody can ever read or write again (`ERR_ISTHMUS_ABANDONED`). */
-  abandon(): void {
-    this.#lock.endWriting(this.#heldTurn('Abandoning a lock'), true)
-    this.turn = undefined
-  }
-
-  /** Unlocks, if it is not unlocked yet. */
-  [Symbol.dispose](): void {
-    if (this.isHeld && !this.#lock.region.isClosed) this.unlock()
-  }
-
-  #heldTurn(attempt: string): MutexGuard {
-    if (this.turn?.isHeld) return this.turn
-    throw notHeldError(attempt)
-  }
-}
-
-function notHeldError(attempt: string): IsthmusError {
-  return new IsthmusError(
-    'ERR_ISTHMUS_NOT_HELD',
-    `${attempt}: this guard does not hold the lock. It was unlocked before, or another one has been given out since.`,
-  )
 }

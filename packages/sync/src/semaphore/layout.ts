@@ -1,21 +1,21 @@
+import { WAITER_SET_BYTES } from '../waiting/waiter-set.js'
+
 /**
- * A counting semaphore whose permits are cells, each with the name of its holder: what a killed holder had is known.
+ * A counting semaphore. Each permit is a cell that contains the id of its holder, so what a killed holder had can be found.
  *
  * ```
  * byte  0                    36          40                              40 + 4 * permits
  *       +-------- … ---------+-----------+------------+---- … -----------+
- *       | wait set           | 0         | cell 0     | cell 1 …         |
+ *       | waiter set         | 0         | cell 0     | cell 1 …         |
  *       +-------- … ---------+-----------+------------+---- … -----------+
  * ```
  *
- * | word | written by                                       | read by  | its writer is killed right after               |
- * |------|--------------------------------------------------|----------|------------------------------------------------|
- * | cell | 0 = free. CAS from 0 to a peer id: its holder;   | everyone | a holder is dead: CAS from its id to 0, by     |
- * |      | from that id to 0: the holder, a sweep, whoever  |          | whoever proves it, or by the sweep. Freed, and |
- * |      | has proven the death                             |          | nobody woken: see WaiterSet                      |
+ * The table of a cell's word is that of OwnedCells: 0 is a free permit. See WaiterSet for its words.
  */
-export const WAIT_SET_OFFSET = 0
+export const WAITER_SET_OFFSET = 0
 export const CELLS_OFFSET = 40
 
-/** A try looks at every cell. */
+if (WAITER_SET_OFFSET + WAITER_SET_BYTES > CELLS_OFFSET) throw new Error('A waiter set does not fit before the cells')
+
+/** `tryAcquire` may look at every cell. */
 export const PERMITS_MAX = 4096

@@ -38,7 +38,7 @@ describeWait<Barrier>({
   block: (root) => {
     const member = root.join()
     return () => {
-      member.tryWait()
+      member.arrive()
       member.leave()
     }
   },
@@ -90,18 +90,18 @@ describe('Barrier.join and BarrierMember', () => {
       expect(own.describe().phase).toBe(phase)
       const waiting = members.slice(1).map((member) => member.wait())
       expect(await stateOf(waiting[0], 1)).toBe('pending')
-      expect(members[0].tryWait()).toBe(true)
+      expect(members[0].arrive()).toBe(true)
       expect(await soon(Promise.all(waiting))).toEqual([true, true])
     }
   })
 
-  test('BarrierMember.tryWait arrives once for each phase, however often it is called', () => {
+  test('BarrierMember.arrive arrives once for each phase, however often it is called', () => {
     const { own, other } = setUp()
     const [first, second] = [own.join(), other.join()]
-    expect([first.tryWait(), first.tryWait()]).toEqual([false, false])
+    expect([first.arrive(), first.arrive()]).toEqual([false, false])
     expect(own.describe()).toMatchObject({ phase: 0, members: [{ hasArrived: true }, { hasArrived: false }] })
-    expect(second.tryWait()).toBe(true)
-    expect(first.tryWait()).toBe(true)
+    expect(second.arrive()).toBe(true)
+    expect(first.arrive()).toBe(true)
     expect(own.describe()).toMatchObject({ phase: 1, members: [{ hasArrived: false }, { hasArrived: false }] })
   })
 
@@ -112,7 +112,7 @@ describe('Barrier.join and BarrierMember', () => {
     expect(await members[0].wait({ timeoutMs: 2 })).toBe(false)
     await expectRejection('ABORT_ERR', members[1].wait({ signal: AbortSignal.abort() }))
     expect(own.describe().members.map(({ hasArrived }) => hasArrived)).toEqual([true, true, false])
-    expect(members[2].tryWait()).toBe(true)
+    expect(members[2].arrive()).toBe(true)
     expect([members[0].waitSync(), await members[1].wait(), own.describe().phase]).toEqual([true, true, 1])
   })
 
@@ -122,11 +122,11 @@ describe('Barrier.join and BarrierMember', () => {
     const waiting = [first.wait(), second.wait()]
     expect(await stateOf(waiting[0])).toBe('pending')
     const last = third.join()
-    expect(last.tryWait()).toBe(true)
+    expect(last.arrive()).toBe(true)
     expect(await soon(Promise.all(waiting))).toEqual([true, true])
     last.leave()
     second.leave()
-    expect([first.tryWait(), own.describe().phase]).toEqual([true, 2])
+    expect([first.arrive(), own.describe().phase]).toEqual([true, 2])
   })
 
   test('Barrier.join during a phase: it does not end without the new member', async () => {
@@ -134,9 +134,9 @@ describe('Barrier.join and BarrierMember', () => {
     const [first, second] = [own.join(), other.join()]
     const waiting = first.wait()
     const late = third.join()
-    expect(second.tryWait()).toBe(false)
+    expect(second.arrive()).toBe(false)
     expect(await stateOf(waiting)).toBe('pending')
-    expect(late.tryWait()).toBe(true)
+    expect(late.arrive()).toBe(true)
     expect(await soon(waiting)).toBe(true)
   })
 
@@ -150,7 +150,7 @@ describe('Barrier.join and BarrierMember', () => {
     expect(own.describe().members).toHaveLength(1)
     member.leave()
     expect(own.describe().members).toHaveLength(1)
-    expect(again.tryWait()).toBe(true)
+    expect(again.arrive()).toBe(true)
   })
 
   test('BarrierMember.leave ends the phase where it was the last that was missing', async () => {
@@ -169,9 +169,9 @@ describe('Barrier.join and BarrierMember', () => {
     const [member, second] = [own.join(), other.join()]
     const waiting = [member.wait(), member.wait()]
     await until(() => waiters() === 1)
-    second.tryWait()
+    second.arrive()
     // It knows before they do, and goes on to the next phase, which ends before they look.
-    expect([member.tryWait(), member.tryWait(), second.tryWait(), second.tryWait(), member.tryWait()]).toEqual([
+    expect([member.arrive(), member.arrive(), second.arrive(), second.arrive(), member.arrive()]).toEqual([
       true,
       false,
       true,
@@ -188,9 +188,9 @@ describe('Barrier.join and BarrierMember', () => {
     third.join()
     const waiting = [member.wait(), member.wait()]
     await until(() => waiters() === 1)
-    expect(killed.tryWait()).toBe(false)
+    expect(killed.arrive()).toBe(false)
     regions[0].declareDead(regions[1].peers.self)
-    expectCode('ERR_ISTHMUS_PEER_DIED', () => member.tryWait())
+    expectCode('ERR_ISTHMUS_PEER_DIED', () => member.arrive())
     own.reset()
     for (const wait of waiting) await expectRejection('ERR_ISTHMUS_PEER_DIED', soon(wait))
   })
@@ -214,7 +214,7 @@ describe('Barrier.join and BarrierMember', () => {
     const { own } = setUp()
     const member = own.join()
     member[Symbol.dispose]()
-    expectCode('ERR_ISTHMUS_NOT_HELD', () => member.tryWait())
+    expectCode('ERR_ISTHMUS_NOT_HELD', () => member.arrive())
     expectCode('ERR_ISTHMUS_NOT_HELD', () => member.waitSync())
     await expectRejection('ERR_ISTHMUS_NOT_HELD', member.wait())
   })
@@ -227,7 +227,7 @@ describe('Barrier.join and BarrierMember', () => {
       () => own.join(),
       () => own.reset(),
       () => own.describe(),
-      () => member.tryWait(),
+      () => member.arrive(),
       () => member.waitSync(),
     ]) {
       expectCode('ERR_ISTHMUS_CLOSED', use)
@@ -250,7 +250,7 @@ describe('Barrier and members that die', () => {
     await sleep(5)
     regions[0].declareDead(regions[2].peers.self)
     await expect(soon(waiting)).rejects.toBeInstanceOf(PeerDiedError)
-    expectCode('ERR_ISTHMUS_PEER_DIED', () => members[0].tryWait())
+    expectCode('ERR_ISTHMUS_PEER_DIED', () => members[0].arrive())
     expectCode('ERR_ISTHMUS_PEER_DIED', () => members[0].waitSync())
     await expectRejection('ERR_ISTHMUS_PEER_DIED', members[1].wait())
     expect(own.describe()).toMatchObject({ isBroken: true, phase: 0, waiters: [] })
@@ -271,16 +271,16 @@ describe('Barrier and members that die', () => {
     const { regions, own, other, third } = setUp()
     const members = [own, other].map((root) => root.join())
     third.join()
-    members[0].tryWait()
+    members[0].arrive()
     regions[0].declareDead(regions[2].peers.self)
     own.reset()
     own.reset()
     expect(own.describe()).toMatchObject({ isBroken: false, members: [{ hasArrived: false }, { hasArrived: false }] })
     // The phase at which it had arrived never ended: it is told once.
-    expectCode('ERR_ISTHMUS_PEER_DIED', () => members[0].tryWait())
+    expectCode('ERR_ISTHMUS_PEER_DIED', () => members[0].arrive())
     const waiting = members[0].wait()
     expect(await stateOf(waiting)).toBe('pending')
-    expect(members[1].tryWait()).toBe(true)
+    expect(members[1].arrive()).toBe(true)
     expect(await soon(waiting)).toBe(true)
   })
 
@@ -289,9 +289,9 @@ describe('Barrier and members that die', () => {
     const [own, other, killed, slow] = regions.map(({ root }) => root)
     const [first, second] = [own.join(), other.join()]
     killed.join()
-    expect(second.tryWait()).toBe(false)
+    expect(second.arrive()).toBe(false)
     regions[0].declareDead(regions[2].peers.self)
-    expectCode('ERR_ISTHMUS_PEER_DIED', () => second.tryWait())
+    expectCode('ERR_ISTHMUS_PEER_DIED', () => second.arrive())
     // Right before the slow one takes the second member's arrival back, the others do the same, and go on.
     const secondsWord = regions[0].words.findIndex((word, at) => at > 2048 && isMemberWord(word, regions[1].peers.self))
     const { compareExchange } = Atomics
@@ -300,7 +300,7 @@ describe('Barrier and members that die', () => {
         spy.mockRestore()
         other.reset()
         for (let phase = 0; phase < phases; phase++) passTogether(first, second)
-        if (phases === 6) expect(second.tryWait()).toBe(false)
+        if (phases === 6) expect(second.arrive()).toBe(false)
       }
       return compareExchange(...(args as Parameters<typeof compareExchange>)) as never
     })
@@ -308,19 +308,19 @@ describe('Barrier and members that die', () => {
     const { members, phase } = own.describe()
     if (phases === 7) {
       expect(members.map(({ hasArrived }) => hasArrived)).toEqual([false, false])
-      expect([first.tryWait(), own.describe().phase]).toEqual([false, phase])
-      expect(second.tryWait()).toBe(true)
+      expect([first.arrive(), own.describe().phase]).toEqual([false, phase])
+      expect(second.arrive()).toBe(true)
     } else {
       // What it took back, the member gives again when it looks.
       expect(members.map(({ hasArrived }) => hasArrived)).toEqual([false, false])
-      expect([first.tryWait(), second.tryWait()]).toEqual([false, true])
+      expect([first.arrive(), second.arrive()]).toEqual([false, true])
     }
   })
 
   test('Barrier.reset of a barrier that is not broken does nothing', () => {
     const { own, other } = setUp()
     const members = [own.join(), other.join()]
-    members[0].tryWait()
+    members[0].arrive()
     own.reset()
     expect(own.describe()).toMatchObject({ phase: 0, members: [{ hasArrived: true }, { hasArrived: false }] })
   })
@@ -331,20 +331,20 @@ describe('Barrier and members that die', () => {
     other.join()
     regions[0].declareDead(regions[1].peers.self)
     const late = third.join()
-    expectCode('ERR_ISTHMUS_PEER_DIED', () => late.tryWait())
+    expectCode('ERR_ISTHMUS_PEER_DIED', () => late.arrive())
     third.reset()
-    expect([late.tryWait(), first.tryWait(), late.tryWait()]).toEqual([false, true, true])
+    expect([late.arrive(), first.arrive(), late.arrive()]).toEqual([false, true, true])
   })
 
   test('Barrier: a member that is told after its phase was over goes on', () => {
     const { regions, own, other, third } = setUp()
     const members = [own, other, third].map((root) => root.join())
-    members[0].tryWait()
-    members[1].tryWait()
-    members[2].tryWait()
+    members[0].arrive()
+    members[1].arrive()
+    members[2].arrive()
     regions[0].declareDead(regions[2].peers.self)
-    expect(members[0].tryWait()).toBe(true)
-    expectCode('ERR_ISTHMUS_PEER_DIED', () => members[0].tryWait())
+    expect(members[0].arrive()).toBe(true)
+    expectCode('ERR_ISTHMUS_PEER_DIED', () => members[0].arrive())
   })
 
   test("Barrier with onDeath 'drop' goes on without the dead one", async () => {
@@ -361,11 +361,11 @@ describe('Barrier and members that die', () => {
   test("Barrier with onDeath 'drop': the death of one that had arrived changes nothing for the others", async () => {
     const { regions, own, other, third } = setUp(dropping)
     const members = [own, other, third].map((root) => root.join())
-    members[2].tryWait()
+    members[2].arrive()
     const waiting = members[0].wait()
     regions[0].declareDead(regions[2].peers.self)
     expect(await stateOf(waiting)).toBe('pending')
-    expect(members[1].tryWait()).toBe(true)
+    expect(members[1].arrive()).toBe(true)
     expect(await soon(waiting)).toBe(true)
   })
 
@@ -376,7 +376,7 @@ describe('Barrier and members that die', () => {
     const waiting = member.wait()
     regions[0].declareDead(regions[1].peers.self)
     expect(await stateOf(waiting)).toBe('pending')
-    expect(third.join().tryWait()).toBe(true)
+    expect(third.join().arrive()).toBe(true)
     expect(await soon(waiting)).toBe(true)
   })
 
@@ -400,5 +400,5 @@ function isMemberWord(word: number, peer: number): boolean {
 }
 
 function passTogether(one: BarrierMember, other: BarrierMember): void {
-  expect([one.tryWait(), other.tryWait(), one.tryWait()]).toEqual([false, true, true])
+  expect([one.arrive(), other.arrive(), one.arrive()]).toEqual([false, true, true])
 }

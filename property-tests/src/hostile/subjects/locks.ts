@@ -226,7 +226,7 @@ function barrierUsers(ground: Ground<Barrier>): Users {
         }
       }
       return random.of<Call>([
-        { name: 'tryWait', run: () => member?.tryWait() },
+        { name: 'arrive', run: () => member?.arrive() },
         { name: 'waitSync', timeoutMs, run: () => member?.waitSync({ timeoutMs }) },
         { name: 'wait', timeoutMs: 5, run: () => member?.wait(optionsOf(random, timeoutMs)) },
         { name: 'leave', run: () => leave(who) },

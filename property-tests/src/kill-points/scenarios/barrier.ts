@@ -54,7 +54,7 @@ function check(survivor: Survivor<Root>, member: BarrierMember): void {
   pass(meeting, member, 500)
   const newcomer = survivor.newcomer().root.meeting
   const second = newcomer.join()
-  second.tryWait()
+  second.arrive()
   pass(meeting, member, 500)
   pass(newcomer, second, 500)
   expectEqual(meeting.describe().members.length, 2, 'Members')
