@@ -1,33 +1,36 @@
 import { IsthmusError } from '@isthmus/sync'
 
-/** What became of a large message of which the receiver has got a part and will not get the rest. */
+/**
+ * Why the rest of a large message will not come. Other queues may add reasons, such as being overtaken by the producer, so
+ * handle unknown ones like `'abandoned'`.
+ */
 export type IncompleteReason =
   /** Its sender gave up (timed out, failed, closed) or died. */
   | 'abandoned'
-  /** Its beginning went to a consumer that was here before. */
+  /** An earlier consumer received its beginning. */
   | 'joined-midway'
+  | (string & Record<never, never>)
 
-/** A large message broke off. What follows it is not affected: go on receiving. */
+/** A large message broke off. The messages after it are not affected: go on receiving. */
 export class IncompleteMessageError extends IsthmusError {
   override readonly name: string = 'IncompleteMessageError'
   readonly reason: IncompleteReason
   /** How many of its bytes arrived. */
   readonly receivedBytes: number
-  /** How many it should have had; undefined where its beginning was not seen. */
+  /** How many bytes it has in all; undefined if its beginning was not seen. */
   readonly messageByteLength: number | undefined
 
-  /** @param subject what the message calls the ring */
+  /** @param subject what the error message calls the ring */
   constructor(
     reason: IncompleteReason,
     receivedBytes: number,
     messageByteLength: number | undefined,
     subject = 'a ring',
   ) {
-    const cause = reason === 'abandoned' ? 'its sender gave up or died' : 'an earlier consumer has taken its beginning'
     const size = messageByteLength === undefined ? '' : `, ${receivedBytes} of ${messageByteLength} bytes had arrived`
     super(
       'ERR_ISTHMUS_MESSAGE_INCOMPLETE',
-      `Receiving a large message from ${subject}: ${cause}${size}. The messages after it are whole; go on receiving.`,
+      `Receiving a large message from ${subject}: ${inWords(reason)}${size}. The messages after it are whole; go on receiving.`,
     )
     this.reason = reason
     this.receivedBytes = receivedBytes
@@ -35,10 +38,21 @@ export class IncompleteMessageError extends IsthmusError {
   }
 }
 
-/** @param subject what the message calls the ring */
+function inWords(reason: IncompleteReason): string {
+  switch (reason) {
+    case 'abandoned':
+      return 'its sender gave up or died'
+    case 'joined-midway':
+      return 'an earlier consumer received its beginning'
+    default:
+      return `it is incomplete (${reason})`
+  }
+}
+
+/** @param subject what the error message calls the ring */
 export function corruptError(subject: string, what: string): IsthmusError {
   return new IsthmusError(
     'ERR_ISTHMUS_CORRUPT',
-    `Using ${subject}: ${what}. No correct peer writes this. Stop its peers and make it anew.`,
+    `Using ${subject}: ${what}. No correct peer writes this. Stop its peers and create it again.`,
   )
 }

@@ -1,26 +1,26 @@
 import { corruptError, IncompleteMessageError } from '../errors.js'
 import { ABORT, DATA, FIRST, kindOf, LAST, MIDDLE, messageIdOf, PADDING, TOTAL_LENGTH_BYTES } from './layout.js'
 
-/** The part of a message that one record brings. */
+/** The part of a message that one record carries. */
 export interface Fragment {
-  /** Where it stands in its message, in bytes. */
+  /** Where it begins in its message, in bytes. */
   messageOffset: number
   messageByteLength: number
-  /** Bytes of the record's payload in front of it. */
+  /** Bytes of the record's payload before it. */
   prefixBytes: number
   byteLength: number
 }
 
-/** Nothing has been received yet: the first record may be the middle of a message. */
+/** Nothing has been received yet: the first record may continue a message that an earlier consumer began. */
 const JOINING = 0
 /** Between two messages. */
 const BETWEEN = 1
-/** Inside a message of which everything so far was seen. */
+/** Inside a message that was seen from its beginning. */
 const INSIDE = 2
-/** Inside a message whose beginning was not seen. */
+/** Inside a message whose beginning was not seen: its fragments are dropped. */
 const SKIPPING = 3
 
-/** How far the messages have come. */
+/** The message that is being assembled. */
 interface Progress {
   state: number
   messageId: number
@@ -29,25 +29,37 @@ interface Progress {
 }
 
 /**
- * Follows the fragments of large messages, record by record, and refuses what no correct producer sends. It knows where
- * each piece belongs; the bytes themselves are the consumer's business. A record is looked at first, and taken when its
- * bytes are safe: a consumer that has no memory for them has lost nothing.
+ * Follows the fragments of large messages, record by record, and refuses what no correct producer sends. It says where
+ * each fragment belongs; the consumer copies the bytes. A record is read first (`look`), and taken (`step`) when its bytes
+ * are copied: a consumer that has no memory for the copy has lost nothing.
+ *
+ * ```
+ *              DATA, LAST, ABORT               FIRST
+ *   JOINING ─────────────────────> BETWEEN ─────────────> INSIDE (MIDDLE: stays)
+ *      |                             ^  ^                   |
+ *      | MIDDLE                      |  +───────────────────+
+ *      v                 LAST, ABORT |       LAST, ABORT
+ *   SKIPPING (MIDDLE: stays) ────────+
+ * ```
+ *
+ * A FIRST also leads from JOINING to INSIDE, DATA leads from BETWEEN to BETWEEN, and PADDING changes no state. Any other
+ * record is corrupt. The end of the producer's epoch has the effect of an ABORT, except in JOINING.
  */
 export class MessageAssembly {
   readonly #maxMessageBytes: number
   readonly #subject: string
-  readonly #piece: Fragment = { messageOffset: 0, messageByteLength: 0, prefixBytes: 0, byteLength: 0 }
+  readonly #fragment: Fragment = { messageOffset: 0, messageByteLength: 0, prefixBytes: 0, byteLength: 0 }
   #now: Progress = { state: JOINING, messageId: 0, messageByteLength: 0, receivedBytes: 0 }
-  /** Behind the record that was looked at. */
+  /** After the record that was read. */
   #next: Progress = { state: JOINING, messageId: 0, messageByteLength: 0, receivedBytes: 0 }
 
-  /** @param subject what messages call the ring */
+  /** @param subject what error messages call the ring */
   constructor(maxMessageBytes: number, subject = 'a ring') {
     this.#maxMessageBytes = maxMessageBytes
     this.#subject = subject
   }
 
-  /** Takes a whole message in one record: it needs none of this, except inside another message, where it is corrupt. */
+  /** Takes a whole message in one record, without `look`. Returns false inside another message, where it is corrupt. */
   takeWhole(byteLength: number): boolean {
     if (byteLength > this.#maxMessageBytes) throw this.#tooLarge(byteLength)
     const now = this.#now
@@ -55,17 +67,17 @@ export class MessageAssembly {
     return now.state === BETWEEN
   }
 
-  /** Whether a message has begun of which the rest is still to come. */
+  /** Whether a message has begun, its beginning was seen, and its end has not come. */
   get isInsideMessage(): boolean {
     return this.#now.state === INSIDE
   }
 
-  /** Whether a message has begun that has not ended, its beginning seen or not. */
+  /** Whether a message has begun and not ended, whether its beginning was seen or not. */
   get isMessageOpen(): boolean {
     return this.#now.state === INSIDE || this.#now.state === SKIPPING
   }
 
-  /** The message under way, as one that stays incomplete. */
+  /** What to tell of the message under way if it stays incomplete; undefined between messages. */
   get incomplete(): IncompleteMessageError | undefined {
     const { state, receivedBytes, messageByteLength } = this.#now
     if (state !== INSIDE) return undefined
@@ -73,9 +85,9 @@ export class MessageAssembly {
   }
 
   /**
-   * Looks at one record, which `step` then takes. The piece is only good until the next look.
-   * @param totalByteLength the total length of a FIRST record
-   * @returns undefined for a record that brings nothing, an error for one that tells of a message that stays incomplete
+   * Reads one record, which `step` then takes. The returned fragment is valid until the next `look`.
+   * @param totalByteLength the total length that a FIRST record gives
+   * @returns undefined for a record without bytes of a message, an error if it tells that a message stays incomplete
    * @throws IsthmusError `ERR_ISTHMUS_CORRUPT`
    */
   look(word: number, byteLength: number, totalByteLength: number): Fragment | IncompleteMessageError | undefined {
@@ -102,21 +114,21 @@ export class MessageAssembly {
     }
   }
 
-  /** Takes the record that was looked at. */
+  /** Takes the record that was read. */
   step(): void {
     const before = this.#now
     this.#now = this.#next
     this.#next = before
   }
 
-  /** Looks at one record and takes it. */
+  /** Reads one record and takes it. */
   take(word: number, byteLength: number, totalByteLength: number): Fragment | IncompleteMessageError | undefined {
-    const piece = this.look(word, byteLength, totalByteLength)
+    const found = this.look(word, byteLength, totalByteLength)
     this.step()
-    return piece
+    return found
   }
 
-  /** Takes one record, if a correct producer could have sent it. */
+  /** Takes one record, and returns true, if a correct producer could have sent it. */
   accepts(word: number, byteLength: number, totalByteLength: number): boolean {
     try {
       this.take(word, byteLength, totalByteLength)
@@ -127,7 +139,7 @@ export class MessageAssembly {
     }
   }
 
-  /** The producer's epoch is over: whatever was under way will not be completed. */
+  /** The producer's epoch is over: a message under way stays incomplete. */
   endEpoch(): IncompleteMessageError | undefined {
     const { incomplete } = this
     if (this.#now.state !== JOINING) this.#now.state = BETWEEN
@@ -177,12 +189,12 @@ export class MessageAssembly {
   }
 
   #give(messageOffset: number, messageByteLength: number, prefixBytes: number, byteLength: number): Fragment {
-    const piece = this.#piece
-    piece.messageOffset = messageOffset
-    piece.messageByteLength = messageByteLength
-    piece.prefixBytes = prefixBytes
-    piece.byteLength = byteLength
-    return piece
+    const fragment = this.#fragment
+    fragment.messageOffset = messageOffset
+    fragment.messageByteLength = messageByteLength
+    fragment.prefixBytes = prefixBytes
+    fragment.byteLength = byteLength
+    return fragment
   }
 
   #corrupt(what: string): Error {

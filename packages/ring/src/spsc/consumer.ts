@@ -658,12 +658,12 @@ export class Consumer<T = Uint8Array> implements Waitable {
       this.#position = advance(this.#position, recordBytes)
       return copy
     }
-    const piece = this.#look(kind, byteLength, index, recordBytes)
-    if (piece === undefined) return undefined
-    const from = this.#recordsByteOffset + index + RECORD_HEADER_BYTES + piece.prefixBytes
-    const isLast = isLastOf(piece)
-    const message = piece.messageOffset === 0 ? this.#allocate(piece.messageByteLength) : this.#message
-    message?.set(this.bytes.subarray(from, from + piece.byteLength), piece.messageOffset)
+    const fragment = this.#look(kind, byteLength, index, recordBytes)
+    if (fragment === undefined) return undefined
+    const from = this.#recordsByteOffset + index + RECORD_HEADER_BYTES + fragment.prefixBytes
+    const isLast = isLastOf(fragment)
+    const message = fragment.messageOffset === 0 ? this.#allocate(fragment.messageByteLength) : this.#message
+    message?.set(this.bytes.subarray(from, from + fragment.byteLength), fragment.messageOffset)
     this.#step(recordBytes)
     // A complete message is the program's: keep no reference, it may be large.
     this.#message = isLast ? undefined : message
@@ -692,16 +692,16 @@ export class Consumer<T = Uint8Array> implements Waitable {
         `Receiving a chunk: it may have ${byteLength} bytes, and the array to copy it into has ${target.byteLength}. Give one of maxRecordBytes.`,
       )
     }
-    const piece = this.#look(kind, byteLength, index, recordBytes)
-    if (piece === undefined) return undefined
-    const from = this.#recordsByteOffset + index + RECORD_HEADER_BYTES + piece.prefixBytes
-    const to = from + piece.byteLength
+    const fragment = this.#look(kind, byteLength, index, recordBytes)
+    if (fragment === undefined) return undefined
+    const from = this.#recordsByteOffset + index + RECORD_HEADER_BYTES + fragment.prefixBytes
+    const to = from + fragment.byteLength
     target?.set(this.bytes.subarray(from, to))
     const chunk = {
-      bytes: target === undefined ? this.bytes.slice(from, to) : target.subarray(0, piece.byteLength),
-      messageOffset: piece.messageOffset,
-      messageByteLength: piece.messageByteLength,
-      isLast: isLastOf(piece),
+      bytes: target === undefined ? this.bytes.slice(from, to) : target.subarray(0, fragment.byteLength),
+      messageOffset: fragment.messageOffset,
+      messageByteLength: fragment.messageByteLength,
+      isLast: isLastOf(fragment),
     }
     this.#step(recordBytes)
     return chunk

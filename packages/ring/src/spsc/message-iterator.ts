@@ -2,7 +2,7 @@ import type { Signal } from '@isthmus/sync'
 import { abortErrorOf, onAbort } from '@isthmus/sync/internal'
 
 export interface MessagesOptions {
-  /** Ends the iteration with an AbortError. No message is taken for it. */
+  /** Ends the iteration with an AbortError, which takes no message. */
   readonly signal?: Signal
 }
 
@@ -10,7 +10,7 @@ export interface MessagesOptions {
 export interface MessageSource<T> {
   /** The next message, or the end; undefined if there is neither yet. */
   tryNext(): IteratorResult<T, void> | undefined
-  /** Tries until it gets something, when all calls before this one are over. The signal ends it. */
+  /** Retries until `tryTake` returns something, after all earlier calls are over. The signal ends it. */
   inTurn<R>(tryTake: () => R | undefined, options: { readonly signal: Signal }): Promise<R | undefined>
 }
 
@@ -18,22 +18,30 @@ export interface MessageSource<T> {
 interface PendingNext<T> {
   resolve(result: IteratorResult<T, void>): void
   reject(error: unknown): void
-  /** Settles when nothing of it is left in the source. */
+  /** Settles when the source no longer waits for this call. */
   isOver: Promise<void> | undefined
 }
 
 /**
- * The messages of a consumer, one after the other. It is no async generator: the `return` of one has to wait until the
- * message comes that its pending `next` waits for, and then drops it. Here `return` and `throw` end the wait at once: what
- * is pending resolves to `done`, and the message stays for whoever receives next.
+ * The messages of a consumer, one after the other. It is no async generator: the `return` of a generator waits until its
+ * pending `next` gets a message, and then drops that message. Here `return` and `throw` end the wait at once: pending calls
+ * resolve to `done`, and the message stays for the next receive.
  *
- * Calls of `next` at the same time get their messages in the order of the calls. The end, an error and an abort end the
- * iteration: an error goes to the call that met it, all later ones resolve to `done`.
+ * Concurrent calls of `next` get their messages in the order of the calls. The end, an error and an abort end the
+ * iteration: an error rejects the call that met it, and all later calls resolve to `done`.
+ *
+ * @example
+ * ```ts
+ * const messages = consumer.messages()
+ * const { value } = await messages.next()
+ * value[0] // 1
+ * await messages.return()
+ * ```
  */
 export class MessageIterator<T> implements AsyncIterableIterator<T> {
   readonly #source: MessageSource<T>
   readonly #signal: Signal | undefined
-  /** Ends what is pending in the source. */
+  /** Ends the pending waits in the source. */
   readonly #ending = new Ending()
   readonly #options = { signal: this.#ending }
   readonly #pending = new Set<PendingNext<T>>()
@@ -46,6 +54,7 @@ export class MessageIterator<T> implements AsyncIterableIterator<T> {
     this.#signal = signal
   }
 
+  /** The next message; `done` after the end. Rejects as `consumer.receive()`. */
   next(): Promise<IteratorResult<T, void>> {
     return new Promise((resolve, reject) => {
       if (this.#isOver) return resolve({ done: true, value: undefined })
@@ -64,11 +73,13 @@ export class MessageIterator<T> implements AsyncIterableIterator<T> {
     })
   }
 
+  /** Ends the iteration. Resolves when none of its calls waits in the source any more. */
   async return(value?: void | PromiseLike<void>): Promise<IteratorResult<T, void>> {
     await this.#stop()
     return { done: true, value: await value }
   }
 
+  /** Ends the iteration as `return`, and rejects with this error. */
   async throw(error?: unknown): Promise<IteratorResult<T, void>> {
     await this.#stop()
     throw error
@@ -82,7 +93,7 @@ export class MessageIterator<T> implements AsyncIterableIterator<T> {
     await this.#stop()
   }
 
-  /** In the turn of this call. The message is taken and given in one step: nothing comes between that could lose it. */
+  /** In the turn of this call. Takes a message and resolves its call in one step, so no message is lost in between. */
   #tryNext(call: PendingNext<T>): IteratorResult<T, void> | undefined {
     if (this.#isOver) return { done: true, value: undefined }
     const result = this.#source.tryNext()
@@ -95,13 +106,13 @@ export class MessageIterator<T> implements AsyncIterableIterator<T> {
   }
 
   #fail(call: PendingNext<T>, error: unknown): void {
-    // It was over before: this is the end of its wait.
+    // The call was resolved before; this is only the end of its wait.
     if (!this.#pending.delete(call)) return
     call.reject(error)
     this.#end()
   }
 
-  /** Ends the iteration; resolves when nothing of it waits in the source any more. */
+  /** Ends the iteration; resolves when none of its calls waits in the source any more. */
   async #stop(): Promise<void> {
     const pending = [...this.#pending]
     this.#end()
@@ -116,7 +127,7 @@ export class MessageIterator<T> implements AsyncIterableIterator<T> {
     this.#ending.abort()
   }
 
-  /** Only while something is pending: a signal lives longer than many iterations. */
+  /** Only while a call is pending: a signal may outlive many iterations, and would collect their listeners. */
   #listen(call: PendingNext<T>): void {
     if (this.#forgetAbort !== undefined || this.#signal === undefined) return
     try {
@@ -137,7 +148,7 @@ export class MessageIterator<T> implements AsyncIterableIterator<T> {
   }
 }
 
-/** A signal of our own: an AbortController for each iteration would cost more than a message. */
+/** A signal without an AbortController, which would cost more than a message for each iteration. */
 class Ending implements Signal {
   readonly #listeners = new Set<() => void>()
   #isAborted = false
