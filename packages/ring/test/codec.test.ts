@@ -139,8 +139,21 @@ describe('a codec in the layout', () => {
     const perhapsCoded: SpscRingOptions<string> = { capacityBytes: 64 }
     // @ts-expect-error without its codec this would be a ring of bytes that says it carries strings
     spscRing(perhapsCoded)
-    // Options in a variable: the overload without a timeout must not take those with one.
+  })
+
+  test('only a timeout makes a receive resolve to undefined, not a signal; also if the options come in a variable', () => {
     const plain = createRing({ capacityBytes: 64 }).ring.consumer()
+    const { signal } = new AbortController()
+    type Received = Uint8Array | null
+    expectTypeOf(() => plain.receive()).returns.resolves.toEqualTypeOf<Received>()
+    expectTypeOf(() => plain.receive({ signal })).returns.resolves.toEqualTypeOf<Received>()
+    expectTypeOf(() => plain.receive({ signal, timeoutMs: 5 })).returns.resolves.toEqualTypeOf<Received | undefined>()
+    expectTypeOf(() => plain.receiveSync({})).returns.toEqualTypeOf<Received>()
+    expectTypeOf(() => plain.receiveSync({ timeoutMs: 5 })).returns.toEqualTypeOf<Received | undefined>()
+    expectTypeOf(() => plain.receiveChunk({ signal })).returns.resolves.toEqualTypeOf<MessageChunk | null>()
+    expectTypeOf(() => plain.receiveChunkSync()).returns.toEqualTypeOf<MessageChunk | null>()
+    const given: { signal: AbortSignal; timeoutMs?: number } = { signal }
+    expectTypeOf(() => plain.receive(given)).returns.resolves.toEqualTypeOf<Received | undefined>()
     expectTypeOf(plain.tryReceive()).toEqualTypeOf<Uint8Array | undefined | null>()
     const options = { into: new Uint8Array(64), timeoutMs: 0 }
     const chunk = plain.receiveChunkSync(options)

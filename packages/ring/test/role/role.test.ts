@@ -63,6 +63,20 @@ describe('role word', () => {
   })
 })
 
+describe('Role.tryAcquire', () => {
+  test('Role.tryAcquire takes what acquire takes: a vacant role, one that was given back, one of a dead holder', () => {
+    const { first, role, attach } = setUp()
+    const acquired = role.tryAcquire()
+    expect(acquired).toEqual({ previous: 0, word: role.word })
+    expect(facts(role.word)).toEqual({ state: HELD, epoch: 1, slot: slotOf(first.peers.self) })
+    role.close(role.word)
+    const gone = attach()
+    expect(epochOfRole(gone.role.tryAcquire()?.word ?? 0)).toBe(2)
+    first.declareDead(gone.self)
+    expect(epochOfRole(role.tryAcquire()?.word ?? 0)).toBe(3)
+  })
+})
+
 describe('Role.acquire', () => {
   test('Role.acquire of a vacant role begins epoch 1', () => {
     const { first, role, neighbour } = setUp()
@@ -81,6 +95,7 @@ describe('Role.acquire', () => {
     const other = attach()
     expectCode('ERR_ISTHMUS_ROLE_TAKEN', () => other.role.acquire())
     expect(() => other.role.acquire()).toThrow(`process ${process.pid}, thread 0`)
+    expect([role.tryAcquire(), other.role.tryAcquire()]).toEqual([undefined, undefined])
     expect([role.word, other.role.isHeldBySelf()]).toEqual([word, false])
   })
 

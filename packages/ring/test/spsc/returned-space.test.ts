@@ -2,9 +2,10 @@ import { Worker } from 'node:worker_threads'
 import * as sync from '@isthmus/sync'
 import { HeapRegion, waitAny } from '@isthmus/sync'
 import { beforeEach, describe, expect, test } from 'vitest'
+import { expectRejection } from '../../../sync/test/support/expect-code.js'
 import { asOfAnotherThread } from '../../../sync/test/support/other-thread.js'
 import { withoutSafetyNet } from '../../../sync/test/support/safety-net.js'
-import { sleep, soon, turns, until } from '../../../sync/test/support/waiting.js'
+import { soon, turns, until } from '../../../sync/test/support/waiting.js'
 import { type Consumer, type Producer, spscRing } from '../../src/index.js'
 import { payload } from '../support/ring-memory.js'
 
@@ -51,27 +52,27 @@ const keptBytes = () => sides.first.root.a.describe().usedBytes
 
 describe('space of received messages, where the thread waits for something else', () => {
   const blocking: Record<string, () => unknown> = {
-    'another ring': () => sides.second.root.b.consumer().receiveSync({ timeoutMs: 50 }),
+    'another ring': () => sides.second.root.b.consumer().receiveSync({ timeoutMs: 100 }),
     'space in another ring': () => {
       while (other.trySend(payload(100)));
-      return other.sendSync(payload(100), { timeoutMs: 50 })
+      return other.sendSync(payload(100), { timeoutMs: 100 })
     },
     'a mutex': () => {
       sides.first.root.mutex.lockSync()
-      return sides.second.root.mutex.lockSync({ timeoutMs: 50 })
+      return sides.second.root.mutex.lockSync({ timeoutMs: 100 })
     },
     'a reader-writer lock': () => {
       sides.first.root.reads.writeLockSync()
-      return sides.second.root.reads.readLockSync({ timeoutMs: 50 })
+      return sides.second.root.reads.readLockSync({ timeoutMs: 100 })
     },
     'a semaphore': () => {
       sides.first.root.semaphore.acquireSync()
-      return sides.second.root.semaphore.acquireSync({ timeoutMs: 50 })
+      return sides.second.root.semaphore.acquireSync({ timeoutMs: 100 })
     },
     'a condition variable': () =>
-      sides.second.root.condvar.waitSync(sides.second.root.mutex.lockSync(), { timeoutMs: 50 }),
-    'a futex': () => sides.second.root.futex.waitWhileSync(0, { timeoutMs: 50 }),
-    'a barrier': () => sides.second.root.barrier.join().waitSync({ timeoutMs: 50 }),
+      sides.second.root.condvar.waitSync(sides.second.root.mutex.lockSync(), { timeoutMs: 100 }),
+    'a futex': () => sides.second.root.futex.waitWhileSync(0, { timeoutMs: 100 }),
+    'a barrier': () => sides.second.root.barrier.join().waitSync({ timeoutMs: 100 }),
   }
 
   test.each(Object.keys(blocking))('a thread that blocks for %s returns it first', (what) => {
@@ -79,37 +80,33 @@ describe('space of received messages, where the thread waits for something else'
     expect(keptBytes()).toBe(0)
   })
 
-  const awaiting: Record<string, () => Promise<unknown>> = {
-    'another ring': () => sides.second.root.b.consumer().receive({ timeoutMs: 30 }),
-    'messages of another ring': async () => {
-      const messages = sides.second.root.b.consumer().messages()
-      const pending = messages.next()
-      await sleep(30)
-      await messages.return()
-      await pending
-    },
-    'space in another ring': () => {
+  const awaiting: Record<string, (options: { signal: AbortSignal }) => Promise<unknown>> = {
+    'another ring': (options) => sides.second.root.b.consumer().receive(options),
+    'messages of another ring': (options) => sides.second.root.b.consumer().messages(options).next(),
+    'space in another ring': (options) => {
       while (other.trySend(payload(100)));
-      return other.send(payload(100), { timeoutMs: 30 })
+      return other.send(payload(100), options)
     },
-    'a mutex': () => {
+    'a mutex': (options) => {
       sides.first.root.mutex.lockSync()
-      return sides.second.root.mutex.lock({ timeoutMs: 30 })
+      return sides.second.root.mutex.lock(options)
     },
-    'a semaphore': () => {
+    'a semaphore': (options) => {
       sides.first.root.semaphore.acquireSync()
-      return sides.second.root.semaphore.acquire({ timeoutMs: 30 })
+      return sides.second.root.semaphore.acquire(options)
     },
-    'a futex': () => sides.second.root.futex.waitWhile(0, { timeoutMs: 30 }),
-    'a barrier': () => sides.second.root.barrier.join().wait({ timeoutMs: 30 }),
-    'any of several': async () => {
-      expect(await waitAny([sides.second.root.b.consumer()], { timeoutMs: 30 })).toEqual([])
-    },
+    'a futex': (options) => sides.second.root.futex.waitWhile(0, options),
+    'a barrier': (options) => sides.second.root.barrier.join().wait(options),
+    'any of several': (options) => waitAny([sides.second.root.b.consumer()], options),
   }
 
   test.each(Object.keys(awaiting))('an event loop that waits for %s returns it first', async (what) => {
-    expect((await awaiting[what]()) || false).toBe(false)
-    expect(keptBytes()).toBe(0)
+    const controller = new AbortController()
+    const waiting = awaiting[what](controller)
+    waiting.catch(() => {})
+    await until(() => keptBytes() === 0)
+    controller.abort()
+    await expectRejection('ABORT_ERR', soon(waiting))
   })
 
   test('an event loop that waits already returns what it receives, in its next turn', async () => {
@@ -144,7 +141,7 @@ describe('space of received messages, where the thread waits for something else'
     sides.first.root.mutex.lockSync()
     const seen: Uint8Array[] = []
     reader.drain((bytes, byteOffset, byteLength) => {
-      expect(sides.second.root.mutex.lockSync({ timeoutMs: 50 })).toBeUndefined()
+      expect(sides.second.root.mutex.lockSync({ timeoutMs: 100 })).toBeUndefined()
       expect([keptBytes(), sides.first.root.b.describe().usedBytes]).toEqual([208, 312])
       seen.push(bytes.slice(byteOffset, byteOffset + byteLength))
     })
@@ -157,13 +154,13 @@ describe('space of received messages, where the thread waits for something else'
 
   test('a closed consumer, and one that was dropped, are no concern of a wait', () => {
     consumer.close()
-    sides.second.root.futex.waitWhileSync(0, { timeoutMs: 50 })
+    sides.second.root.futex.waitWhileSync(0, { timeoutMs: 100 })
     const successor = sides.second.root.a.consumer()
     producer.trySend(payload(5))
     expect(successor.tryReceive()).toEqual(payload(5))
     successor.close()
     sides.second.close()
-    sides.first.root.futex.waitWhileSync(0, { timeoutMs: 50 })
+    sides.first.root.futex.waitWhileSync(0, { timeoutMs: 100 })
   })
 
   test('an event loop that waits for another ring of a producer that needs the space: no deadlock', async () => {

@@ -4,16 +4,6 @@ import { describe, expect, test } from 'vitest'
 import { expectCode } from '../../../sync/test/support/expect-code.js'
 import { spscRing } from '../../src/index.js'
 import {
-  kindOf,
-  kindWord,
-  LAST,
-  maxFragmentRecordBytesOf,
-  maxRecordBytesOf,
-  messageIdOf,
-  nextMessageId,
-  recordBytesOf,
-} from '../../src/record/layout.js'
-import {
   arePositionsValid,
   READ_POSITION_OFFSET,
   RECORDS_OFFSET,
@@ -93,32 +83,45 @@ describe('spscRing: layout', () => {
   })
 })
 
+describe('SpscRing.tryProducer and tryConsumer', () => {
+  test('they give the handle of a free role, and undefined if a live agent has it', () => {
+    const { ring, attach } = createRing({ capacityBytes: 64 })
+    const other = attach().root
+    const producer = ring.tryProducer()
+    const consumer = other.tryConsumer()
+    expect([ring.tryProducer(), other.tryProducer(), ring.tryConsumer(), other.tryConsumer()]).toEqual(
+      new Array(4).fill(undefined),
+    )
+    producer?.trySend(payload(3))
+    expect(consumer?.tryReceive()).toEqual(payload(3))
+    producer?.close()
+    consumer?.close()
+    other.tryProducer()?.trySend(payload(4))
+    expect(ring.tryConsumer()?.tryReceive()).toEqual(payload(4))
+  })
+
+  test('they take the role of a dead agent, and its unfinished message is told', () => {
+    const { region, ring, attach } = createRing({ capacityBytes: 64 })
+    const mortal = attach()
+    const consumer = ring.consumer()
+    mortal.root.producer().sendSync(payload(100), { timeoutMs: 0 })
+    expect(ring.tryProducer()).toBeUndefined()
+    region.declareDead(mortal.peers.self)
+    expect(ring.tryProducer()?.trySend(payload(1))).toBe(true)
+    expectCode('ERR_ISTHMUS_MESSAGE_INCOMPLETE', () => consumer.tryReceive())
+    expect(consumer.tryReceive()).toEqual(payload(1))
+  })
+
+  test('they give the role back if the ring is corrupt', () => {
+    const { ring, memory } = createRing({ capacityBytes: 64 })
+    memory.writePosition = 4
+    expectCode('ERR_ISTHMUS_CORRUPT', () => ring.tryProducer())
+    expectCode('ERR_ISTHMUS_CORRUPT', () => ring.tryConsumer())
+    expect([ring.describe().producer.state, ring.describe().consumer.state]).toEqual(['closed', 'closed'])
+  })
+})
+
 describe('SPSC layout arithmetic', () => {
-  test.each([
-    [0, 8],
-    [1, 16],
-    [8, 16],
-    [9, 24],
-    [2 ** 29 - 8, 2 ** 29],
-  ])('recordBytesOf(%s) is %s', (byteLength, recordBytes) => {
-    expect(recordBytesOf(byteLength)).toBe(recordBytes)
-  })
-
-  test('kind and message id stand beside each other in one word', () => {
-    const word = kindWord(LAST, 0xffffff)
-    expect([kindOf(word), messageIdOf(word), nextMessageId(0xffffff)]).toEqual([LAST, 0xffffff, 0])
-  })
-
-  test('a record of maxRecordBytes fits behind any position of an empty ring, and so do a fragment and an ABORT', () => {
-    for (let capacityBytes = 64; capacityBytes <= 2 ** 30; capacityBytes *= 2) {
-      const record = recordBytesOf(maxRecordBytesOf(capacityBytes))
-      expect(record + (record - 8)).toBeLessThanOrEqual(capacityBytes)
-      const fragment = maxFragmentRecordBytesOf(capacityBytes)
-      expect(fragment + (fragment - 8) + 8).toBeLessThanOrEqual(capacityBytes)
-      expect(fragment % 8).toBe(0)
-    }
-  })
-
   test.each([
     [0, 0, true],
     [64, 0, true],

@@ -279,6 +279,35 @@ describe('waitAny over producers', () => {
     expect([sides().producer.isWaiting, producer.trySend(payload(8))]).toEqual([false, true])
   })
 
+  test('Producer.spaceFor is ready when a message of that length fits, and not before', async () => {
+    fill()
+    const [small, large] = [producer.spaceFor(8), producer.spaceFor(24)]
+    const waiting = soon(waitAny([small, large]))
+    expect(await stateOf(waiting)).toBe('pending')
+    consumer.tryReceive()
+    consumer.acknowledge()
+    expect((await waiting).map((ready) => ready === small)).toEqual([true])
+    expect(await waitAny([large], { timeoutMs: 20 })).toEqual([])
+    expect([producer.trySend(payload(24)), producer.trySend(payload(8))]).toEqual([false, true])
+    while (consumer.tryReceive() !== undefined);
+    expect(await soon(waitAny([large]))).toEqual([large])
+    expect(producer.trySend(payload(24))).toBe(true)
+  })
+
+  test('Producer.spaceFor refuses what is no length of a record', () => {
+    expectCode('ERR_ISTHMUS_MESSAGE_TOO_LARGE', () => producer.spaceFor(producer.maxRecordBytes + 1))
+    for (const length of [-1, 0.5, Number.NaN, '8', undefined]) {
+      expectCode('ERR_ISTHMUS_INVALID_ARGUMENT', () => producer.spaceFor(length as never))
+    }
+  })
+
+  test('Producer.spaceFor of a closed producer is ready: the next call throws', async () => {
+    fill()
+    const space = producer.spaceFor(8)
+    producer.close()
+    expect(await soon(waitAny([space]))).toEqual([space])
+  })
+
   test('waitAny tells of the death of the consumer, once: what was told is no reason to come back at once', async () => {
     fill()
     const waiting = readyOf([producer])
