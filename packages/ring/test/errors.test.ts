@@ -18,15 +18,15 @@ describe('errors across packages', () => {
     expect(PeerDiedError).toBe(syncSources.PeerDiedError)
   })
 
-  test('what ring throws is an instance of the classes of sync, and of the built-in class that fits', () => {
+  test('the errors of ring are instances of the classes of sync, and of the built-in class that fits', () => {
     const { ring } = createRing({ capacityBytes: 64 })
     const producer = ring.producer()
     expect(thrownBy(() => producer.commit())).toBeInstanceOf(IsthmusError)
     expect(thrownBy(() => spscRing({ capacityBytes: 65 }))).toBeInstanceOf(IsthmusRangeError)
     expect(thrownBy(() => spscRing({ capacityBytes: 65 }))).toBeInstanceOf(RangeError)
-    // @ts-expect-error a string needs an encoder
+    // @ts-expect-error a string needs a codec
     expect(thrownBy(() => producer.trySend('text'))).toBeInstanceOf(IsthmusTypeError)
-    // @ts-expect-error a string needs an encoder
+    // @ts-expect-error a string needs a codec
     expect(thrownBy(() => producer.trySend('text'))).toBeInstanceOf(TypeError)
   })
 })

@@ -84,7 +84,7 @@ describe('record arithmetic', () => {
     expect([kindOf(word), messageIdOf(word), nextMessageId(0xffffff)]).toEqual([LAST, 0xffffff, 0])
   })
 
-  test('a record of maxRecordBytes fits behind any position of an empty ring, and so do a fragment and an ABORT', () => {
+  test('a record of maxRecordBytes fits at any position of an empty ring, and so does a fragment with an ABORT', () => {
     for (let capacityBytes = 64; capacityBytes <= 2 ** 30; capacityBytes *= 2) {
       const record = recordBytesOf(maxRecordBytesOf(capacityBytes))
       expect(record + (record - 8)).toBeLessThanOrEqual(capacityBytes)

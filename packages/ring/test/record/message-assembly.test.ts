@@ -7,7 +7,7 @@ import { MessageAssembly } from '../../src/record/message-assembly.js'
 
 const MAX = 1_000
 
-/** A record as it is taken: `byteLength` is that of its payload, without the total length that FIRST has in front. */
+/** A record to take: `byteLength` is the length of its payload, without the total length that begins a FIRST. */
 interface Step {
   readonly kind: number
   readonly byteLength?: number
@@ -49,13 +49,13 @@ describe('MessageAssembly.take: what a correct producer sends', () => {
     for (const steps of [[first], [{ kind: MIDDLE, byteLength: 1 }]]) expect(after(...steps).takeWhole(1)).toBe(false)
   })
 
-  test('MessageAssembly.takeWhole ends the joining: a fragment behind it has no beginning', () => {
+  test('MessageAssembly.takeWhole ends the joining: a fragment after it has no beginning', () => {
     const assembly = after()
     assembly.takeWhole(1)
     expectCode('ERR_ISTHMUS_CORRUPT', () => take(assembly, { kind: MIDDLE, byteLength: 1 }))
   })
 
-  test('MessageAssembly tells where each fragment stands', () => {
+  test('MessageAssembly tells where each fragment belongs', () => {
     const assembly = after()
     expect(take(assembly, first)).toEqual({ messageOffset: 0, messageByteLength: 30, prefixBytes: 8, byteLength: 10 })
     expect(assembly.isInsideMessage).toBe(true)
@@ -108,7 +108,7 @@ describe('MessageAssembly.take: what a correct producer sends', () => {
     expect(take(assembly, { kind: MIDDLE, byteLength: 5 })).toMatchObject({ reason: 'joined-midway' })
   })
 
-  test('MessageAssembly that has looked at a record has not taken it: a second look finds the same', () => {
+  test('MessageAssembly takes a record with step only: a second look finds the same record', () => {
     const steps: Step[] = [first, { kind: MIDDLE, byteLength: 5 }, { kind: LAST, byteLength: 15 }, { kind: ABORT }]
     const looking = after()
     const taking = after()
@@ -124,7 +124,7 @@ describe('MessageAssembly.take: what a correct producer sends', () => {
 })
 
 describe('MessageAssembly.take: what no correct producer sends', () => {
-  /** What an assembly makes of a record: the way to see its state. */
+  /** What an assembly returns for a record, which shows its state. */
   function outcome(assembly: MessageAssembly, step: Step): unknown {
     try {
       return take(assembly, step)
@@ -219,7 +219,7 @@ describe('MessageAssembly: properties', () => {
     )
   })
 
-  test('MessageAssembly gives only pieces inside their message, whatever is in memory', () => {
+  test('MessageAssembly gives only fragments inside their message, whatever is in memory', () => {
     const step = fc.record({
       kind: fc.oneof(
         { weight: 9, arbitrary: fc.integer({ min: DATA, max: ABORT }) },

@@ -159,7 +159,7 @@ describe('Counterpart: ends', () => {
     expect(counterpart.hasChanged()).toBe(isNews)
   })
 
-  test('recordTold records nothing if nothing was told, or no successor is to know it', () => {
+  test('recordTold records nothing if nothing was told, or if it has no word for that', () => {
     observer().recordTold()
     const counterpart = new Counterpart(own, roleOf(own))
     counterpart.markTold(1)

@@ -170,8 +170,8 @@ describe('Role.sweep', () => {
   })
 })
 
-describe('Role.settle', () => {
-  test('Role.settle tells state and epoch, and leaves a living holder alone', () => {
+describe('Role.observe', () => {
+  test('Role.observe tells state and epoch, and leaves a living holder alone', () => {
     const { role, attach } = setUp()
     expect(role.observe()).toEqual({ state: VACANT, epoch: 0 })
     const other = attach()
@@ -182,7 +182,7 @@ describe('Role.settle', () => {
     expect(role.observe()).toEqual({ state: CLOSED, epoch: 1 })
   })
 
-  test('Role.settle turns HELD by a dead peer into DIED', () => {
+  test('Role.observe turns HELD by a dead peer into DIED', () => {
     const { first, role, attach } = setUp()
     const gone = attach()
     gone.role.acquire()
@@ -191,7 +191,7 @@ describe('Role.settle', () => {
     expect(facts(role.word)).toEqual({ state: DIED, epoch: 1, slot: slotOf(gone.self) })
   })
 
-  test('Role.describe tells who has the role', () => {
+  test('Role.describe names the holder', () => {
     const { first, role, attach } = setUp()
     expect(role.describe()).toEqual({ state: 'vacant', epoch: 0, holder: undefined })
     const other = attach()

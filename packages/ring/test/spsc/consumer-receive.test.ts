@@ -158,7 +158,7 @@ describe('Consumer.receive', () => {
     expect(await soon(sending)).toBe(true)
   })
 
-  test('Consumer.receive rejects with what the decoder throws; the message counts as received', async () => {
+  test('Consumer.receive rejects with what the codec throws; the message counts as received', async () => {
     const { ring } = createRing<unknown>({ capacityBytes: 64, codec: { ...utf8, decode: json().decode } })
     const reader = ring.consumer()
     const receiving = reader.receive()
@@ -228,7 +228,7 @@ describe('Consumer.receiveChunk', () => {
 })
 
 describe('Consumer: asynchronous iteration', () => {
-  test('Consumer gives one message after the other, and ends where the producer closes', async () => {
+  test('Consumer gives one message after the other, and ends when the producer closes', async () => {
     const messages = Array.from({ length: 50 }, (_, at) => payload((at * 5) % 80, at))
     const sending = (async () => {
       for (const message of messages) await producer.send(message)
@@ -250,7 +250,7 @@ describe('Consumer: asynchronous iteration', () => {
     expect(rest).toEqual([payload(1, 2), payload(1, 3)])
   })
 
-  test('Consumer throws from the loop where the producer died', async () => {
+  test('Consumer throws from the loop if the producer died', async () => {
     producer.trySend(payload(1))
     const received: Uint8Array[] = []
     const loop = (async () => {
@@ -285,7 +285,7 @@ describe('Consumer: asynchronous iteration', () => {
 })
 
 describe('Consumer.receive and the end', () => {
-  test('Consumer.receive resolves to null where the producer closes, for all that are pending, and again', async () => {
+  test('Consumer.receive resolves to null when the producer closes, for all that are pending, and again', async () => {
     const receiving = [consumer.receive(), consumer.receive()]
     await until(isWaiting)
     producer.close()

@@ -89,7 +89,7 @@ describe('Consumer.drain', () => {
     ])
   })
 
-  test('Consumer.drain stops at its limit and goes on behind it', () => {
+  test('Consumer.drain stops at its limit, and the next call continues there', () => {
     const messages = [1, 2, 3, 4].map((seed) => payload(2, seed))
     producer.trySendBatch(messages)
     expect(drained(consumer, { limit: 0 })).toEqual([])
@@ -98,7 +98,7 @@ describe('Consumer.drain', () => {
     expect(drained(consumer)).toEqual([])
   })
 
-  test('Consumer.drain shows through floats and words what was written through them', () => {
+  test('Consumer.drain shows through doubles and words what was written through them', () => {
     const byteOffset = producer.tryClaim(16)
     producer.doubles[byteOffset / 8] = 12.5
     producer.words[byteOffset / 4 + 2] = -3
@@ -110,7 +110,7 @@ describe('Consumer.drain', () => {
     expect(seen).toEqual([12.5, -3, -3])
   })
 
-  test('Consumer.drain whose callback throws has received that message, and goes on behind it', () => {
+  test('Consumer.drain whose callback throws has received that message, and the next call continues after it', () => {
     producer.trySendBatch([payload(1, 1), payload(1, 2), payload(1, 3)])
     let calls = 0
     const failAtTheSecond = () => {
@@ -228,7 +228,7 @@ describe('Consumer.receiveSync and receiveChunkSync', () => {
     expect(consumer.tryReceive()).toEqual(payload(1))
   })
 
-  test('Consumer.receiveSync throws EDEADLK where the producer belongs to the same attachment', () => {
+  test('Consumer.receiveSync throws EDEADLK if the producer belongs to the same attachment', () => {
     consumer.close()
     const own = setup.ring.consumer()
     expectCode('EDEADLK', () => own.receiveSync())
@@ -254,7 +254,7 @@ describe('Consumer.receiveSync and receiveChunkSync', () => {
     expect(stateOfRole(setup.memory.producerRole)).toBe(DIED)
   })
 
-  test('Consumer.receiveSync returns null where the producer closed', () => {
+  test('Consumer.receiveSync returns null if the producer closed', () => {
     producer.trySend(payload(1))
     producer.close()
     expect([consumer.receiveSync(), consumer.receiveSync(), consumer.receiveChunkSync()]).toEqual([
@@ -283,7 +283,7 @@ describe('Consumer as an iterable', () => {
     expect([...consumer]).toEqual([payload(2)])
   })
 
-  test('Consumer throws from the loop where the producer died, after every committed message', () => {
+  test('Consumer throws from the loop if the producer died, after every committed message', () => {
     producer.trySend(payload(1))
     endHold(setup.region, setup.region.peers.self)
     const seen: Uint8Array[] = []
@@ -465,7 +465,7 @@ describe('Consumer and a producer that dies', () => {
     expect(reader.tryReceive()).toEqual(payload(2))
   })
 
-  test('Consumer is not told of a death where a successor is there already', () => {
+  test('Consumer is not told of a death if there is a successor already', () => {
     const { region, ring, gone, reader } = withDeadProducer((dying) => dying.trySend(payload(1)))
     region.declareDead(gone)
     const successor = ring.producer()
@@ -523,7 +523,7 @@ describe('Consumer and a producer that dies', () => {
     expect(reader.tryReceive()).toEqual(payload(3))
   })
 
-  test('SpscRing.producer after a death marks it too where only the hold tells, and where a ring has just 8 bytes left', () => {
+  test('SpscRing.producer after a death publishes an ABORT, also if only the lease shows the death, and if 8 bytes are free', () => {
     const { region, ring, memory, gone, reader } = withDeadProducer((dying, { memory }) => {
       dying.trySend(payload(16))
       memory.appendFirst(payload(16), 100)
@@ -536,7 +536,7 @@ describe('Consumer and a producer that dies', () => {
     expectCode('ERR_ISTHMUS_MESSAGE_INCOMPLETE', () => reader.tryReceive())
   })
 
-  test('SpscRing.producer after a death behind whole messages changes nothing for the consumer', () => {
+  test('SpscRing.producer after a death between whole messages changes nothing for the consumer', () => {
     const { region, ring, gone, reader } = withDeadProducer((dying) => dying.trySendBatch([payload(1), payload(2)]))
     region.declareDead(gone)
     ring.producer().trySend(payload(3))
@@ -578,7 +578,7 @@ describe('SpscRing.consumer', () => {
     expect(receiveAll(ring.consumer())).toEqual([payload(2), payload(3)])
   })
 
-  test('SpscRing.consumer that joins in the midst of a message reports it once and goes on behind it', () => {
+  test('SpscRing.consumer that joins in the midst of a message reports it once and continues after it', () => {
     const { ring, attach } = createRing({ capacityBytes: 256 })
     const first = attach().root.consumer()
     const sender = ring.producer()
@@ -595,7 +595,7 @@ describe('SpscRing.consumer', () => {
     expect(second.tryReceive()).toEqual(payload(8))
   })
 
-  test('SpscRing.consumer that joins in the midst of a message and then sees it aborted goes on behind the ABORT', () => {
+  test('SpscRing.consumer that joins in the midst of a message and then sees it aborted continues after the ABORT', () => {
     const { ring, memory } = createRing({ capacityBytes: 128 })
     memory.append({ kind: MIDDLE, payload: payload(8) })
     memory.append({ kind: MIDDLE, payload: payload(8) })
@@ -681,7 +681,7 @@ describe('Consumer and hostile words', () => {
     tryReceiveChunk: (reader) => reader.tryReceiveChunk(),
   }
 
-  /** One message was received, one of 8 bytes waits at 16; `change` makes it hostile. Whoever receives refuses it. */
+  /** One message was received, one of 8 bytes waits at 16; `change` makes it hostile. Every receive refuses it. */
   function check(change: (memory: RingSetup['memory']) => void) {
     for (const receive of Object.values(everyWay)) {
       const { ring, memory } = createRing({ capacityBytes: 64 })
@@ -707,7 +707,7 @@ describe('Consumer and hostile words', () => {
   )
 
   test.each([9, 16, 48, 56, 57, 2 ** 31 - 1, -1, -8, -(2 ** 31)])(
-    'Consumer refuses a record of %s bytes where 8 were published',
+    'Consumer refuses a record of %s bytes if 8 were published',
     (byteLength) => {
       check((memory) => memory.setWordAt(16, 0, byteLength))
     },
@@ -717,7 +717,7 @@ describe('Consumer and hostile words', () => {
     check((memory) => memory.setWordAt(16, 1, kind))
   })
 
-  test('Consumer refuses a record that goes on behind the end of the ring', () => {
+  test('Consumer refuses a record that crosses the end of the ring', () => {
     const { ring, memory } = createRing({ capacityBytes: 64 }, 48)
     const reader = ring.consumer()
     memory.append({ kind: DATA, payload: payload(8) })
@@ -757,7 +757,7 @@ describe('Consumer and hostile words', () => {
   })
 
   test.each([9, 48, 2 ** 31 - 1, -1])(
-    'Consumer refuses a record of %s bytes where 8 were published, for chunks into an array too',
+    'Consumer refuses a record of %s bytes if 8 were published, for chunks into an array too',
     (byteLength) => {
       const { ring, memory } = createRing({ capacityBytes: 64 })
       const reader = ring.consumer()

@@ -23,7 +23,7 @@ import { payload } from '../support/ring-memory.js'
 const REGION_BYTES = 2 ** 32
 const ALIGNMENT = 128
 
-/** What every field can do, whatever lies around it. Memory that nobody touches is not taken: 4 GiB cost nothing here. */
+/** What every field can do, wherever it lies. Memory that is not touched is not allocated: 4 GiB cost nothing here. */
 const fields: Record<string, { readonly layout: Layout<unknown>; use(own: never, other: never): void }> = {
   ring: {
     layout: spscRing({ capacityBytes: 256 }),

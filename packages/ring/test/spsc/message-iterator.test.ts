@@ -24,7 +24,7 @@ beforeEach(() => {
 const isWaiting = () => setup.ring.describe().consumer.isWaiting
 const done = { done: true, value: undefined }
 
-/** What is sent now goes to the consumer, and nothing is left of what waited before. */
+/** The consumer receives the next messages: no earlier wait takes them. */
 async function expectNothingTaken(): Promise<void> {
   expect(isWaiting()).toBe(false)
   producer.trySend('for the next')
@@ -87,13 +87,13 @@ describe.each([
     await expect(messages.throw(new Error('late'))).rejects.toThrow('late')
   })
 
-  test('MessageIterator.return in the turn in which the message comes: one of the two has it', async () => {
+  test('MessageIterator.return in the turn in which the message comes: either next or the next receive gets it', async () => {
     for (let ticks = 0; ticks < 12; ticks++) {
       const messages = iterate()
       const pending = messages.next()
       await until(isWaiting)
       producer.trySend('either')
-      // The bell is heard in one of the next turns; the ticks walk through what happens then.
+      // The wake-up arrives in one of the next turns; the ticks step through what happens then.
       if (ticks >= 6) await turns(1)
       for (let tick = 0; tick < ticks % 6; tick++) await Promise.resolve()
       await soon(messages.return())
@@ -128,7 +128,7 @@ describe.each([
     expect(await messages.next()).toEqual(done)
   })
 
-  test('MessageIterator ends with what a decoder throws, behind that message', async () => {
+  test('MessageIterator ends with the error of a codec, after the message that caused it', async () => {
     const codec = {
       ...utf8,
       decode(bytes: Uint8Array) {
@@ -148,7 +148,7 @@ describe.each([
     expect([seen, consumer.tryReceive()]).toEqual([['a'], 'c'])
   })
 
-  test('MessageIterator rejects where the consumer, or its region, is closed while it waits', async () => {
+  test('MessageIterator rejects if the consumer, or its region, is closed while it waits', async () => {
     const messages = iterate()
     const pending = messages.next()
     await until(isWaiting)
@@ -191,7 +191,7 @@ describe('for await', () => {
     expect(rest).toEqual(['b', 'c'])
   })
 
-  test('for (const … of consumer), the blocking loop, left and taken up again, loses nothing', () => {
+  test('for (const … of consumer), the blocking loop, left and begun again, loses nothing', () => {
     for (const text of ['a', 'b', 'c']) producer.trySend(text)
     for (const message of consumer) {
       expect(message).toBe('a')
@@ -278,7 +278,7 @@ describe('consumer.messages with a signal', () => {
 })
 
 describe('streams over a consumer', () => {
-  /** Keeps what it is given. */
+  /** Collects its chunks. */
   function sinkOf(chunks: string[]): Writable {
     return new Writable({
       objectMode: true,

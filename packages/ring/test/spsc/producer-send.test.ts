@@ -43,7 +43,7 @@ async function receiveEverything(): Promise<Uint8Array[]> {
 }
 
 describe('Producer.send', () => {
-  test('Producer.send resolves to true where there is space, and the message is there at once', async () => {
+  test('Producer.send resolves to true if there is space, and the message is there at once', async () => {
     const sending = producer.send(payload(8))
     expect(consumer.tryReceive()).toEqual(payload(8))
     expect(await sending).toBe(true)
@@ -134,7 +134,7 @@ describe('Producer.send', () => {
   })
 
   test.each([-1, Number.NaN])(
-    'Producer.send refuses a timeout of %s, where there is space and where there is not',
+    'Producer.send refuses a timeout of %s, whether there is space or not',
     async (timeoutMs) => {
       await expect(producer.send(payload(1), { timeoutMs })).rejects.toBeInstanceOf(IsthmusRangeError)
       const messages = fill()
@@ -204,7 +204,7 @@ describe('Producer.send', () => {
   })
 })
 
-/** TypeScript knows them from a later edition on. */
+/** In TypeScript's types only from a later edition on. */
 function resizable(byteLength: number): ArrayBuffer & { resize(byteLength: number): void } {
   return Reflect.construct(ArrayBuffer, [byteLength, { maxByteLength: 400 }])
 }

@@ -26,7 +26,7 @@ beforeEach(() => {
 })
 
 describe('Producer.tryClaim', () => {
-  test('Producer.tryClaim returns a place in the ring that bytes, words, floats and view all reach', () => {
+  test('Producer.tryClaim returns a place in the ring that bytes, words, doubles and view all reach', () => {
     const byteOffset = producer.tryClaim(24)
     expect(byteOffset).toBe(setup.memory.recordsByteOffset + 8)
     producer.doubles[byteOffset / 8] = 42.5
@@ -52,7 +52,7 @@ describe('Producer.tryClaim', () => {
     expect(producer.tryClaim(0)).toBe(-1)
   })
 
-  test('Producer.tryClaim puts padding where a record does not fit before the end', () => {
+  test('Producer.tryClaim puts padding if a record does not fit before the end', () => {
     const { ring, memory } = createRing({ capacityBytes: 64 }, 48)
     const wrapping = ring.producer()
     expect(wrapping.tryClaim(16)).toBe(memory.recordsByteOffset + 8)
@@ -61,7 +61,7 @@ describe('Producer.tryClaim', () => {
     expect(memory.writePosition).toBe(64 + 24)
   })
 
-  test('Producer.tryClaim puts no padding where a record just fits', () => {
+  test('Producer.tryClaim puts no padding if a record just fits', () => {
     const { ring, memory } = createRing({ capacityBytes: 64 }, 48)
     const fitting = ring.producer()
     expect(fitting.tryClaim(8)).toBe(memory.recordsByteOffset + 48 + 8)
@@ -91,7 +91,7 @@ describe('Producer.tryClaim', () => {
     },
   )
 
-  test('Producer.tryClaim refuses more than maxMessageBytes where that is less than a record', () => {
+  test('Producer.tryClaim refuses more than maxMessageBytes if that is less than a record', () => {
     const limited = createRing({ capacityBytes: 64, maxMessageBytes: 3 }).ring.producer()
     expect(limited.tryClaim(3)).toBeGreaterThan(0)
     limited.abort()
@@ -146,7 +146,7 @@ describe('Producer.commit and abort', () => {
     expect(receiveAll(consumer)).toEqual([payload(3)])
   })
 
-  test('Producer.abort of a claim behind padding leaves the next claim a place inside the ring', () => {
+  test('Producer.abort of a claim after padding leaves the next claim a place inside the ring', () => {
     const { ring, memory } = createRing({ capacityBytes: 64 }, 48)
     const wrapping = ring.producer()
     const reader = ring.consumer()
@@ -159,7 +159,7 @@ describe('Producer.commit and abort', () => {
     expect(reader.tryReceive()).toEqual(payload(24))
   })
 
-  test('Producer.abort of a claim behind padding never lets the next message write into what lies behind the ring', () => {
+  test('Producer.abort of a claim after padding never lets the next message write past the end of the ring', () => {
     const layout = struct({ a: spscRing({ capacityBytes: 64 }), b: spscRing({ capacityBytes: 64 }) })
     const { root } = HeapRegion.create(layout)
     const first = root.a.producer()
@@ -325,7 +325,7 @@ describe('Producer.sendSync', () => {
     return { ...ringSetup, sender: ringSetup.ring.producer(), receiver: ringSetup.attach().root.consumer() }
   }
 
-  test('Producer.sendSync sends at once where there is space', () => {
+  test('Producer.sendSync sends at once if there is space', () => {
     expect(producer.sendSync(payload(24))).toBe(true)
     expect(consumer.tryReceive()).toEqual(payload(24))
   })
@@ -344,7 +344,7 @@ describe('Producer.sendSync', () => {
     expect(consumer.tryReceive()).toBeUndefined()
   })
 
-  test('Producer.sendSync throws EDEADLK where the consumer belongs to the same attachment', () => {
+  test('Producer.sendSync throws EDEADLK if the consumer belongs to the same attachment', () => {
     fill(producer)
     expectCode('EDEADLK', () => producer.sendSync(payload(1)))
     expectCode('EDEADLK', () => producer.sendSync(payload(1), { timeoutMs: 60_000 }))
@@ -429,7 +429,7 @@ describe('Producer and a consumer that dies', () => {
     expect(sender.sendSync(payload(1), { timeoutMs: 1 })).toBe(false)
   })
 
-  test('Producer.trySendBatch that meets a death after it has sent leaves it to the next call', () => {
+  test('Producer.trySendBatch that finds a death after it has sent leaves the report to the next call', () => {
     const { region, gone, sender } = withDeadConsumer()
     region.declareDead(gone.peers.self)
     expect(sender.trySendBatch(Array.from({ length: 10 }, () => payload(0)))).toBe(8)
@@ -465,7 +465,7 @@ describe('Producer and a consumer that dies', () => {
     expectCode('ERR_ISTHMUS_PEER_DIED', () => sender.sendSync(payload(1)))
   })
 
-  test('Producer goes on with the messages for the next consumer', () => {
+  test('Producer keeps the messages for the next consumer, and sends on', () => {
     const { region, attach, gone, sender } = withDeadConsumer()
     sender.trySend(payload(1))
     region.declareDead(gone.peers.self)
@@ -483,7 +483,7 @@ describe('SpscRing.producer', () => {
     expect(consumer.tryReceive()).toEqual(payload(1))
   })
 
-  test('SpscRing.producer begins again where a closed one ended', () => {
+  test('SpscRing.producer continues where a closed one stopped', () => {
     producer.trySend(payload(1))
     producer.close()
     const next = setup.attach().root.producer()

@@ -8,7 +8,7 @@ import { createRing, payload, type RingSetup, receiveAll } from '../support/ring
 
 const CAPACITY = 256
 
-/** A ring as a crash of the machine leaves it: nobody is attached, `damage` says what reached the disk. */
+/** A ring as a crash of the machine leaves it: no peer is attached, and `damage` makes what reached the disk. */
 function recovered(damage: (setup: RingSetup) => void, startPosition = 0) {
   const layout = spscRing({ capacityBytes: CAPACITY })
   const setup = createRing({ capacityBytes: CAPACITY }, startPosition)
@@ -58,7 +58,7 @@ describe('recover', () => {
     expect(memory.usedBytes).toBe(CAPACITY)
   })
 
-  test('recover keeps padding and what follows it behind the end of the ring', () => {
+  test('recover keeps padding, and the records that follow it at the beginning of the ring', () => {
     const { ring } = recovered(({ memory }) => {
       memory.append({ kind: PADDING, payload: payload(8) })
       memory.append({ kind: DATA, payload: payload(5) })
@@ -85,7 +85,7 @@ describe('recover', () => {
     expect(consumer.tryReceive()).toEqual(payload(7))
   })
 
-  test('recover drops a record that goes on behind the end of the ring', () => {
+  test('recover drops a record that crosses the end of the ring', () => {
     const { memory } = recovered(({ memory: damaged }) => {
       for (const seed of [1, 2]) damaged.append({ kind: DATA, payload: payload(8, seed) })
       damaged.setWordAt(CAPACITY - 16, 0, 16)
@@ -128,7 +128,7 @@ describe('recover of a message in fragments that breaks off', () => {
     memory.setWordAt(32, 1, 0)
   }
 
-  test('the next producer of one that died says ABORT', () => {
+  test('the successor of a producer that died publishes an ABORT', () => {
     const { ring } = recovered((setup) => {
       const gone = setup.attach()
       gone.root.producer()
@@ -139,7 +139,7 @@ describe('recover of a message in fragments that breaks off', () => {
     expect(eventsOf(ring.consumer())).toEqual(['ERR_ISTHMUS_MESSAGE_INCOMPLETE', payload(7)])
   })
 
-  test('the next producer of one that closed says ABORT', () => {
+  test('the successor of a producer that closed publishes an ABORT', () => {
     const { ring } = recovered((setup) => {
       setup.ring.producer().close()
       brokenOff(setup)
@@ -156,7 +156,7 @@ describe('recover of a message in fragments that breaks off', () => {
     expect(eventsOf(ring.consumer())).toEqual(['ERR_ISTHMUS_MESSAGE_INCOMPLETE'])
   })
 
-  test('an old record behind it, of another lap, is not taken for its rest', () => {
+  test('an old record after it, from another lap, is not taken for its rest', () => {
     const { ring } = recovered((setup) => {
       const gone = setup.attach()
       gone.root.producer()

@@ -50,7 +50,7 @@ beforeEach(() => {
 
 const keptBytes = () => sides.first.root.a.describe().usedBytes
 
-describe('space of received messages, where the thread waits for something else', () => {
+describe('space of received messages, if the thread waits for something else', () => {
   const blocking: Record<string, () => unknown> = {
     'another ring': () => sides.second.root.b.consumer().receiveSync({ timeoutMs: 100 }),
     'space in another ring': () => {
@@ -146,13 +146,13 @@ describe('space of received messages, where the thread waits for something else'
       seen.push(bytes.slice(byteOffset, byteOffset + byteLength))
     })
     expect(seen).toEqual([payload(300)])
-    // Behind the callback it is as with every other message.
+    // After the callback its space is returned as any other.
     await turns()
     expect(sides.first.root.b.describe().usedBytes).toBe(0)
     expect(consumer.tryReceive()).toEqual(payload(200, 2))
   })
 
-  test('a closed consumer, and one that was dropped, are no concern of a wait', () => {
+  test('a wait ignores a closed consumer, and one that was garbage-collected', () => {
     consumer.close()
     sides.second.root.futex.waitWhileSync(0, { timeoutMs: 100 })
     const successor = sides.second.root.a.consumer()
@@ -175,7 +175,7 @@ describe('space of received messages, where the thread waits for something else'
   })
 
   test('a thread that blocks for another ring of a producer that needs the space: no deadlock', async () => {
-    // Nobody has had a role there.
+    // No agent has had a role there.
     const { first, second } = attachments()
     const program = `
       const { workerData, parentPort } = require('node:worker_threads')

@@ -22,7 +22,7 @@ beforeEach(() => {
   mortal = attach(4711)
 })
 
-/** The mortal dies and is swept; then others take its slot, and come and go. */
+/** The mortal dies and is swept; then other peers take its slot. */
 function die(isSlotReused: boolean): void {
   const peer = mortal.peers.self
   own.declareDead(peer)
@@ -31,12 +31,12 @@ function die(isSlotReused: boolean): void {
 
 describe('messages of a ring', () => {
   test.each([false, true])(
-    'the death of a producer names it, also where its slot is another peer’s by now (%s)',
+    'the death of a producer names it, also if its slot has another holder by now (%s)',
     (isReused) => {
       const consumer = ringOf(own).consumer()
       const producer = ringOf(mortal).producer()
       producer.trySend(payload(5))
-      // A look at the empty ring while it lives is enough to know it.
+      // Polling the empty ring once while it lives is enough to know its name.
       expect([consumer.tryReceive()?.byteLength, consumer.tryReceive()]).toEqual([5, undefined])
       producer.trySend(payload(6))
       die(isReused)
@@ -49,7 +49,7 @@ describe('messages of a ring', () => {
     },
   )
 
-  test('the death of a producer that nobody saw alive says plainly that it is not known', () => {
+  test('the death of a producer that this handle never saw alive: the message says that it is not known', () => {
     const consumer = ringOf(own).consumer()
     ringOf(mortal).producer()
     die(true)
@@ -70,7 +70,7 @@ describe('messages of a ring', () => {
   })
 
   test.each([false, true])(
-    'the death of a consumer names it, also where its slot is another peer’s by now (%s)',
+    'the death of a consumer names it, also if its slot has another holder by now (%s)',
     (isReused) => {
       const producer = ringOf(own).producer()
       ringOf(mortal).consumer()

@@ -17,8 +17,8 @@ interface Outcome {
 }
 
 /**
- * Runs a task in a thread of its own on the built packages: where a test runner replaces imports by calls of its own, they
- * fail at the edge as well. The task is sent as text: it sees nothing but its arguments.
+ * Runs a task in a thread of its own on the built packages: a test runner replaces imports by calls of its own, which
+ * would fail at the edge of the stack as well. The task is sent as text, so it sees nothing but its arguments.
  */
 async function outcomeOf(
   way: string,

@@ -54,7 +54,7 @@ describe('waitAny over consumers', () => {
       const bystander = setup.attach()
       const { load } = Atomics
       const spy = vi.spyOn(Atomics, 'load').mockImplementationOnce((words: unknown, index) => {
-        // The consumer's look at the write position: nothing yet. Its look at the role comes after this.
+        // The consumer loads the write position and finds nothing yet. It loads the role after this.
         const found = load(words as Int32Array, index)
         producer.trySend(payload(2))
         if (end === 'closes') producer.close()
@@ -104,7 +104,7 @@ describe('waitAny over consumers', () => {
     consumer = attach().root.consumer()
     const waiting = waitAny([consumer])
     await until(() => ring.describe().consumer.isWaiting)
-    // Taken in the same turn of the loop: the wait finds nothing when its bell rings, and the producer does not wait yet.
+    // Taken in the same turn of the loop: the wait finds nothing when it is woken, and the producer does not wait yet.
     producer.trySendBatch([payload(264), payload(240)])
     expect([consumer.tryReceive()?.byteLength, consumer.tryReceive()?.byteLength]).toEqual([264, 240])
     expect(await stateOf(waiting)).toBe('pending')
@@ -175,7 +175,7 @@ describe('waitAny over consumers', () => {
     expect(await next).toEqual([0])
   })
 
-  test('waitAny finds a death that nobody has declared, when it looks for the dead', async () => {
+  test('waitAny finds a death that was not declared, when it reaps the dead', async () => {
     const waiting = readyOf([consumer])
     await until(() => sides().consumer.isWaiting)
     endHold(setup.region, setup.region.peers.self)
@@ -184,7 +184,7 @@ describe('waitAny over consumers', () => {
     expectCode('ERR_ISTHMUS_PEER_DIED', () => consumer.tryReceive())
   })
 
-  test('waitAny rejects where one of the regions is closed meanwhile', async () => {
+  test('waitAny rejects if one of the regions is closed meanwhile', async () => {
     const other = createRing({ capacityBytes: 64 })
     const waiting = waitAny([consumer, other.ring.consumer()])
     waiting.catch(() => {})
@@ -209,7 +209,7 @@ describe('waitAny over consumers', () => {
   })
 })
 
-test('waitAny: an end that was told to the consumer before is nothing to be ready for', async () => {
+test('waitAny: an end that was told to the consumer before this one does not make it ready', async () => {
   producer.close()
   expect([consumer.tryReceive(), consumer.tryReceive()]).toEqual([null, null])
   consumer.close()
@@ -226,7 +226,7 @@ describe('waitAny over producers', () => {
     const waiting = waitAny([consumer])
     await until(() => ring.describe().consumer.isWaiting)
     // 256 bytes and 512: the second stay unreturned. A message of half of a record would need the 256 before the end and
-    // 264 behind them, and 512 are free.
+    // 264 after them, and 512 are free.
     expect(producer.trySendBatch([payload(248), payload(504)])).toBe(2)
     for (let at = 0; at < 2; at++) consumer.tryReceive()
     expect(await stateOf(waiting)).toBe('pending')
@@ -248,7 +248,7 @@ describe('waitAny over producers', () => {
     expect((await soon(waiting)).length).toBe(1)
   })
 
-  test('waitAny publishes what a corked producer holds back: who is to make space has to see it', async () => {
+  test('waitAny publishes what a corked producer holds back: the consumer must see it to make space', async () => {
     const receiving = consumer.receive().then(() => consumer.receive())
     producer.cork()
     expect(producer.trySend(payload(24))).toBe(true)
@@ -257,7 +257,7 @@ describe('waitAny over producers', () => {
     expect(await soon(receiving)).toEqual(payload(24))
   })
 
-  test('waitAny names a producer whose ring is corrupt, and goes on for the others', async () => {
+  test('waitAny returns a producer whose ring is corrupt, and still works for the others', async () => {
     const full = createRing({ capacityBytes: 64 }).ring.producer()
     for (const one of [producer, full]) while (one.trySend(payload(8)));
     setup.memory.readPosition = 3
@@ -308,7 +308,7 @@ describe('waitAny over producers', () => {
     expect(await soon(waitAny([space]))).toEqual([space])
   })
 
-  test('waitAny tells of the death of the consumer, once: what was told is no reason to come back at once', async () => {
+  test('waitAny tells of the death of the consumer, once: a death that was told does not end the next wait', async () => {
     fill()
     const waiting = readyOf([producer])
     await until(() => sides().producer.isWaiting)
@@ -319,7 +319,7 @@ describe('waitAny over producers', () => {
     expect(await readyOf([producer], { timeoutMs: 20 })).toEqual([])
   })
 
-  test('waitAny finds the death of a consumer that nobody has declared, when it looks for the dead', async () => {
+  test('waitAny finds the death of a consumer that was not declared, when it reaps the dead', async () => {
     fill()
     const waiting = readyOf([producer])
     await until(() => sides().producer.isWaiting)

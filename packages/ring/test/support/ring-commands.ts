@@ -4,7 +4,7 @@ import { expectCode } from '../../../sync/test/support/expect-code.js'
 import type { Consumer, Producer } from '../../src/index.js'
 import { createRing, expectSameMessages, payload, type RingSetup } from './ring-memory.js'
 
-/** What the ring should hold: a plain array of everything that was sent, and where each message ends. */
+/** What the ring should hold: a plain array of everything that was sent, and the end of each message. */
 export interface Model {
   readonly sent: Uint8Array[]
   readonly ends: number[]
@@ -38,7 +38,7 @@ export const startPosition = fc.oneof(
   fc.nat(2 ** 29 - 1).map((steps) => (steps * 8) | 0),
 )
 
-/** The longest message, which no number says as long as the capacity is open. */
+/** Stands for the longest message: its length depends on the capacity. */
 const LONGEST = -1
 const length = fc.oneof(
   { weight: 1, arbitrary: fc.constant(LONGEST) },

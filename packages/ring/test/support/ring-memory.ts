@@ -18,11 +18,11 @@ export interface RawRecord {
   readonly kind: number
   readonly payload?: Uint8Array
   readonly messageId?: number
-  /** Of a FIRST record: its payload then begins with it. */
+  /** For a FIRST record: its payload then begins with this. */
   readonly totalByteLength?: number
 }
 
-/** A ring past its handles: to look at its words, and to be the peer that died, or the hostile one. */
+/** The words of a ring, without a handle: to check them, and to play a peer that died, or a hostile one. */
 export class RingMemory {
   readonly recordsByteOffset: number
   readonly capacityBytes: number
@@ -83,7 +83,7 @@ export class RingMemory {
     this.#words[this.#recordIndex(position) + word] = value
   }
 
-  /** Writes a record behind the last one and publishes it, asking nobody. */
+  /** Writes a record after the last one and publishes it, without any check. */
   append({ kind, payload = new Uint8Array(), messageId = 0, totalByteLength }: RawRecord): void {
     const prefixBytes = totalByteLength === undefined ? 0 : 8
     const byteLength = prefixBytes + payload.byteLength
@@ -140,12 +140,12 @@ export function createRing<T>(options: SpscRingOptions<T>, startPosition = 0): R
   }
 }
 
-/** What a kill does to an attachment before anybody has noticed: its hold goes, and nothing else happens. */
+/** What a kill does to an attachment before any peer has noticed it: its lease is gone, and nothing else happens. */
 export function endHold(region: Region, peer: PeerId): void {
   region.words[(PEERS_BYTE_OFFSET + slotOf(peer) * PEER_SLOT_BYTES) / 4 + LEASE_WORD] = 0
 }
 
-/** Bytes that tell messages, and places in them, apart; all below 128. */
+/** Bytes that differ between messages, and between places in a message; all below 128. */
 export function payload(byteLength: number, seed = 1): Uint8Array {
   return Uint8Array.from({ length: byteLength }, (_, at) => (seed * 31 + at) & 0x7f)
 }

@@ -1,4 +1,4 @@
-/** Repeats an action that looks for a death only now and then, until it throws; gives up after five seconds. */
+/** Repeats an action that checks for a death only now and then, until it throws; gives up after five seconds. */
 export function untilItThrows(action: () => unknown): unknown {
   const watchdog = performance.now() + 5_000
   while (performance.now() < watchdog) {
