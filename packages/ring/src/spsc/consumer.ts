@@ -3,12 +3,13 @@ import {
   IsthmusRangeError,
   IsthmusTypeError,
   PeerDiedError,
-  type Signal,
   type TimeoutOptions,
+  type UntimedOptions,
   type Waitable,
   type WaitOptions,
 } from '@isthmus/sync'
 import {
+  Awaitable,
   assertOptions,
   assertStackRoom,
   type Condition,
@@ -71,16 +72,6 @@ export interface ChunkOptions {
   readonly into?: Uint8Array
 }
 
-/** Keeps options with a timeout out of an overload that never times out, also when they come in a variable. */
-interface Untimed {
-  readonly timeoutMs?: never
-}
-
-/** The same for a promise, which a signal may still reject. */
-interface UntimedWait extends Untimed {
-  readonly signal?: Signal
-}
-
 /** A part of a message, in the order of its bytes. A message that fits into one record comes as one chunk. */
 export interface MessageChunk {
   /** A private copy; with `into`, the part of it that was written. */
@@ -118,7 +109,7 @@ export type DrainCallback = (bytes: Uint8Array, byteOffset: number, byteLength: 
  * for (const message of consumer) handle(message)
  * ```
  */
-export class Consumer<T = Uint8Array> implements Waitable {
+export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
   /** The whole region as bytes. If `drain` passes this very array, its `byteOffset` is an index of the three views below, too. */
   readonly bytes: Uint8Array
   /** The same as 32-bit words; the index is `byteOffset / 4`. */
@@ -177,6 +168,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
 
   /** @internal Use `ring.consumer()`. */
   constructor(geometry: RingGeometry, codec: Codec<T> | undefined, role: Role, { word }: AcquiredRole) {
+    super()
     const { region, byteOffset, subject, capacityBytes, maxRecordBytes, maxMessageBytes } = geometry
     this.#subject = subject
     this.#attempt = `Receiving from ${subject}`
@@ -348,7 +340,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
    * consumer.receiveSync({ timeoutMs: 1000 })[0] // 1
    * ```
    */
-  receiveSync(options?: Untimed): T | null
+  receiveSync(options?: UntimedOptions): T | null
   receiveSync(options: TimeoutOptions): T | undefined | null
   receiveSync(options: TimeoutOptions = {}): T | undefined | null {
     return this.#decoded(this.#receiveBytesSync(deadlineOf(options, this.#attempt)))
@@ -366,7 +358,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
    * message[0] // 1
    * ```
    */
-  receive(options?: UntimedWait): Promise<T | null>
+  receive(options?: UntimedOptions): Promise<T | null>
   receive(options: WaitOptions): Promise<T | undefined | null>
   receive(options?: WaitOptions): Promise<T | undefined | null> {
     const taken = this.#takeInTurn(this.#takeMessage, options)
@@ -446,7 +438,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
    * consumer.receiveChunkSync({ into, timeoutMs: 1000 }).messageByteLength // 1
    * ```
    */
-  receiveChunkSync(options?: ChunkOptions & Untimed): MessageChunk | null
+  receiveChunkSync(options?: ChunkOptions & UntimedOptions): MessageChunk | null
   receiveChunkSync(options: ChunkOptions & TimeoutOptions): MessageChunk | undefined | null
   receiveChunkSync(options: ChunkOptions & TimeoutOptions = {}): MessageChunk | undefined | null {
     const into = this.#chunkTargetOf(options)
@@ -467,7 +459,7 @@ export class Consumer<T = Uint8Array> implements Waitable {
    * chunk.messageOffset // 0
    * ```
    */
-  receiveChunk(options?: ChunkOptions & UntimedWait): Promise<MessageChunk | null>
+  receiveChunk(options?: ChunkOptions & UntimedOptions): Promise<MessageChunk | null>
   receiveChunk(options: ChunkOptions & WaitOptions): Promise<MessageChunk | undefined | null>
   receiveChunk(options: ChunkOptions & WaitOptions = {}): Promise<MessageChunk | undefined | null> {
     try {
@@ -476,18 +468,6 @@ export class Consumer<T = Uint8Array> implements Waitable {
     } catch (error) {
       return Promise.reject(error)
     }
-  }
-
-  /** Pending receives keep the process running; this is the default. */
-  ref(): this {
-    this.#dataEvents.setRef(true)
-    return this
-  }
-
-  /** Pending receives no longer keep the process running. */
-  unref(): this {
-    this.#dataEvents.setRef(false)
-    return this
   }
 
   /** For waitAny: ready when a receive would not have to wait, because of a record, an end, or a reason to throw. */
@@ -550,6 +530,10 @@ export class Consumer<T = Uint8Array> implements Waitable {
 
   [Symbol.dispose](): void {
     this.close()
+  }
+
+  protected override waitPoints(): readonly EventCount[] {
+    return [this.#dataEvents]
   }
 
   /** Blocks until a whole message is there. */

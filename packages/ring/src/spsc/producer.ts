@@ -8,6 +8,7 @@ import {
   type WaitOptions,
 } from '@isthmus/sync'
 import {
+  Awaitable,
   assertStackRoom,
   type Condition,
   closedError,
@@ -83,7 +84,7 @@ interface SpaceNeeded {
  * }
  * ```
  */
-export class Producer<T = Uint8Array> implements Waitable {
+export class Producer<T = Uint8Array> extends Awaitable implements Waitable {
   /** The whole region as bytes, to write claims into. An index is a byte offset as tryClaim returns it. */
   readonly bytes: Uint8Array
   /** The same as 32-bit words; the index is `byteOffset / 4`. */
@@ -139,6 +140,7 @@ export class Producer<T = Uint8Array> implements Waitable {
 
   /** @internal Use `ring.producer()`. */
   constructor(geometry: RingGeometry, codec: Codec<T> | undefined, role: Role, { previous, word }: AcquiredRole) {
+    super()
     const { region, byteOffset, subject, capacityBytes, maxRecordBytes, maxMessageBytes } = geometry
     this.#subject = subject
     this.#attempt = `Sending to ${subject}`
@@ -423,18 +425,6 @@ export class Producer<T = Uint8Array> implements Waitable {
     }
   }
 
-  /** Pending sends keep the process running; this is the default. */
-  ref(): this {
-    this.#spaceEvents.setRef(true)
-    return this
-  }
-
-  /** Pending sends no longer keep the process running. */
-  unref(): this {
-    this.#spaceEvents.setRef(false)
-    return this
-  }
-
   /**
    * For waitAny: ready when there is space for a message of `byteLength` bytes, or a reason to throw. The producer itself,
    * given to waitAny, waits for half of maxRecordBytes.
@@ -485,6 +475,10 @@ export class Producer<T = Uint8Array> implements Waitable {
 
   [Symbol.dispose](): void {
     this.close()
+  }
+
+  protected override waitPoints(): readonly EventCount[] {
+    return [this.#spaceEvents]
   }
 
   #trySendBytes(bytes: Uint8Array): boolean {

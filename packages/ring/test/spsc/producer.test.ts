@@ -577,12 +577,14 @@ describe('Producer.close', () => {
     expect([reader.tryReceive(), reader.tryReceive()]).toEqual([payload(1), null])
   })
 
-  test('SpscRing.producer is refused after the region was closed', () => {
+  test('SpscRing gives no handle after the region was closed', () => {
     const { region, ring, attach } = createRing({ capacityBytes: 64 })
     const other = attach()
     region.close()
-    expectCode('ERR_ISTHMUS_CLOSED', () => ring.producer())
+    const everyWay = [() => ring.producer(), () => ring.tryProducer(), () => ring.consumer(), () => ring.tryConsumer()]
+    for (const take of everyWay) expectCode('ERR_ISTHMUS_CLOSED', take)
     other.root.producer()
-    expectCode('ERR_ISTHMUS_CLOSED', () => ring.producer())
+    other.root.consumer()
+    for (const take of everyWay) expectCode('ERR_ISTHMUS_CLOSED', take)
   })
 })
