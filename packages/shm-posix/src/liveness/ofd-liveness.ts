@@ -1,7 +1,7 @@
 import type { Liveness } from '@isthmus/sync/internal'
-import { isLockedByAnother, tryLock, unlock } from './ofd-lock.js'
+import { isLockedByAnother, tryLock, unlock } from '../native/ofd-lock.js'
 
-/** The hold on slot n is a lock on byte n of the lock range of the segment's file. */
+/** Slot n is held by the peer that has the kernel's lock on byte n of the lock range of the segment's file. */
 export class OfdLiveness implements Liveness {
   readonly #fd: number
 

@@ -1,8 +1,7 @@
 import { cannotLoad, findInstalled } from '../native/installed-package.js'
-import { libc } from '../native/libc.js'
+import { addressOf, mapZerosOver } from '../native/memory-map.js'
 import { unsupported } from '../native/support.js'
 import type { Mapping } from './mapping.js'
-import { mapZerosOver } from './memory-map.js'
 
 /** What is used of the package. */
 interface MmapIo {
@@ -24,7 +23,7 @@ export function mapWithMmapIo(fd: number, byteLength: number): Mapping {
   if (byteLength > BYTE_LENGTH_MAX)
     throw unsupported(`mmap-io maps less than 2 GiB, this segment has ${byteLength} bytes`)
   const mapped = mmapIo.map(byteLength, mmapIo.PROT_READ | mmapIo.PROT_WRITE, mmapIo.MAP_SHARED, fd)
-  const address = libc().addressOf(mapped)
+  const address = addressOf(mapped)
   return {
     mapper: 'mmap-io',
     words: new Int32Array(mapped.buffer, mapped.byteOffset, byteLength / 4),

@@ -1,6 +1,5 @@
-import { libc } from '../native/libc.js'
+import { addressOf, mapFileOver, mapZerosOver } from '../native/memory-map.js'
 import type { Mapping } from './mapping.js'
-import { mapFileOver, mapZerosOver } from './memory-map.js'
 import { type PlainAlias, tryPlainAlias } from './plain-alias.js'
 
 /**
@@ -16,7 +15,7 @@ export function mapOverlay(fd: number, byteLength: number): Mapping {
   const buffer = new SharedArrayBuffer(byteLength, { maxByteLength: byteLength })
   // With an explicit length: a length-tracking view of a growable buffer is 20 to 30 times slower.
   const words = new Int32Array(buffer, 0, byteLength / 4)
-  const address = libc().addressOf(words)
+  const address = addressOf(words)
   mapFileOver(address, fd, byteLength)
   let alias: PlainAlias | undefined
   let bytes: Uint8Array | undefined

@@ -1,7 +1,6 @@
 import { nowMs } from '@isthmus/sync/internal'
-import { libc } from '../native/libc.js'
+import { addressOf, mapAgainOver } from '../native/memory-map.js'
 import { hasCode } from '../native/system-error.js'
-import { mapAgainOver } from './memory-map.js'
 
 /** A plain ArrayBuffer over the same file as a mapping that exists, at an address of its own. */
 export interface PlainAlias {
@@ -30,7 +29,7 @@ export function tryPlainAlias(address: number, byteLength: number): PlainAlias |
   const buffer = tryMemory(byteLength)
   if (buffer === undefined) return undefined
   const bytes = new Uint8Array(buffer, 0, byteLength)
-  const aliasAddress = libc().addressOf(bytes)
+  const aliasAddress = addressOf(bytes)
   if (aliasAddress % PAGE_BYTES !== 0) return undefined
   try {
     mapAgainOver(aliasAddress, address, byteLength)

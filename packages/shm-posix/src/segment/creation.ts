@@ -1,11 +1,12 @@
 import { closeSync, constants, linkSync, lstatSync, openSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
-import { isLockedByAnother, tryLock, unlock } from '../liveness/ofd-lock.js'
 import { explained, MORE_DESCRIPTORS } from '../native/explanation.js'
-import { libc } from '../native/libc.js'
+import { linkDescriptor } from '../native/link.js'
+import { isLockedByAnother, tryLock, unlock } from '../native/ofd-lock.js'
 import { openAgain } from '../native/open-again.js'
+import { setMode } from '../native/permissions.js'
 import { unsupported } from '../native/support.js'
-import { EEXIST, EINTR, hasCode, SystemCallError } from '../native/system-error.js'
+import { EEXIST, hasCode, SystemCallError } from '../native/system-error.js'
 import { HEADER_LOCK_BYTE } from './header-lock.js'
 import { type Location, unfinishedName } from './location.js'
 import { pruneUnfinishedIn } from './removal.js'
@@ -13,22 +14,20 @@ import { isStillNamed } from './segment-file.js'
 
 /** Not among Node.js's constants; the same on x64 and arm64, while O_DIRECTORY differs. */
 const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY
-const AT_FDCWD = -100
-const AT_SYMLINK_FOLLOW = 0x400
-/** A byte of the lock range that nobody uses for anything else. */
+/** A byte of the lock range that has no other use. */
 const TRIAL_BYTE = 200
 
-/** A file that nobody can reach yet, with the means to give it its name once it is complete. */
+/** A file that no other process can reach yet. It gets its name once it is complete. */
 export interface UnnamedFile {
   readonly fd: number
-  /** @throws SystemCallError `EEXIST` where the name is taken */
+  /** @throws SystemCallError `EEXIST` if the name is taken */
   publish(): void
-  /** Removes what a failed creation would leave behind. */
+  /** Removes what a failed creation would leave. */
   discard(): void
 }
 
 /**
- * Before memory is taken for a second copy of what exists, for which there may be no room.
+ * Called before memory is reserved for a second copy of a segment that exists: there may be no room for it.
  * @throws SystemCallError `EEXIST`
  */
 export function assertNameIsFree(location: Location): void {
@@ -42,16 +41,24 @@ export function assertNameIsFree(location: Location): void {
 }
 
 /**
- * Makes a file without a name, which vanishes with a creator that is killed. Where the file system cannot (it says so),
- * a file with a name that nobody opens, which `Segment.prune` removes once its creator is dead.
+ * Makes a file without a name, which vanishes with a creator that is killed. If the file system says that it has no such
+ * files, makes a file under a name that no program opens, which `Segment.prune` removes once its creator is dead.
  */
 export function openUnnamed(location: Location, mode: number): UnnamedFile {
   try {
     const fd = openSync(location.directory, O_TMPFILE | constants.O_RDWR, mode)
-    return { fd, publish: () => linkDescriptor(fd, location), discard() {} }
+    return { fd, publish: () => publishUnnamed(fd, location), discard() {} }
   } catch (error) {
     if (hasCode(error, 'EOPNOTSUPP', 'EISDIR')) return openTemporary(location, mode)
     throw creationError(error, location)
+  }
+}
+
+function publishUnnamed(fd: number, location: Location): void {
+  try {
+    linkDescriptor(fd, location.path)
+  } catch (error) {
+    throw hasCode(error, 'EEXIST') ? existsError(location) : creationError(error, location)
   }
 }
 
@@ -65,7 +72,7 @@ export function openTemporary(location: Location, mode: number): UnnamedFile {
   } catch (error) {
     throw creationError(error, location)
   }
-  // Tells prune that we live, for as long as the descriptor is open. Prune was quicker? Then the file is gone.
+  // The lock tells `prune` that this creator lives. If `prune` was faster, the name is gone: then begin again.
   if (!tryLock(fd, HEADER_LOCK_BYTE) || !isStillNamed(fd, temporary)) {
     closeSync(fd)
     return openTemporary(location, mode)
@@ -86,30 +93,15 @@ export function openTemporary(location: Location, mode: number): UnnamedFile {
   }
 }
 
-/** On the disk before it has a name: after a power failure, what has a name is complete. */
-export function makeDurable(fd: number, subject: string): void {
-  const c = libc()
-  while (c.fsync(fd) !== 0) {
-    const errno = c.errno()
-    if (errno !== EINTR) throw new SystemCallError({ errno, syscall: 'fsync' }, `creating ${subject}: the disk failed.`)
-  }
-}
-
-/** Whatever the umask. Not through Node.js, whose permission model forbids it for every file. */
-export function setMode(fd: number, mode: number, subject: string): void {
-  const c = libc()
-  if (c.fchmod(fd, mode) === 0) return
-  throw new SystemCallError(
-    { errno: c.errno(), syscall: 'fchmod' },
-    `creating ${subject}: its file system does not keep the mode of files. Use another directory.`,
-  )
+export function setSegmentMode(fd: number, mode: number, subject: string): void {
+  setMode(fd, mode, `creating ${subject}: its file system does not keep the mode of files. Use another directory.`)
 }
 
 const trustedDevices = new Set<number>()
 
 /**
- * Tries the locks on which the proof of death rests, on the file system at hand: some network file systems accept them
- * and do nothing.
+ * Tries the locks on which every proof of death rests, on this file system: some network file systems accept them and do
+ * nothing.
  */
 export function assertLocksWork(fd: number, device: number, subject: string): void {
   if (trustedDevices.has(device)) return
@@ -125,15 +117,6 @@ export function assertLocksWork(fd: number, device: number, subject: string): vo
   trustedDevices.add(device)
 }
 
-/** Node.js's link does not follow /proc/self/fd, which is the way to name a file that has none. */
-function linkDescriptor(fd: number, location: Location): void {
-  const c = libc()
-  if (c.linkat(AT_FDCWD, `/proc/self/fd/${fd}`, AT_FDCWD, location.path, AT_SYMLINK_FOLLOW) === 0) return
-  const errno = c.errno()
-  if (errno === EEXIST) throw existsError(location)
-  throw creationError(new SystemCallError({ errno, syscall: 'linkat', path: location.path }, ''), location)
-}
-
 export function existsError(location: Location): SystemCallError {
   return new SystemCallError(
     { errno: EEXIST, syscall: 'link', path: location.path },
@@ -147,7 +130,7 @@ function creationError(error: unknown, { subject, directory }: Location): unknow
 }
 
 const noPermission = (directory: string) => `no permission to make files in ${directory}. Allow it to this user.`
-const noDirectory = (directory: string) => `there is no directory ${directory}. Make it before.`
+const noDirectory = (directory: string) => `there is no directory ${directory}. Make it first.`
 const noRoom = (directory: string) => `the file system is full. Make room in ${directory}.`
 const noDescriptor = () => MORE_DESCRIPTORS
 const CREATION_ADVICE: Readonly<Record<string, (directory: string) => string>> = {

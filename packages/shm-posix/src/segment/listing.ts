@@ -9,22 +9,22 @@ import { hasBacklog, openExisting, readFacts, readPeers, readWholeHeader } from 
 export interface SegmentDescription {
   readonly name: string
   readonly byteLength: number
-  /** What it holds, in the words of its layout. */
+  /** What it contains, as its layout describes it. */
   readonly signature: string
-  /** Everyone who has attached and not detached, the dead included. */
+  /** Every peer that has attached and not closed, including the dead. */
   readonly peers: readonly PeerDescription[]
-  /** Whether messages wait in it to be delivered. */
+  /** Whether it contains undelivered messages. */
   readonly hasBacklog: boolean
 }
 
-/** Looks at every name, through one descriptor at a time. */
+/** Opens one file at a time, so it needs one descriptor. */
 export function listSegments(): SegmentDescription[] {
   return fileNamesIn(SHARED_MEMORY_DIRECTORY)
     .map((fileName) => describe(`/${fileName}`))
     .filter((description) => description !== undefined)
 }
 
-/** Undefined for what is not a whole segment, what is just being removed, and what may not be read. */
+/** Undefined for a file that is no whole segment, is just being removed, or may not be read. */
 function describe(name: string): SegmentDescription | undefined {
   const location = locateExisting(name)
   if (location === undefined) return undefined

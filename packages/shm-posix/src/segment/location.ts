@@ -7,30 +7,30 @@ import { SHARED_MEMORY_DIRECTORY } from '../native/shared-memory-directory.js'
 import { FIFO_NAME, FOLDER_NAME } from '../thread/fifo-place.js'
 
 /**
- * A segment that is a file of the program's choice, and so survives a reboot. Its blocks are reserved when it is made. File
- * systems that copy on write, snapshots and thin volumes need new ones later; see the README.
+ * A segment in a file that the program chooses, so that it survives a reboot. Its blocks are reserved when it is made; file
+ * systems that copy on write, snapshots and thin volumes need new ones later. See the README.
  */
 export interface SegmentFile {
   /** Its path. */
   readonly file: string
 }
 
-/** Where a segment is, in the words of the file system. */
+/** Where a segment is in the file system. */
 export interface Location {
   readonly path: string
-  /** Where a file without a name can be made that is to become this one. */
+  /** Where a new segment is made before it gets its name. */
   readonly directory: string
-  /** What error messages call it. */
+  /** How error messages name it. */
   readonly subject: string
-  /** A file of the program's choice, and not memory. */
+  /** Whether it is a file that the program has chosen, and not memory. */
   readonly isFile: boolean
 }
 
 const NAME_BYTES_MAX = 255
-/** As a file name, each of them would become the same sign (U+FFFD): several names for one file. */
+/** In a file name, each lone surrogate would become the same character (U+FFFD), and several names would mean one file. */
 const LONE_SURROGATE = /\p{Surrogate}/u
 const WITHOUT_UTF_8 = 'contains half of a surrogate pair, which no file name can hold'
-const UNFINISHED = 'is of the kind that unfinished segments have'
+const UNFINISHED = 'looks like the name of an unfinished segment'
 
 /** @throws IsthmusTypeError `ERR_ISTHMUS_INVALID_NAME`, `ERR_ISTHMUS_INVALID_ARGUMENT` */
 export function locate(where: string | SegmentFile): Location {
@@ -79,24 +79,24 @@ function locateName(name: string): Location {
 function problemOfName(name: string): string | undefined {
   if (!name.startsWith('/')) return 'does not begin with a slash'
   const fileName = name.slice(1)
-  if (fileName === '' || fileName === '.' || fileName === '..') return 'has no file name behind its slash'
+  if (fileName === '' || fileName === '.' || fileName === '..') return 'has no file name after its slash'
   if (fileName.includes('/')) return 'has a second slash'
   if (fileName.includes('\0')) return 'contains a NUL character'
   if (LONE_SURROGATE.test(fileName)) return WITHOUT_UTF_8
   if (UNFINISHED_NAME.test(fileName)) return UNFINISHED
-  if (FOLDER_NAME.test(fileName)) return 'is of the kind that the folders of FIFOs have'
-  if (FIFO_NAME.test(fileName)) return 'is of the kind that the FIFOs of threads have'
+  if (FOLDER_NAME.test(fileName)) return 'looks like the name of a folder of FIFOs'
+  if (FIFO_NAME.test(fileName)) return "looks like the name of a thread's FIFO"
   const byteLength = Buffer.byteLength(fileName)
-  if (byteLength > NAME_BYTES_MAX) return `has ${byteLength} bytes behind its slash, more than ${NAME_BYTES_MAX}`
+  if (byteLength > NAME_BYTES_MAX) return `has ${byteLength} bytes after its slash, more than ${NAME_BYTES_MAX}`
   return undefined
 }
 
-/** The location of a name that was found; undefined where no segment can have that name. */
+/** The location of a name that was found in /dev/shm; undefined if no segment can have that name. */
 export function locateExisting(name: string): Location | undefined {
   return problemOfName(name) === undefined ? locateName(name) : undefined
 }
 
-/** Where files without a name do not exist, segments are made under such a name. */
+/** The name under which a segment is made if its file system has no files without a name. */
 export function unfinishedName(): string {
   return `.isthmus-${randomBytes(8).toString('hex')}.unfinished`
 }

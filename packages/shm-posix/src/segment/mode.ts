@@ -4,14 +4,14 @@ import { IsthmusRangeError } from '@isthmus/sync'
 const MODE_DEFAULT = 0o600
 const MODE_MAX = 0o777
 const OWNER_READS_AND_WRITES = 0o600
-/** One class of users: read, write, execute. Shifted by 0, 3 and 6 bits it is that of others, group and owner. */
+/** The bits of one class of users: read, write, execute. Shifted by 0, 3 and 6 bits they are those of others, group and owner. */
 const CLASS_BITS = 0o7
 const READ_AND_WRITE = 0o6
 const CLASS_SHIFTS = [0, 3]
 
 /**
- * The mode of a new segment. Who may only read, or only write, cannot attach; but could take the locks on which everybody
- * else depends, since the kernel asks no more than one of the two for a lock. So half a right is no right.
+ * Checks the mode for a new segment. A user who may only read it, or only write it, could not attach, but could take the
+ * locks on which all peers depend, since the kernel asks for only one of the two rights. So half a right is taken away.
  * @throws IsthmusRangeError `ERR_ISTHMUS_INVALID_ARGUMENT`
  */
 export function segmentMode(mode: unknown = MODE_DEFAULT): number {

@@ -7,21 +7,22 @@ import { assertTrustedOwner, type TrustedOwner } from './owner.js'
 
 export interface UnlinkOptions {
   /**
-   * How long to wait for one process or thread that is just attaching, removing or flushing, in milliseconds; 2000 if not
-   * given. For the next one, the time begins anew.
+   * How long one other thread may keep this call from the segment while it attaches, closes, flushes or removes it, in
+   * milliseconds; 2000 if not given. The time starts anew when another thread has its turn, or when the same one makes
+   * progress. It is not called `timeoutMs`, which bounds a whole call and has no default.
    */
   readonly lockTimeoutMs?: number
 }
 
 export interface AttachOptions extends UnlinkOptions {
-  /** How the memory is mapped; the best way that works here if not given. Peers need not agree. */
+  /** How the memory is mapped; the best way that works here if not given. Peers may use different ones. */
   readonly mapper?: MapperName
 }
 
 export interface CreateOptions extends AttachOptions {
   /**
-   * Who may attach, as for any file, whatever the umask; 0o600, this user alone, if not given. Attaching needs reading and
-   * writing. Who had only one of the two could not attach, but lock everybody out: so half of a right is taken away, and
+   * Which users may attach, as for any file, but whatever the umask; 0o600, this user alone, if not given. A peer reads and
+   * writes. A user with only one of the two rights could not attach, but lock out all peers, so half a right is taken away:
    * 0o644 becomes 0o600.
    */
   readonly mode?: number
@@ -29,35 +30,35 @@ export interface CreateOptions extends AttachOptions {
 
 export interface OpenOptions extends AttachOptions {
   /**
-   * For a file that was changed after its last flush when the machine went down: open it all the same, and keep what each
-   * structure finds consistent.
+   * Opens a file although it was changed after its last flush when the machine went down, and keeps what each structure
+   * finds consistent.
    */
   readonly recover?: boolean
   /**
    * Whose segments may be opened besides this user's own and root's: the number of a user, several of them in an array, or
-   * `'anyone'`. The owner of a segment, and whoever else may attach to it, can also end its peers (by truncating the file).
+   * `'anyone'`. The owner of a segment, and every user who may attach to it, can also end its peers (by truncating the file).
    */
   readonly owner?: TrustedOwner
 }
 
 export interface PruneOptions {
-  /** Only names that begin like this; `/` if not given. */
+  /** Only names that begin with this are removed; `/` if not given. */
   readonly prefix?: string
-  /** Remove segments of dead peers even where messages wait in them to be delivered. */
+  /** Also removes segments without live peers that contain undelivered messages. */
   readonly force?: boolean
 }
 
 const MAPPERS: Record<MapperName, true> = { overlay: true, view: true, 'mmap-io': true }
 
-/** What the options of a call say, read once and checked before anything is done. */
+/** The options of a call, read once and checked before anything is done. */
 export interface CheckedOptions {
   readonly mapper: MapperName | undefined
   readonly mode: number
   readonly recover: boolean
   readonly owner: TrustedOwner | undefined
   readonly lockTimeoutMs: number | undefined
-  /** Of the whole call, with all its steps. */
-  readonly patience: HeaderLockDeadline
+  /** One for the whole call, with all its steps and retries. */
+  readonly deadline: HeaderLockDeadline
 }
 
 /** @throws IsthmusTypeError, IsthmusRangeError `ERR_ISTHMUS_INVALID_ARGUMENT` */
@@ -74,7 +75,7 @@ export function checkOptions(given: CreateOptions & OpenOptions, attempt: string
     recover,
     owner,
     lockTimeoutMs,
-    patience: new HeaderLockDeadline(lockTimeoutMs),
+    deadline: new HeaderLockDeadline(lockTimeoutMs),
   }
 }
 

@@ -2,11 +2,11 @@ import { inspect } from 'node:util'
 import { IsthmusError, IsthmusTypeError } from '@isthmus/sync'
 import { statDescriptor } from '../native/descriptor-stat.js'
 
-/** Whose segments may be attached to, besides this user's own and root's: everybody's, one user's, or those of several. */
+/** Whose segments may be attached to besides this user's own and root's: anyone's, one user's, or those of several users. */
 export type TrustedOwner = 'anyone' | number | readonly number[]
 
 const SUPERUSER = 0
-/** The last one says "nobody" to the kernel. */
+/** 2 ** 32 - 1 means "no user" to the kernel. */
 const UID_MAX = 2 ** 32 - 2
 
 /** @throws IsthmusTypeError `ERR_ISTHMUS_INVALID_ARGUMENT` */
@@ -22,8 +22,9 @@ export function assertTrustedOwner(owner: unknown): asserts owner is TrustedOwne
 }
 
 /**
- * Asked of the open file, before anything of it is mapped: in a directory where everybody may make files, somebody else may
- * have made the segment that this program is about to make. Its maker reads and writes all of it, and may end its peers.
+ * Checks the owner of the open file before anything of it is mapped. In a directory in which all users may make files,
+ * another user may have made the segment that this program is about to make. Its owner can read and write all of it, and
+ * end its peers.
  * @throws IsthmusError `ERR_ISTHMUS_FOREIGN_OWNER`
  */
 export function assertOwnerIsTrusted(fd: number, subject: string, trusted: TrustedOwner | undefined): void {

@@ -2,8 +2,8 @@ import { IsthmusError } from '@isthmus/sync'
 import { hasCode } from '../native/system-error.js'
 
 /**
- * Runs what asks Node.js for files. Where its permission model forbids something, the error says which flags are missing.
- * @throws IsthmusError `ERR_ISTHMUS_UNSUPPORTED` in the place of `ERR_ACCESS_DENIED`
+ * Runs an action that uses files. If Node.js's permission model forbids something, the error says which flags are missing.
+ * @throws IsthmusError `ERR_ISTHMUS_UNSUPPORTED` instead of `ERR_ACCESS_DENIED`
  */
 export function explainingDenials<R>(attempt: string, action: () => R): R {
   try {

@@ -1,8 +1,8 @@
 import { closeSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { type HeaderFacts, RETIRED } from '@isthmus/sync/internal'
-import { tryLock } from '../liveness/ofd-lock.js'
 import { statDescriptor } from '../native/descriptor-stat.js'
+import { tryLock } from '../native/ofd-lock.js'
 import { SHARED_MEMORY_DIRECTORY } from '../native/shared-memory-directory.js'
 import { hasCode, isSystemError } from '../native/system-error.js'
 import { pruneFifos } from '../thread/fifo-removal.js'
@@ -22,16 +22,16 @@ import {
 } from './segment-file.js'
 
 /**
- * Takes the name away. Peers that are attached keep their memory; whoever opens the name next finds none. Whose segment it
- * is does not matter: nothing of it is mapped, and the file system says who may take a name away.
+ * Removes the name. Attached peers keep their memory; the next one that opens the name finds nothing. It does not matter
+ * whose segment it is: nothing of it is mapped, and the file system decides who may remove a name.
  */
-export function unlinkSegment(location: Location, patience: HeaderLockDeadline): void {
+export function unlinkSegment(location: Location, deadline: HeaderLockDeadline): void {
   for (;;) {
     const fd = openExisting(location)
     try {
-      // Never removes what isthmus did not make; damaged, or of another version, is still ours.
+      // Refuses what isthmus did not make. A segment that is damaged, or of another version, may be removed.
       readOurs(fd, location.subject)
-      const isRemoved = withHeaderLock({ fd, subject: location.subject }, 'removing', patience, () => {
+      const isRemoved = withHeaderLock({ fd, subject: location.subject }, 'removing', deadline, () => {
         if (!isStillNamed(fd, location.path)) return false
         retire(fd, location)
         return true
@@ -44,13 +44,13 @@ export function unlinkSegment(location: Location, patience: HeaderLockDeadline):
 }
 
 /**
- * Whether the name is free, or was occupied only by a segment whose remover died between its two steps; the second one
- * is then taken here.
+ * Takes the second step of a remover that died after its first one.
+ * @returns whether the name is free now
  */
 export function completeRemoval(
   location: Location,
   owner: TrustedOwner | undefined,
-  patience: HeaderLockDeadline,
+  deadline: HeaderLockDeadline,
 ): boolean {
   let fd: number
   try {
@@ -63,7 +63,7 @@ export function completeRemoval(
   try {
     const isTheirs = !isTrusted(Number(statDescriptor(fd).uid), owner)
     if (isTheirs || readOurs(fd, location.subject)?.state !== RETIRED) return false
-    retireAgain(fd, location, patience)
+    retireAgain(fd, location, deadline)
     return true
   } catch (error) {
     if (hasCode(error, 'ERR_ISTHMUS_FOREIGN')) return false
@@ -74,15 +74,16 @@ export function completeRemoval(
 }
 
 /** Takes the second step of a remover that died after its first one. */
-export function retireAgain(fd: number, location: Location, patience: HeaderLockDeadline): void {
-  withHeaderLock({ fd, subject: location.subject }, 'removing', patience, () => {
+export function retireAgain(fd: number, location: Location, deadline: HeaderLockDeadline): void {
+  withHeaderLock({ fd, subject: location.subject }, 'removing', deadline, () => {
     if (isStillNamed(fd, location.path)) retire(fd, location)
   })
 }
 
 /**
- * Removes the segments that nobody uses any more; returns their names. Segments of others are passed over. What threads
- * that are gone left beside them goes too, whatever the prefix: it has no name that anybody chose.
+ * Removes the segments that have no live peer, and passes over those that this user may not remove. It also removes what
+ * threads that are gone left beside them, whatever the prefix: those names were not chosen by a program.
+ * @returns their names
  */
 export function pruneSegments({ prefix, force }: Required<PruneOptions>): string[] {
   pruneFifos()
@@ -100,27 +101,21 @@ export function pruneSegments({ prefix, force }: Required<PruneOptions>): string
 
 function pruneOne(name: string, force: boolean): boolean {
   const location = locateExisting(name)
-  const fd = location && tryOpen(location)
-  if (location === undefined || fd === undefined) return false
-  try {
+  if (location === undefined) return false
+  return orFalseIfNotOurs(location, (fd) => {
     readFacts(fd, location.subject)
-    // Who holds the lock is using the segment: no need to wait.
+    // Does not wait: a thread that has the header lock is using the segment.
     return withHeaderLock({ fd, subject: location.subject }, 'removing', new HeaderLockDeadline(0), () => {
       if (!isStillNamed(fd, location.path) || isInUse(fd, location.subject, force)) return false
       retire(fd, location)
       return true
     })
-  } catch (error) {
-    if (isAboutThisFile(error)) return false
-    throw error
-  } finally {
-    closeSync(fd)
-  }
+  })
 }
 
 /**
- * In a folder of segment files, where only a creator looks: what creators before it left when they were killed. The creator
- * needs nothing of it, so it never fails: not even where this process has run out of something.
+ * Removes what killed creators left in a folder of segment files, where only the next creator looks. That creator needs
+ * nothing of it, so this never fails, even if this process is out of descriptors.
  */
 export function pruneUnfinishedIn(directory: string): void {
   try {
@@ -135,27 +130,24 @@ export function pruneUnfinishedIn(directory: string): void {
 /** A creator takes the header lock of its unfinished file at once, and keeps it: a free lock proves that it is dead. */
 function pruneUnfinished(directory: string, fileName: string): boolean {
   const path = join(directory, fileName)
-  const fd = tryOpen({ path, directory, subject: path, isFile: false })
-  if (fd === undefined) return false
-  try {
+  return orFalseIfNotOurs({ path, directory, subject: path, isFile: false }, (fd) => {
     if (!tryLock(fd, HEADER_LOCK_BYTE)) return false
     unlinkSync(path)
     return true
+  })
+}
+
+/** Opens and removes a file whose name the program has not chosen; false if it is not ours to open, or to remove. */
+function orFalseIfNotOurs(location: Location, remove: (fd: number) => boolean): boolean {
+  let fd: number | undefined
+  try {
+    fd = openExisting(location)
+    return remove(fd)
   } catch (error) {
     if (isAboutThisFile(error)) return false
     throw error
   } finally {
-    closeSync(fd)
-  }
-}
-
-/** Undefined for what is not ours to touch. */
-function tryOpen(location: Location): number | undefined {
-  try {
-    return openExisting(location)
-  } catch (error) {
-    if (isAboutThisFile(error)) return undefined
-    throw error
+    if (fd !== undefined) closeSync(fd)
   }
 }
 
@@ -166,7 +158,7 @@ function isInUse(fd: number, subject: string, force: boolean): boolean {
 }
 
 /**
- * The header of one of ours; undefined where it is damaged or of another version.
+ * Reads the header of a segment; undefined if it is damaged or of another version.
  * @throws IsthmusError `ERR_ISTHMUS_FOREIGN`
  */
 function readOurs(fd: number, subject: string): HeaderFacts | undefined {

@@ -16,18 +16,18 @@ import { explained, MORE_DESCRIPTORS } from '../native/explanation.js'
 import { hasCode, isSystemError } from '../native/system-error.js'
 import type { Location } from './location.js'
 
-const NOT_REGULAR = 'what stands there is not a regular file, so something else made it'
+const NOT_REGULAR = 'it is not a regular file, so something else made it'
 
 /**
- * Opens what is there, and never makes anything: for another user's file in a sticky directory, O_CREAT would be refused
- * with a misleading error. What is no plain file is not opened at all: opening a FIFO, or a device, does something to it.
- * Should it become one in between, O_NONBLOCK keeps it from blocking us.
- * @throws SystemCallError `ENOENT`, `EACCES` and others; IsthmusError `ERR_ISTHMUS_FOREIGN` for what is no plain file, and
- * for one that another program runs or leases
+ * Opens an existing file, without O_CREAT: for another user's file in a sticky directory, O_CREAT would be refused with a
+ * misleading error. Only a regular file is opened, since opening a FIFO or a device has effects. If the file is replaced by
+ * one in between, O_NONBLOCK keeps it from blocking us.
+ * @throws SystemCallError `ENOENT`, `EACCES` and others
+ * @throws IsthmusError `ERR_ISTHMUS_FOREIGN` if it is no regular file, or if another program runs or leases it
  */
 export function openExisting(location: Location, access: 'read' | 'read-write' = 'read-write'): number {
   const mode = access === 'read' ? constants.O_RDONLY : constants.O_RDWR
-  const named = lookAt(location.path)
+  const named = tryStat(location.path)
   if (named?.isFile() === false) throw notRegular(location.subject)
   try {
     return openSync(location.path, mode | constants.O_NOFOLLOW | constants.O_NONBLOCK)
@@ -36,8 +36,8 @@ export function openExisting(location: Location, access: 'read' | 'read-write' =
   }
 }
 
-/** Undefined where it cannot be looked at: then it cannot be opened either, and opening says why. */
-function lookAt(path: string): BigIntStats | undefined {
+/** Undefined if the system refuses it. Then the file cannot be opened either, and opening says why. */
+function tryStat(path: string): BigIntStats | undefined {
   try {
     return lstatSync(path, { bigint: true, throwIfNoEntry: false })
   } catch (error) {
@@ -50,8 +50,8 @@ const FOREIGN_STATES: Readonly<Record<string, string>> = {
   ELOOP: NOT_REGULAR,
   EISDIR: NOT_REGULAR,
   ENXIO: NOT_REGULAR,
-  ETXTBSY: 'what stands there is a program that somebody runs, so something else made it',
-  EAGAIN: 'another program has a lease on what stands there (fcntl F_SETLEASE), so something else uses it',
+  ETXTBSY: 'it is a program that is running, so something else made it',
+  EAGAIN: 'another program has a lease on it (fcntl F_SETLEASE), so something else uses it',
 }
 
 function openingError(error: unknown, subject: string, named: BigIntStats | undefined): unknown {
@@ -69,7 +69,7 @@ function openingError(error: unknown, subject: string, named: BigIntStats | unde
 }
 
 const NOT_PERMITTED =
-  'no permission. Attaching needs reading and writing: its creator can allow it with the option mode, its owner with chmod.'
+  'no permission. A peer has to read and write it: its creator can allow that with the option mode, its owner with chmod.'
 const OPENING_ADVICE: Readonly<Record<string, string>> = {
   ENOENT: 'there is none. To make it, use create or openOrCreate.',
   ENOTDIR: 'a part of its path is no directory. Give another path.',
@@ -81,7 +81,7 @@ const OPENING_ADVICE: Readonly<Record<string, string>> = {
   ENAMETOOLONG: 'its path is too long for the file system. Give a shorter one.',
 }
 
-/** Checks that the file is one of ours and whole, without a write and before anything is mapped. */
+/** Reads the header and checks that the file is a whole segment. Writes nothing, and maps nothing. */
 export function readFacts(fd: number, subject: string): HeaderFacts {
   const stat = statDescriptor(fd)
   if (!stat.isFile()) throw notRegular(subject)
@@ -89,34 +89,40 @@ export function readFacts(fd: number, subject: string): HeaderFacts {
 }
 
 /**
- * A private copy of everything before the root.
- * @throws IsthmusError `ERR_ISTHMUS_SIZE` where the file was cut after its facts were read
+ * Reads a private copy of everything before the root.
+ * @throws IsthmusError `ERR_ISTHMUS_SIZE` if the file was cut after its facts were read
  */
 export function readWholeHeader(fd: number, subject: string, facts: HeaderFacts): Uint8Array {
   const header = readBytes(fd, facts.rootByteOffset)
   if (header.byteLength === facts.rootByteOffset) return header
   throw new IsthmusError(
     'ERR_ISTHMUS_SIZE',
-    `Reading ${subject}: it has become shorter than its header while it was read. Something else cuts it; remove it.`,
+    `Reading ${subject}: it was cut to less than its header while it was read. Something else writes it; remove it.`,
   )
 }
 
-/** Who is attached to a segment, for somebody who is not. */
+/** The peers of a segment, for a caller that is not attached. */
 export function readPeers(fd: number, header: Uint8Array): PeerDescription[] {
   const words = new Int32Array(header.buffer, header.byteOffset, header.byteLength >>> 2)
   return new PeerTable(words, PEERS_BYTE_OFFSET, new OfdLiveness(fd)).list()
 }
 
-/** Whether something in the segment waits to be delivered; see Layout.backlog. */
+/** Whether the segment contains undelivered messages; see Layout.backlog. */
 export function hasBacklog(fd: number, header: Uint8Array, facts: HeaderFacts): boolean {
   return readBacklogPairs(header, facts).some(([written, read]) => {
     const isInside = Math.max(written, read) <= facts.byteLength - 4
-    // Words outside the segment say that the header was damaged. Nobody can tell then: nothing is thrown away.
+    // Words outside the segment say that the header was damaged. Then it counts as undelivered: nothing is thrown away.
     return !isInside || !areEqual(readBytes(fd, 4, written), readBytes(fd, 4, read))
   })
 }
 
-/** Whether the name still leads to the file that is open: the proof that nobody has removed it meanwhile. */
+/** Whether a segment that was opened has not been removed since: neither its name taken, nor marked by a remover. */
+export function isStillThere(fd: number, path: string, subject: string): boolean {
+  // SYNC segment removed
+  return isStillNamed(fd, path) && readFacts(fd, subject).state !== RETIRED
+}
+
+/** Whether the name still leads to the open file. If not, the file was removed meanwhile. */
 export function isStillNamed(fd: number, path: string): boolean {
   const named = lstatSync(path, { bigint: true, throwIfNoEntry: false })
   const open = statDescriptor(fd)
@@ -124,19 +130,21 @@ export function isStillNamed(fd: number, path: string): boolean {
 }
 
 /**
- * Takes the name away, for the holder of the header lock. Whoever has the file open already learns it from the state
- * word; if we are killed between the two steps, whoever meets the name next takes the second one.
+ * Removes a segment, for the holder of the header lock, in two steps: (1) mark it in its state word, for openers that have
+ * the file open already; (2) remove its name. If we are killed in between, the next process that opens or creates the name
+ * takes the second step.
  */
 export function retire(fd: number, { path, subject }: Location): void {
   const before = readBytes(fd, 4, STATE_WORD * 4)
+  // SYNC segment removed
   writeSync(fd, new Int32Array([RETIRED]), 0, 4, STATE_WORD * 4)
   try {
     unlinkSync(path)
   } catch (error) {
-    // Not permitted, say: then it has not been removed, and stays what it was.
+    // It was not removed, for example because that is not permitted: then it stays in use.
     writeSync(fd, before, 0, before.byteLength, STATE_WORD * 4)
     const advice = hasCode(error, 'EACCES', 'EPERM', 'EROFS')
-      ? 'no permission to change its directory; in a sticky one, only the owner of the file, or of the directory, may.'
+      ? 'no permission to change its directory. In a sticky directory, only the owner of the file or of the directory may.'
       : 'the system refuses it.'
     throw explained(error, `Removing ${subject}: ${advice}`)
   }
@@ -154,7 +162,7 @@ function foreignError(subject: string, found: string, cause?: unknown): IsthmusE
   )
 }
 
-/** Fewer where the file ends before. */
+/** Returns fewer bytes if the file ends before. */
 function readBytes(fd: number, byteLength: number, byteOffset = 0): Uint8Array {
   const bytes = new Uint8Array(byteLength)
   const read = readSync(fd, bytes, 0, byteLength, byteOffset)

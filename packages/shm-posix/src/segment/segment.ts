@@ -1,45 +1,14 @@
-import { randomBytes } from 'node:crypto'
-import { closeSync, constants, fstatSync, openSync, type Stats } from 'node:fs'
 import { inspect } from 'node:util'
-import { threadId } from 'node:worker_threads'
 import { IsthmusError, IsthmusTypeError, type Layout } from '@isthmus/sync'
-import {
-  AttachedRegion,
-  assertHolds,
-  assertLayout,
-  assertReady,
-  BOOT_ID_WORD,
-  type HeaderFacts,
-  markReady,
-  nowMs,
-  PEERS_BYTE_OFFSET,
-  PeerTable,
-  planHeader,
-  REGION_ID_WORD,
-  RETIRED,
-  type Sweep,
-  slotOf,
-  writeHeader,
-} from '@isthmus/sync/internal'
-import { OfdLiveness } from '../liveness/ofd-liveness.js'
-import { mapOwnDescription } from '../mapping/mapper.js'
-import type { MapperName, Mapping } from '../mapping/mapping.js'
-import { allocate, openAnonymousFile } from '../native/anonymous-file.js'
-import { explained } from '../native/explanation.js'
-import { avoidCopyOnWrite } from '../native/no-copy-on-write.js'
+import { AttachedRegion, assertLayout } from '@isthmus/sync/internal'
+import type { MapperName } from '../mapping/mapping.js'
 import { assertSupported } from '../native/support.js'
-import { hasCode } from '../native/system-error.js'
-import { removeFifosIfGone } from '../thread/fifo-removal.js'
-import { PeerEndpoints } from '../thread/peer-endpoint.js'
-import { type EndpointsReference, ThreadEndpoints } from '../thread/thread-endpoints.js'
-import { FutexWaiter } from '../waiting/futex-waiter.js'
-import { SegmentWaiter } from '../waiting/segment-waiter.js'
-import { bootIdIfKnown, currentBootId } from './boot-id.js'
-import { assertLocksWork, assertNameIsFree, makeDurable, openUnnamed, setMode } from './creation.js'
-import { FileImage } from './file-image.js'
-import { HeaderLockDeadline, isHeaderLocked, type LockedFile, pauseMs, withHeaderLock } from './header-lock.js'
+import type { SegmentAttachment } from './attachment.js'
+import { assertHandle, type SegmentHandle } from './handle.js'
+import { HeaderLockDeadline } from './header-lock.js'
 import { listSegments, type SegmentDescription } from './listing.js'
 import { type Location, locate, type SegmentFile } from './location.js'
+import { attach, create, createAnonymous, open, openOrCreate, type Plan } from './opening.js'
 import {
   type AttachOptions,
   assertOptions,
@@ -51,47 +20,16 @@ import {
   type PruneOptions,
   type UnlinkOptions,
 } from './options.js'
-import { assertOwnerIsTrusted } from './owner.js'
 import { explainingDenials } from './permission-model.js'
-import { completeRemoval, pruneSegments, retireAgain, unlinkSegment } from './removal.js'
-import { isStillNamed, openExisting, readFacts, readWholeHeader } from './segment-file.js'
-
-/** What another thread of this process needs to attach: to be sent with `postMessage` or `workerData`. */
-export interface SegmentHandle {
-  readonly isthmus: 'segment'
-  readonly pid: number
-  readonly path: string
-  readonly segmentId: string
-  readonly subject: string
-  /** The directory of a segment file, where its peers find each other. */
-  readonly directory: string
-  readonly isFile: boolean
-}
-
-/** What an attachment stands on. */
-interface OpenedFile {
-  readonly fd: number
-  readonly file: Stats
-  readonly mapping: Mapping
-  readonly presence: EndpointsReference
-}
-
-const BOOT_ID_WORDS = 4
-const ANONYMOUS: Location = { path: '', directory: '', subject: 'an anonymous segment', isFile: false }
-/** How often a checksum is computed again, outside of the lock, because somebody has attached and gone meanwhile. */
-const READINGS_MAX = 4
-const FILE_FLAGS = constants.O_RDWR | constants.O_NONBLOCK
-
-/** Descriptors of segments that nobody closed. */
-const forgottenDescriptors = new FinalizationRegistry<number>((fd) => closeSync(fd))
+import { pruneSegments, unlinkSegment } from './removal.js'
 
 /**
  * A region in memory that unrelated processes share: under a name (`/orders`, in /dev/shm), in a file
  * (`{ file: path }`, which survives a reboot), or without a name.
  *
- * Creating, opening and removing are safe against each other and against being killed anywhere: a segment appears whole
- * or not at all, there are never two in use under one name, and what isthmus did not make is never written to. Every
- * attachment has a peer slot that the kernel frees with its holder, so the others can prove its death.
+ * Creating, opening and removing are safe against each other, and against a kill at any moment: a segment appears whole or
+ * not at all, a name never leads to two segments in use, and a file that isthmus did not make is never written to. Every
+ * attachment has a peer slot that the kernel frees with its holder, so other peers can prove its death.
  *
  * @example
  * ```ts
@@ -107,44 +45,63 @@ const forgottenDescriptors = new FinalizationRegistry<number>((fd) => closeSync(
 export class Segment<T> extends AttachedRegion<T> {
   /** How this attachment is mapped. */
   readonly mapper: MapperName
-  readonly #mapping: Mapping
-  readonly #presence: EndpointsReference
-  readonly #directory: string
-  readonly #file: LockedFile
-  readonly #image: FileImage
-  readonly #isFile: boolean
-  readonly #endpoints: PeerEndpoints
-  readonly #segmentId: string
+  readonly #attachment: SegmentAttachment
   readonly #lockTimeoutMs: number | undefined
   #isBufferTaken = false
 
   /**
-   * Makes a segment that does not exist yet.
-   * @throws SystemCallError `EEXIST`; `ENOSPC` where memory or disk is full; `EACCES`
-   * @throws IsthmusError `ERR_ISTHMUS_INVALID_NAME`; `ERR_ISTHMUS_INVALID_ARGUMENT` for an option, or what is no layout;
-   * `ERR_ISTHMUS_UNSUPPORTED` on another system, or a file system without locks
+   * Makes a segment that does not exist yet. If this process is killed meanwhile, no segment is left.
+   * @throws SystemCallError `EEXIST`; `ENOSPC` if memory or disk is full; `EACCES`
+   * @throws IsthmusError `ERR_ISTHMUS_INVALID_NAME`; `ERR_ISTHMUS_INVALID_ARGUMENT` for an option, or for a value that is no
+   * layout; `ERR_ISTHMUS_UNSUPPORTED` on another system, or on a file system without locks
+   *
+   * @example
+   * ```ts
+   * const segment = Segment.create('/isthmus-example', orders, { mode: 0o660 })
+   * segment.root.total.value // 0
+   * segment.close()
+   * ```
    */
   static create<T>(where: string | SegmentFile, layout: Layout<T>, options: CreateOptions = {}): Segment<T> {
     const { location, checked } = prepare('Creating a segment', where, layout, options)
-    return explainingDenials(`Creating ${location.subject}`, () => Segment.#create(location, layout, checked))
+    return explainingDenials(`Creating ${location.subject}`, () => create(location, Segment.#plan(layout, checked)))
   }
 
   /**
-   * Attaches to a segment that exists.
+   * Attaches to a segment that exists. What a dead peer held is given back before its slot is taken over.
    * @throws SystemCallError `ENOENT`, `EACCES`
-   * @throws IsthmusError `ERR_ISTHMUS_FOREIGN`, `ERR_ISTHMUS_VERSION`, `ERR_ISTHMUS_SIZE`, `ERR_ISTHMUS_CORRUPT`,
-   * `ERR_ISTHMUS_LAYOUT_MISMATCH`: what stands there is something else, and stays as it is; `ERR_ISTHMUS_FOREIGN_OWNER`:
-   * see OpenOptions.owner; `ERR_ISTHMUS_BUSY`; `ERR_ISTHMUS_TOO_MANY_PEERS`; `ERR_ISTHMUS_UNCLEAN`: see
-   * OpenOptions.recover; and what create says of its arguments
+   * @throws IsthmusError if something else has the name, which stays as it is: `ERR_ISTHMUS_FOREIGN`, `ERR_ISTHMUS_VERSION`,
+   * `ERR_ISTHMUS_SIZE`, `ERR_ISTHMUS_CORRUPT`, `ERR_ISTHMUS_LAYOUT_MISMATCH`; `ERR_ISTHMUS_FOREIGN_OWNER`: see
+   * OpenOptions.owner; `ERR_ISTHMUS_UNCLEAN`: see OpenOptions.recover; `ERR_ISTHMUS_BUSY`; `ERR_ISTHMUS_TOO_MANY_PEERS`; and
+   * the errors of create for its arguments
+   *
+   * @example
+   * ```ts
+   * Segment.create('/isthmus-example', orders).close()
+   * const segment = Segment.open('/isthmus-example', orders)
+   * segment.peers.list().length // 1
+   * segment.close()
+   * ```
    */
   static open<T>(where: string | SegmentFile, layout: Layout<T>, options: OpenOptions = {}): Segment<T> {
     const { location, checked } = prepare('Opening a segment', where, layout, options)
-    return explainingDenials(`Opening ${location.subject}`, () => Segment.#open(location, layout, checked))
+    return explainingDenials(`Opening ${location.subject}`, () => open(location, Segment.#plan(layout, checked)))
   }
 
   /**
-   * Attaches to a segment, and makes it if it does not exist. Of several that try at once, one makes it.
-   * @throws as open and create, but for `ENOENT` and `EEXIST`
+   * Attaches to a segment, and makes it if it does not exist. If several callers try at once, one of them makes it.
+   * `lockTimeoutMs` is allotted once for all attempts to open and to create it.
+   * @throws as open and create, except `ENOENT` and `EEXIST`
+   *
+   * @example
+   * ```ts
+   * const first = Segment.openOrCreate('/isthmus-example', orders)
+   * const second = Segment.openOrCreate('/isthmus-example', orders)
+   * first.root.total.value = 12.5
+   * second.root.total.value // 12.5
+   * first.close()
+   * second.close()
+   * ```
    */
   static openOrCreate<T>(
     where: string | SegmentFile,
@@ -153,13 +110,13 @@ export class Segment<T> extends AttachedRegion<T> {
   ): Segment<T> {
     const { location, checked } = prepare('Opening or creating a segment', where, layout, options)
     return explainingDenials(`Opening or creating ${location.subject}`, () =>
-      Segment.#openOrCreate(location, layout, checked),
+      openOrCreate(location, Segment.#plan(layout, checked)),
     )
   }
 
   /**
-   * Makes a segment without a name, for the threads of this process: `segment.handle` leads to it. It cannot be truncated.
-   * @throws as create, but for `EEXIST`
+   * Makes a segment without a name, for the threads of this process, which attach by its handle. It cannot be truncated.
+   * @throws as create, except `EEXIST`
    *
    * @example
    * ```ts
@@ -172,22 +129,28 @@ export class Segment<T> extends AttachedRegion<T> {
    * segment.close()
    * ```
    */
-  static createAnonymous<T>(layout: Layout<T>, options: AttachOptions = {}): Segment<T> {
+  static createAnonymous<T>(layout: Layout<T>, options: Pick<AttachOptions, 'mapper'> = {}): Segment<T> {
     const attempt = 'Making an anonymous segment'
     assertSupported()
     assertLayout(layout, attempt)
     const checked = checkOptions(options, attempt)
-    return explainingDenials(attempt, () => {
-      const fd = openAnonymousFile(planHeader(layout).byteLength)
-      return owningDescriptor(fd, () => Segment.#initialize(fd, ANONYMOUS, layout, checked))
-    })
+    return explainingDenials(attempt, () => createAnonymous(Segment.#plan(layout, checked)))
   }
 
   /**
-   * Attaches this thread to a segment of another thread of the same process, also when its name is gone.
-   * @throws IsthmusTypeError `ERR_ISTHMUS_INVALID_ARGUMENT` for what is no handle, or one of another process
-   * @throws IsthmusError `ERR_ISTHMUS_CLOSED` where the attachment that gave the handle is closed;
+   * Attaches this thread to a segment of another thread of the same process, even if the segment's name is gone.
+   * @throws IsthmusTypeError `ERR_ISTHMUS_INVALID_ARGUMENT` for a value that is no handle, or a handle of another process
+   * @throws IsthmusError `ERR_ISTHMUS_CLOSED` if the attachment that gave the handle is closed;
    * `ERR_ISTHMUS_LAYOUT_MISMATCH`, `ERR_ISTHMUS_BUSY`, `ERR_ISTHMUS_TOO_MANY_PEERS`
+   *
+   * @example
+   * ```ts
+   * const segment = Segment.createAnonymous(orders)
+   * const sameSegment = Segment.attach(segment.handle, orders)
+   * segment.peers.list().length // 2
+   * sameSegment.close()
+   * segment.close()
+   * ```
    */
   static attach<T>(handle: SegmentHandle, layout: Layout<T>, options: AttachOptions = {}): Segment<T> {
     const attempt = 'Attaching to a segment'
@@ -195,29 +158,44 @@ export class Segment<T> extends AttachedRegion<T> {
     assertHandle(handle)
     assertLayout(layout, attempt)
     const checked = checkOptions(options, attempt)
-    return explainingDenials(`Attaching to ${handle.subject}`, () => Segment.#attach(handle, layout, checked))
+    return explainingDenials(`Attaching to ${handle.subject}`, () => attach(handle, Segment.#plan(layout, checked)))
   }
 
   /**
-   * Takes the name away: peers that are attached keep their memory, and whoever opens the name next finds none. It maps
-   * nothing, so whose segment it is does not matter: it removes what the file system lets this user remove, if this user
-   * may also read and write it; root removes any.
+   * Removes the name. Attached peers keep their memory; the next one that opens the name finds nothing. The segment is not
+   * mapped, so it does not matter whose it is: this user needs the right to read and write it, and the file system's
+   * permission to remove the name. Root may remove any.
    * @throws SystemCallError `ENOENT`, `EACCES`, `EPERM`
-   * @throws IsthmusError `ERR_ISTHMUS_FOREIGN`: it was not made by isthmus, and stays; `ERR_ISTHMUS_BUSY`
+   * @throws IsthmusError `ERR_ISTHMUS_FOREIGN`: isthmus did not make it, and it stays; `ERR_ISTHMUS_BUSY`
+   *
+   * @example
+   * ```ts
+   * const segment = Segment.create('/isthmus-example', orders)
+   * Segment.unlink('/isthmus-example')
+   * segment.root.total.value = 12.5
+   * segment.close()
+   * ```
    */
   static unlink(where: string | SegmentFile, options: UnlinkOptions = {}): void {
     const attempt = 'Removing a segment'
     assertSupported()
     const location = locate(where)
     assertOptions(options, attempt)
-    const patience = new HeaderLockDeadline(options.lockTimeoutMs)
-    explainingDenials(`Removing ${location.subject}`, () => unlinkSegment(location, patience))
+    const deadline = new HeaderLockDeadline(options.lockTimeoutMs)
+    explainingDenials(`Removing ${location.subject}`, () => unlinkSegment(location, deadline))
   }
 
   /**
-   * The named segments of this machine that may be read, with their peers, whoever owns them. Those that may not be read
-   * are left out.
-   * @throws SystemCallError where /dev/shm cannot be read; `EMFILE`
+   * Lists the named segments of this machine that this user may read, with their peers, whoever owns them.
+   * @throws SystemCallError if /dev/shm cannot be read; `EMFILE`
+   *
+   * @example
+   * ```ts
+   * const segment = Segment.create('/isthmus-example', orders)
+   * const listed = Segment.list().find(({ name }) => name === '/isthmus-example')
+   * listed.peers.length // 1
+   * segment.close()
+   * ```
    */
   static list(...unexpected: never[]): SegmentDescription[] {
     const attempt = 'Listing segments'
@@ -232,10 +210,10 @@ export class Segment<T> extends AttachedRegion<T> {
   }
 
   /**
-   * Removes the named segments whose peers are all proven dead or gone, and in which nothing waits to be delivered. What it
-   * may not remove stays, without an error.
-   * @returns the names of those it removed
-   * @throws SystemCallError where /dev/shm cannot be read; `EMFILE`
+   * Removes the named segments that have no live peer and no undelivered messages. Segments that this user may not remove
+   * stay, without an error. It also removes the FIFOs of threads that are gone.
+   * @returns the names of the removed segments
+   * @throws SystemCallError if /dev/shm cannot be read; `EMFILE`
    *
    * @example
    * ```ts
@@ -250,223 +228,71 @@ export class Segment<T> extends AttachedRegion<T> {
     return explainingDenials('Pruning segments', () => pruneSegments(checked))
   }
 
-  static #create<T>(location: Location, layout: Layout<T>, options: CheckedOptions): Segment<T> {
-    for (;;) {
-      try {
-        return Segment.#createAt(location, layout, options)
-      } catch (error) {
-        const isLeftover = hasCode(error, 'EEXIST') && completeRemoval(location, options.owner, options.patience)
-        if (!isLeftover) throw error
+  static #plan<T>(layout: Layout<T>, options: CheckedOptions): Plan<Segment<T>> {
+    const build = (attachment: SegmentAttachment, rootByteOffset: number) => {
+      const segment = new Segment(attachment, layout, rootByteOffset, options)
+      return {
+        segment,
+        sweep: segment.sweep,
+        initialize: () => layout.initialize(segment, rootByteOffset),
+        recover: () => layout.recover?.(segment, rootByteOffset),
       }
     }
-  }
-
-  static #createAt<T>(location: Location, layout: Layout<T>, options: CheckedOptions): Segment<T> {
-    const { byteLength } = planHeader(layout)
-    assertNameIsFree(location)
-    const unnamed = openUnnamed(location, options.mode)
-    let segment: Segment<T> | undefined
-    try {
-      const { fd } = unnamed
-      if (location.isFile) avoidCopyOnWrite(fd)
-      allocate(fd, byteLength, location.subject)
-      setMode(fd, options.mode, location.subject)
-      assertLocksWork(fd, fstatSync(fd).dev, location.subject)
-      segment = Segment.#initialize(fd, location, layout, options)
-      if (location.isFile) makeDurable(fd, location.subject)
-      unnamed.publish()
-      forgottenDescriptors.register(segment, fd, segment)
-      return segment
-    } catch (error) {
-      if (segment === undefined) closeSync(unnamed.fd)
-      else segment.#letGo()
-      unnamed.discard()
-      throw error
-    }
-  }
-
-  /** Maps and fills a file that nobody else can reach. */
-  static #initialize<T>(fd: number, location: Location, layout: Layout<T>, options: CheckedOptions): Segment<T> {
-    const plan = planHeader(layout)
-    const segmentId = randomBytes(8)
-    const bootId = location.isFile ? currentBootId() : bootIdIfKnown()
-    const mapping = mapOwnDescription(fd, plan.byteLength, options.mapper)
-    return Segment.#mapped(fd, mapping, location, (foothold) => {
-      const id = segmentId.toString('hex')
-      const segment = new Segment(foothold, location, layout, plan.rootByteOffset, id, options)
-      // Not segment.bytes, which are made when the program first asks for them.
-      const header = new Uint8Array(segment.words.buffer, segment.words.byteOffset, plan.rootByteOffset)
-      writeHeader(segment.words, header, plan, layout)
-      header.set(segmentId, REGION_ID_WORD * 4)
-      if (bootId !== undefined) segment.#writeBootId(bootId)
-      segment.#claimSlot()
-      layout.initialize(segment, plan.rootByteOffset)
-      markReady(segment.words)
-      return segment
-    })
-  }
-
-  static #openOrCreate<T>(location: Location, layout: Layout<T>, options: CheckedOptions): Segment<T> {
-    const { deadline } = options.patience
-    for (;;) {
-      try {
-        return Segment.#open(location, layout, options)
-      } catch (error) {
-        if (!hasCode(error, 'ENOENT')) throw error
-      }
-      try {
-        return Segment.#create(location, layout, options)
-      } catch (error) {
-        // Full, perhaps of the copies of others that are just creating the same. One of them gets there.
-        const mayBeInPassing = hasCode(error, 'ENOSPC') && nowMs() < deadline
-        if (mayBeInPassing) pauseMs(1 + Math.random() * 20)
-        else if (!hasCode(error, 'EEXIST')) throw error
-        else if (nowMs() >= deadline) throw changingError(location.subject)
-      }
-    }
-  }
-
-  static #open<T>(location: Location, layout: Layout<T>, options: CheckedOptions): Segment<T> {
-    for (;;) {
-      const segment = Segment.#openAt(location, layout, options)
-      if (segment !== undefined) return segment
-      if (nowMs() > options.patience.deadline) throw changingError(location.subject)
-    }
-  }
-
-  /** Returns undefined where the segment was removed meanwhile: look again. */
-  static #openAt<T>(location: Location, layout: Layout<T>, options: CheckedOptions): Segment<T> | undefined {
-    const { path, subject } = location
-    const fd = openExisting(location)
-    const segment = owningDescriptor(fd, () => {
-      assertOwnerIsTrusted(fd, subject, options.owner)
-      const facts = readFacts(fd, subject)
-      if (facts.state === RETIRED) {
-        retireAgain(fd, location, options.patience)
-        return undefined
-      }
-      assertReady(subject, facts)
-      return Segment.#map(fd, location, layout, facts, options)
-    })
-    if (segment === undefined) return undefined
-    return segment.#join(options, () => isStillNamed(fd, path) && readFacts(fd, subject).state !== RETIRED)
-  }
-
-  static #attach<T>(handle: SegmentHandle, layout: Layout<T>, options: CheckedOptions): Segment<T> {
-    const closed = (cause?: unknown) =>
-      new IsthmusError(
-        'ERR_ISTHMUS_CLOSED',
-        `Attaching to ${handle.subject}: the attachment that gave this handle is closed. Close it after the others have attached.`,
-        { cause },
-      )
-    let fd: number
-    try {
-      fd = openSync(handle.path, FILE_FLAGS)
-    } catch (error) {
-      if (!hasCode(error, 'EMFILE', 'ENFILE', 'EACCES', 'ERR_ACCESS_DENIED')) throw closed(error)
-      throw explained(
-        error,
-        `Attaching to ${handle.subject}: its file cannot be opened once more. Allow more descriptors (ulimit -n); where the process has changed its user, or the mode of the file was changed, attach before that.`,
-      )
-    }
-    const segment = owningDescriptor(fd, () => {
-      let facts: HeaderFacts
-      try {
-        facts = readFacts(fd, handle.subject)
-      } catch (error) {
-        throw closed(error)
-      }
-      // The descriptor's number may be that of another file by now.
-      if (facts.regionId !== handle.segmentId) throw closed()
-      return Segment.#map(fd, handle, layout, facts, options)
-    })
-    return segment.#join(options, () => true) as Segment<T>
-  }
-
-  /** Everything that takes long, before the header lock is asked for. */
-  static #map<T>(
-    fd: number,
-    location: Location,
-    layout: Layout<T>,
-    facts: HeaderFacts,
-    options: CheckedOptions,
-  ): Segment<T> {
-    assertHolds(layout, location.subject, readWholeHeader(fd, location.subject, facts), facts)
-    const mapping = mapOwnDescription(fd, facts.byteLength, options.mapper)
-    return Segment.#mapped(
-      fd,
-      mapping,
-      location,
-      (foothold) => new Segment(foothold, location, layout, facts.rootByteOffset, facts.regionId, options),
-    )
-  }
-
-  /** Where no segment comes about, the file's memory is let go, and so is the thread's presence in it. */
-  static #mapped<T>(
-    fd: number,
-    mapping: Mapping,
-    location: Location,
-    build: (foothold: OpenedFile) => Segment<T>,
-  ): Segment<T> {
-    let presence: EndpointsReference | undefined
-    try {
-      const file = fstatSync(fd)
-      presence = ThreadEndpoints.acquire(location, file)
-      const segment = build({ fd, file, mapping, presence })
-      presence.belongTo(segment)
-      return segment
-    } catch (error) {
-      presence?.release()
-      mapping.unmap()
-      throw error
-    }
+    return { layout, options, build }
   }
 
   private constructor(
-    { fd, file, mapping, presence }: OpenedFile,
-    location: Location,
+    attachment: SegmentAttachment,
     layout: Layout<T>,
     rootByteOffset: number,
-    segmentId: string,
-    options: CheckedOptions,
+    { lockTimeoutMs }: CheckedOptions,
   ) {
-    const peers = new PeerTable(mapping.words, PEERS_BYTE_OFFSET, new OfdLiveness(fd))
-    const { subject, directory, isFile } = location
-    const key = Number.parseInt(segmentId.slice(0, 8), 16) | 0
-    const segment = { subject, directory, isFile, file, key }
-    const futex = new FutexWaiter(mapping.address)
-    const waiter = new SegmentWaiter(futex, peers, presence.endpoints, segment)
-    super({ subject, memory: mapping, waiter, peers }, layout, rootByteOffset)
-    this.mapper = mapping.mapper
-    this.#mapping = mapping
-    this.#presence = presence
-    this.#directory = directory
-    this.#isFile = isFile
-    this.#endpoints = new PeerEndpoints(peers, segment)
-    this.#segmentId = segmentId
-    this.#lockTimeoutMs = options.lockTimeoutMs
-    this.#file = { fd, subject, memory: { words: mapping.words, futex } }
-    this.#image = new FileImage(fd, subject, mapping, rootByteOffset)
+    super(attachment, layout, rootByteOffset)
+    this.mapper = attachment.memory.mapper
+    this.#attachment = attachment
+    this.#lockTimeoutMs = lockTimeoutMs
+    attachment.belongTo(this)
   }
 
-  /** What attaches other threads of this process; see Segment.attach. */
+  /**
+   * Attaches other threads of this process: send it with `postMessage` or `workerData`, and see Segment.attach. It is good
+   * as long as this attachment is open.
+   * @throws IsthmusError `ERR_ISTHMUS_CLOSED` after close
+   *
+   * @example
+   * ```ts
+   * const segment = Segment.createAnonymous(orders)
+   * structuredClone(segment.handle).isthmus // 'segment'
+   * segment.close()
+   * ```
+   */
   get handle(): SegmentHandle {
     this.#assertOpen('Making a handle')
-    const path = `/proc/self/fd/${this.#file.fd}`
+    const { fd, segmentId, location } = this.#attachment
+    const { subject, directory, isFile } = location
     return {
       isthmus: 'segment',
       pid: process.pid,
-      path,
-      segmentId: this.#segmentId,
-      subject: this.#file.subject,
-      directory: this.#isFile ? this.#directory : '',
-      isFile: this.#isFile,
+      path: `/proc/self/fd/${fd}`,
+      segmentId,
+      subject,
+      directory: isFile ? directory : '',
+      isFile,
     }
   }
 
   /**
-   * The memory itself: a SharedArrayBuffer, with the view mapper an ArrayBuffer. Once it was asked for, `close` leaves it
-   * in place until nobody has it any more, since it may have been posted to other threads.
+   * The memory itself: a SharedArrayBuffer, or an ArrayBuffer with the mapper `view`. Once the program has asked for it,
+   * `close` leaves it in place until it is collected, since the program may have posted it to other threads.
+   * @throws IsthmusError `ERR_ISTHMUS_CLOSED` after close
+   *
+   * @example
+   * ```ts
+   * const segment = Segment.createAnonymous(orders)
+   * const { buffer } = segment
+   * segment.close()
+   * buffer.byteLength > 0 // true
+   * ```
    */
   get buffer(): ArrayBufferLike {
     this.#assertOpen('Taking the buffer')
@@ -475,167 +301,48 @@ export class Segment<T> extends AttachedRegion<T> {
   }
 
   /**
-   * Makes the present state of a segment file durable: after a crash of the machine it is trusted if nothing was changed
-   * after its last flush. The last peer that closes a segment file flushes it. For a segment in memory it does nothing.
-   * @throws SystemCallError `EIO` and others, where the disk fails
-   * @throws IsthmusError `ERR_ISTHMUS_BUSY` where one other peer attaches or closes for longer than `lockTimeoutMs`
+   * Makes the present state of a segment file durable: after a crash of the machine the file is trusted if nothing was
+   * changed after its last flush. The last peer that closes a segment file flushes it. For a segment in memory it does
+   * nothing.
+   * @throws SystemCallError `EIO` and others, if the disk fails
+   * @throws IsthmusError `ERR_ISTHMUS_BUSY` if one other peer attaches or closes for longer than `lockTimeoutMs`;
+   * `ERR_ISTHMUS_CLOSED` after close
+   *
+   * @example
+   * ```ts
+   * const segment = Segment.openOrCreate({ file: '/dev/shm/isthmus-example' }, orders)
+   * segment.root.total.value = 12.5
+   * segment.flush()
+   * segment.close()
+   * Segment.unlink({ file: '/dev/shm/isthmus-example' })
+   * ```
    */
   flush(): void {
     this.#assertOpen('Flushing')
-    if (!this.#isFile) return
-    const image = this.#image
-    const reading = image.read()
-    image.writeBack()
-    withHeaderLock(this.#file, 'flushing', new HeaderLockDeadline(this.#lockTimeoutMs), () => image.store(reading))
-    image.writeBackHeader()
+    this.#attachment.durability?.flush(new HeaderLockDeadline(this.#lockTimeoutMs))
   }
 
+  /**
+   * The end of `close`, after the handles have closed and the structures were swept. Steps: (1) as the last peer of a file,
+   * flush it (see Durability.leave); (2) release the slot; (3) unmap the memory; (4) close the descriptor; (5) give back the
+   * thread's FIFOs, which go with its last segment. All steps are taken even if one throws. A peer that is killed in
+   * between leaves a slot that the kernel frees, and FIFOs that another thread removes.
+   */
   protected override detach(): void {
     try {
-      if (this.#isFile) this.#leaveFile()
+      this.#attachment.durability?.leave(new HeaderLockDeadline(this.#lockTimeoutMs))
     } finally {
-      this.#letGo()
+      this.#attachment.release(this.#isBufferTaken)
     }
-  }
-
-  /** Then the machine is still up, whatever the boot id says: some containers have one of their own. */
-  #hasLivePeer(): boolean {
-    return this.peerTable.list().some(({ isDead }) => !isDead)
-  }
-
-  #isLastPeer(): boolean {
-    const { self } = this.peerTable
-    return !this.peerTable.list().some(({ peer, isDead }) => peer !== self && !isDead)
-  }
-
-  /**
-   * The last one flushes. Everyone looks under the lock, and lets go of its slot under it: of two that close at once, the
-   * second one finds itself alone. The flush itself is made before, outside of the lock; where somebody was there meanwhile
-   * and has gone, it is made again.
-   */
-  #leaveFile(): void {
-    const image = this.#image
-    const patience = new HeaderLockDeadline(this.#lockTimeoutMs)
-    let outcome: 'changed' | 'left' | 'flushed' | 'flushed under the lock' = 'changed'
-    for (let readings = 1; outcome === 'changed'; readings++) {
-      // Before the look at the others: who comes after it is counted.
-      const { attachments } = image
-      const reading = this.#isLastPeer() ? image.read() : undefined
-      if (reading !== undefined) image.writeBack()
-      outcome = withHeaderLock(this.#file, 'closing', patience, (note) => {
-        const isLast = this.#isLastPeer()
-        const isFresh = reading !== undefined && image.attachments === attachments
-        if (isLast && !isFresh && readings < READINGS_MAX) return 'changed'
-        if (isLast) image.store(isFresh ? reading : image.read(() => note('flushing')))
-        this.peerTable.release()
-        if (!isLast) return 'left'
-        return isFresh ? 'flushed' : 'flushed under the lock'
-      })
-    }
-    if (outcome === 'flushed') image.writeBackHeader()
-    if (outcome === 'flushed under the lock') image.writeBack()
-  }
-
-  /**
-   * Takes a slot. Returns undefined, and lets everything go, where the segment is not there any more: it was removed since
-   * it was opened.
-   */
-  #join(options: CheckedOptions, isStillThere: () => boolean): Segment<T> | undefined {
-    const image = this.#image
-    let outcome: 'attached' | 'gone' | 'changed' | undefined
-    try {
-      for (let readings = 1; outcome !== 'attached'; readings++) {
-        const { attachments } = image
-        const checksum = this.#isOfAnotherBoot() ? image.checksum() : undefined
-        const isUnclean = checksum !== undefined && !image.isClean(checksum) && !options.recover
-        const isBeingRecovered = () => isHeaderLocked(this.#file) || image.attachments !== attachments
-        if (isUnclean && isStillThere() && !isBeingRecovered() && this.#isOfAnotherBoot()) {
-          // Without the lock, which would leave its traces: what is refused stays as it is.
-          throw uncleanError(this.#file.subject)
-        }
-        outcome = withHeaderLock(this.#file, 'attaching', options.patience, (note) => {
-          if (!isStillThere()) return 'gone'
-          if (this.#isOfAnotherBoot()) {
-            const isFresh = checksum !== undefined && image.attachments === attachments
-            if (!isFresh && readings < READINGS_MAX) return 'changed'
-            const isClean = image.isClean(isFresh ? checksum : image.checksum(() => note('checking')))
-            if (!isClean && !options.recover) throw uncleanError(this.#file.subject)
-            note('recovering')
-            this.#recoverAfterBoot(isClean)
-          } else {
-            image.noteAttachment()
-          }
-          this.#claimSlot()
-          return 'attached'
-        })
-        if (outcome === 'gone') return undefined
-      }
-      return this
-    } finally {
-      if (outcome !== 'attached') this.#letGo()
-    }
-  }
-
-  #claimSlot(): void {
-    const { loopId, address } = this.#presence.endpoints
-    this.peerTable.claim({ pid: process.pid, threadId, loopId, address }, this.#sweepSlot)
-  }
-
-  /** With what the slot's last holder left outside of the segment. */
-  readonly #sweepSlot: Sweep = (deadPeer) => {
-    this.sweep(deadPeer)
-    const thread = this.#endpoints.at(slotOf(deadPeer))
-    if (thread !== undefined) removeFifosIfGone(thread)
-  }
-
-  #letGo(): void {
-    forgottenDescriptors.unregister(this)
-    try {
-      if (this.peerTable.isAttached) this.peerTable.release()
-      if (!this.#isBufferTaken) this.#mapping.unmap()
-    } finally {
-      closeSync(this.#file.fd)
-      // The slot goes first: nobody is to find a peer in it that cannot be reached any more.
-      this.#presence.release()
-    }
-  }
-
-  /** Nobody has opened this file since the machine was started. All its peers are dead then. */
-  #isOfAnotherBoot(): boolean {
-    return this.#isFile && this.#bootId() !== currentBootId() && !this.#hasLivePeer()
-  }
-
-  /** The first one after a start of the machine, under the lock: what is in the file is what reached the disk. */
-  #recoverAfterBoot(isClean: boolean): void {
-    this.#image.noteAttachment()
-    // From here on a clean one is a segment whose peers have died, as any other. Killed while we sweep, we leave the rest
-    // to those who take the slots; the checksum, which knows nothing of a sweep, is not asked again.
-    if (isClean) this.#writeBootId(currentBootId())
-    this.peerTable.sweepDead(this.#sweepSlot)
-    if (isClean) return
-    // Killed on the way, we leave the old boot id, and the next one begins again.
-    this.layout.recover?.(this, this.rootByteOffset)
-    this.#writeBootId(currentBootId())
-  }
-
-  #bootId(): string {
-    return Buffer.from(this.words.slice(BOOT_ID_WORD, BOOT_ID_WORD + BOOT_ID_WORDS).buffer).toString('hex')
-  }
-
-  #writeBootId(bootId: string): void {
-    this.words.set(new Int32Array(new Uint8Array(Buffer.from(bootId, 'hex')).buffer), BOOT_ID_WORD)
   }
 
   #assertOpen(attempt: string): void {
     if (!this.isClosed) return
-    throw new IsthmusError(
-      'ERR_ISTHMUS_CLOSED',
-      `${attempt} of ${this.#file.subject}: it was closed before. Open it again.`,
-    )
+    throw new IsthmusError('ERR_ISTHMUS_CLOSED', `${attempt} of ${this.subject}: it was closed before. Open it again.`)
   }
 }
 
-/** Checks what all ways to a named segment or a file are given, before anything is done. */
+/** Checks the arguments of all ways to a named segment or a file, before anything is done. */
 function prepare(
   attempt: string,
   where: string | SegmentFile,
@@ -646,46 +353,4 @@ function prepare(
   const location = locate(where)
   assertLayout(layout, attempt)
   return { location, checked: checkOptions(options, attempt) }
-}
-
-function assertHandle(handle: SegmentHandle): void {
-  const isHandle =
-    handle?.isthmus === 'segment' &&
-    handle.pid === process.pid &&
-    typeof handle.path === 'string' &&
-    typeof handle.directory === 'string'
-  if (isHandle) return
-  throw new IsthmusTypeError(
-    'ERR_ISTHMUS_INVALID_ARGUMENT',
-    'Attaching to a segment: this is not the handle of a segment of this process. Between processes, use its name.',
-  )
-}
-
-/** Closes the descriptor, unless the action makes a segment, which then owns it. */
-function owningDescriptor<T>(fd: number, action: () => Segment<T>): Segment<T>
-function owningDescriptor<T>(fd: number, action: () => Segment<T> | undefined): Segment<T> | undefined
-function owningDescriptor<T>(fd: number, action: () => Segment<T> | undefined): Segment<T> | undefined {
-  let segment: Segment<T> | undefined
-  try {
-    segment = action()
-    if (segment !== undefined) forgottenDescriptors.register(segment, fd, segment)
-    return segment
-  } finally {
-    if (segment === undefined) closeSync(fd)
-  }
-}
-
-function uncleanError(subject: string): IsthmusError {
-  return new IsthmusError(
-    'ERR_ISTHMUS_UNCLEAN',
-    `Opening ${subject}: it was changed after its last flush, and then the machine went down. ` +
-      'Open it with { recover: true } to keep what is consistent, or remove it.',
-  )
-}
-
-function changingError(subject: string): IsthmusError {
-  return new IsthmusError(
-    'ERR_ISTHMUS_BUSY',
-    `Opening ${subject}: until the deadline, its name led to another file each time. Either something keeps creating and removing it, or its file system does not keep inode numbers.`,
-  )
 }

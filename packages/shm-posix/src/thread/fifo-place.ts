@@ -7,21 +7,21 @@ import { EPERM, hasCode, isSystemError, SystemCallError } from '../native/system
 export type FifoKind = 'alive' | 'wake'
 
 /**
- * Where the FIFOs of a thread stand. The threads of a user have a folder of their own: nobody else can put a file under
- * their names, and a search through it finds nothing of others.
+ * Where the FIFOs of a thread stand. The threads of a user share a folder of their own: no other user can put a file under
+ * their names, and a search through it finds nothing of other users.
  *
  * | place   | folder                              | for                                                                |
  * |---------|-------------------------------------|--------------------------------------------------------------------|
  * | MEMORY  | `/dev/shm/isthmus-<uid>`            | segments in memory                                                 |
- * | TEMP    | `/tmp/isthmus-<uid>`                | all segments, if this user can have no files in the place before   |
+ * | TEMP    | `/tmp/isthmus-<uid>`                | all segments, if this user can have no files in the other place    |
  * | BESIDE  | `.isthmus-<uid>`, beside the file   | segment files: two containers may share a file and not a /dev/shm  |
  *
  * The place word of a peer slot (see sync/peers/layout.ts) is one of these numbers, with FLAT if the FIFOs stand in no
- * folder: another user has put something under its name. 0 says that there are no FIFOs.
+ * folder, because another user has put something under its name. 0 says that there are no FIFOs.
  *
- * The folder is for its user alone (0700), until one of the user's threads attaches to a segment that others may use, too
- * (0711): those open a FIFO by its name, which is a random number that stands in the segment. The last thread that
- * leaves removes the folder.
+ * The folder is for its user alone (0700) until one of the user's threads attaches to a segment that other users may use
+ * (0711). Those users open a FIFO by its name, a random number that stands in the segment. The last thread that leaves
+ * removes the folder.
  */
 export const MEMORY = 1
 export const TEMP = 2
@@ -34,21 +34,21 @@ const PRIVATE = 0o700
 const PASSABLE = 0o711
 const ATTEMPTS_MAX = 100
 
-/** What leads to the FIFOs of a segment's peers, apart from their own numbers. */
+/** What a segment contributes to the paths of its peers' FIFOs. */
 export interface SegmentPlace {
   /** The directory of a segment file. */
   readonly directory: string
   readonly isFile: boolean
 }
 
-/** In the order in which they are tried. */
+/** The places that a thread tries, in this order. */
 export function placesFor({ isFile, directory }: SegmentPlace): readonly PlaceKind[] {
   return isFile && directory !== '' ? [BESIDE, MEMORY, TEMP] : [MEMORY, TEMP]
 }
 
 export class FifoPlace {
   readonly address: LoopAddress
-  /** With the FIFOs of all threads of this user; undefined if they stand in no folder. */
+  /** Holds the FIFOs of all threads of this user; undefined if they stand in no folder. */
   readonly folder: string | undefined
   readonly #segment: SegmentPlace
   #isPassable: boolean
@@ -61,7 +61,7 @@ export class FifoPlace {
   }
 
   /**
-   * Makes the folder, if it is not there.
+   * Makes the folder if it does not exist.
    * @param isPassable whether other users have to reach the FIFOs
    * @throws the error of Node.js if this user can have no folder there
    */
@@ -76,14 +76,14 @@ export class FifoPlace {
     return fifoPath(this.address, this.#segment, thread, kind)
   }
 
-  /** From now on other users have to reach the FIFOs. */
+  /** Lets other users reach the FIFOs from now on. */
   letOthersPass(): void {
     this.#isPassable = true
     this.restore()
   }
 
   /**
-   * Makes the folder once more, if it is gone.
+   * Makes the folder again if it was removed.
    * @throws SystemCallError if another user has taken its name meanwhile
    */
   restore(): void {
@@ -112,12 +112,12 @@ export function pathAt(
   return isKnown ? fifoPath(address, segment, thread, kind) : undefined
 }
 
-/** Of a folder that stands in /dev/shm. */
+/** The name of a user's folder in /dev/shm. */
 export const FOLDER_NAME = /^isthmus-\d+$/
-/** Of FIFOs: in a folder, and without one. */
+/** The name of a FIFO: in a folder, or without one. */
 export const FIFO_NAME = /^(?:\.?isthmus-)?([0-9a-f]{16})\.(?:alive|wake)$/
 
-/** Gone already, with FIFOs in it, or not ours any more: all of that is as good. */
+/** Does nothing if the folder is gone already, has FIFOs in it, or is not ours any more. */
 export function removeFolder(path: string): void {
   try {
     rmdirSync(path)
@@ -146,14 +146,14 @@ function fifoPath({ place, uid }: LoopAddress, segment: SegmentPlace, thread: st
   return join(directoryOf(kind, segment), `${prefixOf(kind)}${thread}.${fifo}`)
 }
 
-/** False if another user has put something under the name, which is then left alone. */
+/** False if another user has put something under the name. That is left as it is. */
 function ensureFolder(path: string, isPassable: boolean): boolean {
   for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
     const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false })
     if (stat !== undefined) {
       if (!stat.isDirectory() || Number(stat.uid) !== process.geteuid?.()) return false
       const wanted = isPassable || (stat.mode & 0o011n) !== 0n ? PASSABLE : PRIVATE
-      // The mask of this process, or of an earlier one, may have taken rights away; and nobody else may write there.
+      // The umask of this process, or of an earlier one, may have taken rights away; and no other user may write there.
       if (Number(stat.mode & 0o7777n) !== wanted && !tryMode(path, wanted)) continue
       return true
     }

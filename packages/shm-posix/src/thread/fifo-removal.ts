@@ -8,8 +8,13 @@ import { FIFO_NAME, type FifoPlace, FOLDER_NAME, removeFolder } from './fifo-pla
 import type { PeerEndpoint } from './peer-endpoint.js'
 
 /**
- * What killed threads leave. All of this is housekeeping: whatever an operating system says about a file whose name
- * nobody chose, the file is passed over, and the caller goes on.
+ * Removes the FIFOs of threads that were killed. For each thread: (1) open its liveness FIFO, and take the lock that the
+ * thread would have, which proves that the thread is gone; (2) remove the wake FIFO; (3) remove the liveness FIFO, which
+ * answers for both as long as it stands; (4) if there was no liveness FIFO, take the lock of the wake FIFO and remove that.
+ * A remover that is killed in between leaves FIFOs that the next one removes.
+ *
+ * All of this is housekeeping on files whose names the program has not chosen. If the operating system refuses one of
+ * them, for whatever reason, the file is passed over.
  */
 const NEWCOMERS_SHARE = 16
 const USER_FOLDER = /\/\.?isthmus-\d+$/
@@ -25,7 +30,7 @@ export function pruneFifos(): void {
   }
 }
 
-/** Looks at a few of them: since every newcomer does, nothing piles up, and none pays for a crowd. */
+/** Checks a few FIFOs at random: every thread does so when it attaches, so nothing piles up, and none pays for a crowd. */
 export function pruneSomeFifos(place: FifoPlace): void {
   if (place.folder === undefined) return
   const threads = threadsIn(place.folder)
@@ -36,21 +41,21 @@ export function pruneSomeFifos(place: FifoPlace): void {
 }
 
 /**
- * Removes the FIFOs of a thread that is proven gone. Its slot in a segment may have looked dead while it lives: a segment
- * that the program has forgotten loses its locks, and nothing else of its thread.
+ * Removes the FIFOs of one thread if it is proven gone. A peer slot may look dead while its thread lives: a segment that
+ * the program has forgotten loses its locks, and its thread loses nothing else.
  */
 export function removeFifosIfGone(thread: PeerEndpoint): void {
-  const [life, bell] = [thread.pathOf('alive'), thread.pathOf('wake')]
-  if (life === undefined || bell === undefined) return
-  removeIfGone(life, bell)
-  if (USER_FOLDER.test(dirname(life))) removeFolder(dirname(life))
+  const [alive, wake] = [thread.pathOf('alive'), thread.pathOf('wake')]
+  if (alive === undefined || wake === undefined) return
+  removeIfGone(alive, wake)
+  if (USER_FOLDER.test(dirname(alive))) removeFolder(dirname(alive))
 }
 
 function pruneFolder(folder: string): void {
   for (const thread of threadsIn(folder)) removeThread(folder, thread)
 }
 
-/** Without the ending, as their FIFOs are called. */
+/** The names of the FIFOs without their endings. */
 function threadsIn(folder: string): string[] {
   const names = namesIn(folder).filter((fileName) => FIFO_NAME.test(fileName))
   return [...new Set(names.map((fileName) => fileName.slice(0, fileName.lastIndexOf('.'))))]
@@ -60,13 +65,12 @@ function removeThread(folder: string, thread: string): void {
   removeIfGone(join(folder, `${thread}.alive`), join(folder, `${thread}.wake`))
 }
 
-function removeIfGone(life: string, bell: string): void {
-  // The life FIFO goes last: as long as it stands, it answers for both.
-  removeIfUnheld(life, () => unlinkFifo(bell))
-  if (!existsSync(life)) removeIfUnheld(bell)
+function removeIfGone(alive: string, wake: string): void {
+  removeIfUnheld(alive, () => unlinkFifo(wake))
+  if (!existsSync(alive)) removeIfUnheld(wake)
 }
 
-/** With the lock that its thread would have: nobody makes it theirs between the proof and the removal. */
+/** Keeps the lock until the name is gone: otherwise a new thread could take the FIFO between the proof and the removal. */
 function removeIfUnheld(path: string, removeOthers?: () => void): void {
   passingOver(() => {
     const fd = openSync(path, constants.O_RDWR | constants.O_NONBLOCK | constants.O_NOFOLLOW)
@@ -88,7 +92,7 @@ function isFolder(path: string): boolean {
   return passingOver(() => lstatSync(path, { bigint: true }).isDirectory()) === true
 }
 
-/** Undefined if the operating system says no, for whatever reason. */
+/** Undefined if the operating system refuses the action, for whatever reason. */
 function passingOver<T>(action: () => T): T | undefined {
   try {
     return action()

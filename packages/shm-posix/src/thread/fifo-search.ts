@@ -4,15 +4,16 @@ import { isSystemError } from '../native/system-error.js'
 import type { FifoKind } from './fifo-place.js'
 
 /**
- * Ways to a FIFO without its name: through the descriptors that its process has of it. They lead to it also if the name
- * was deleted, or stands in a file system that this process does not see. It takes the same PID namespace, and the rights
- * of the same user. The name of the FIFO, a random number, says that it is the right one, whatever stands in the slot.
+ * Ways to a FIFO without its name: the descriptors that its process has of it, below /proc. They lead to it also if the
+ * name was deleted, or stands in a file system that this process does not see. Both processes have to be in one PID
+ * namespace, with the rights of one user. The link of a descriptor still shows the FIFO's name, a random number, so no
+ * other file is mistaken for it, whatever process id stands in the slot.
  */
 export function* descriptorsOf(pid: number, thread: string, kind: FifoKind): Generator<string> {
   const folder = `/proc/${pid}/fd`
   for (const descriptor of entriesOf(folder)) {
     const path = `${folder}/${descriptor}`
-    // Looked at before it is opened: what a hostile process gives such a name may be a device.
+    // Checked before it is opened: a hostile process may have given the name to a device.
     if (isNamed(path, `${thread}.${kind}`) && isFifo(path)) yield path
   }
 }
@@ -20,9 +21,9 @@ export function* descriptorsOf(pid: number, thread: string, kind: FifoKind): Gen
 const SEARCH_AGAIN_MS = 1000
 const SEARCHES_MAX = 256
 
-/** Searches take a system call for each descriptor of a process. One in vain is not repeated for a second. */
+/** Limits searches, which take a system call for each descriptor of a process: a vain one is not repeated for a second. */
 export class SearchLimit {
-  /** The oldest stands first. */
+  /** When a search was in vain, the oldest first. */
   readonly #vainMs = new Map<string, number>()
 
   isDue(key: string): boolean {
@@ -55,7 +56,7 @@ function isNamed(path: string, fileName: string): boolean {
     const [name = ''] = link.slice(link.lastIndexOf('/') + 1).split(' ', 1)
     return name === fileName || name.replace(/^\.?isthmus-/, '') === fileName
   } catch (error) {
-    // Closed meanwhile.
+    // The descriptor was closed meanwhile.
     if (isSystemError(error)) return false
     throw error
   }

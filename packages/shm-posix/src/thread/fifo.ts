@@ -1,35 +1,38 @@
 import { chmodSync, type Stats, unlinkSync } from 'node:fs'
 import { Socket } from 'node:net'
 import type { LoopId } from '@isthmus/sync/internal'
-import { isLockedByAnother, tryLock } from '../liveness/ofd-lock.js'
 import { statDescriptor } from '../native/descriptor-stat.js'
-import { libc } from '../native/libc.js'
-import { EEXIST, EINVAL, ENOENT, EPERM, hasCode, isSystemError, SystemCallError } from '../native/system-error.js'
+import { makeFifo } from '../native/fifo.js'
+import { isLockedByAnother, tryLock } from '../native/ofd-lock.js'
+import { setGroup, setMode } from '../native/permissions.js'
+import { closeRaw } from '../native/raw-descriptor.js'
+import { ENOENT, hasCode, isSystemError, SystemCallError } from '../native/system-error.js'
 import type { FifoKind, FifoPlace } from './fifo-place.js'
 
 /**
- * A thread that is attached to segments has up to two FIFOs, named by its loop id, which stands in its peer slots. FifoPlace
- * says where they stand.
+ * A thread that is attached to segments has up to two FIFOs. They are named by its loop id, which stands in its peer
+ * slots, and end in `.alive` and `.wake`. FifoPlace says which folder they stand in.
  *
- * | FIFO | its thread holds       | others                          | what it tells them                             |
- * |------|------------------------|---------------------------------|------------------------------------------------|
- * | life | both ends, all along   | read, see PeerMonitor            | the end of file: the thread is gone            |
- * | bell | both ends, and reads,  | write, see RemoteWakers            | no reader: its event loop does not listen      |
- * |      | once its loop waits    |                                 |                                                |
+ * | FIFO   | its thread holds            | other threads             | what it tells them                             |
+ * |--------|-----------------------------|---------------------------|------------------------------------------------|
+ * | .alive | both ends, all the time     | read it, see PeerMonitor  | end of file: the thread is gone                |
+ * | .wake  | both ends, and reads, once  | write it, see             | no reader: its event loop does not listen      |
+ * |        | its event loop has waited   | RemoteWakers              |                                                |
  *
- * Their thread has a lock on each, which the kernel drops with the thread: only who gets the lock may remove a name.
+ * The thread has a lock on each of them, which the kernel drops with the thread. Only the holder of that lock may remove
+ * a FIFO's name.
  *
- * Others may write a bell and never read it: a reader would take wake-ups away. They may read a life FIFO and never write
- * it: a writer would keep the end of file from ever coming.
+ * Other threads may write a wake FIFO and never read it: a reader would take wake-ups away. They may read a liveness FIFO
+ * and never write it: a writer would keep the end of file from coming.
  */
 const MODE_AT_FIRST = 0o600
 const HOLD_BYTE = 0
 const ATTEMPTS_MAX = 100
 const CLEANED_AWAY = 'making a FIFO of this thread: it was removed again and again. Stop what cleans its directory.'
-/** Rings that come in one go are heard in one go. No FIFO holds less than a page. */
+/** How much is read at once. No FIFO holds less than a page. */
 export const FIFO_BUFFER_BYTES = 4096
 
-/** How FIFOs name a thread; undefined where it has none. */
+/** The name that a thread's FIFOs bear; undefined if it has none. */
 export function threadNameOf([low, high]: LoopId): string | undefined {
   return low === 0 && high === 0 ? undefined : hexadecimal(high) + hexadecimal(low)
 }
@@ -38,24 +41,26 @@ function hexadecimal(word: number): string {
   return (word >>> 0).toString(16).padStart(8, '0')
 }
 
-/** What the maker of a FIFO has of it. */
-interface Opened {
+/** An open FIFO of this thread. */
+export interface OpenedFifo {
   readonly fd: number
   close(): void
 }
 
 /**
- * For this user alone, until it is opened to others.
- * @returns what `open` makes of the path, with the lock that says that its thread lives
- * @throws SystemCallError, or what `open` throws
+ * Makes a FIFO and takes its lock. Steps: (1) make the FIFO, and its folder if that was removed; (2) `open` it; (3) take
+ * the lock that says that the thread lives; (4) check that it still has its name. A cleaner may have removed it before
+ * (3), because until then a new FIFO looks like one that a dead thread left: then all steps are repeated.
+ *
+ * The FIFO is for this user alone until grantAccess opens it to others.
+ * @throws SystemCallError, or what `open` throws; no FIFO is left then
  */
-export function makeHeldFifo<O extends Opened>(place: FifoPlace, path: string, open: (path: string) => O): O {
+export function makeHeldFifo(place: FifoPlace, path: string, open: (path: string) => OpenedFifo): OpenedFifo {
   for (let attempt = 1; ; attempt++) {
-    makeFifo(place, path)
-    let opened: O | undefined
+    makeFifoAnew(place, path)
+    let opened: OpenedFifo | undefined
     try {
       opened = open(path)
-      // A cleaner may have taken it for a leftover: between its making and the lock nothing tells the difference.
       if (holdFifo(opened.fd)) return opened
       opened.close()
       if (attempt === ATTEMPTS_MAX) throw new SystemCallError({ errno: ENOENT, syscall: 'fcntl', path }, CLEANED_AWAY)
@@ -69,30 +74,25 @@ export function makeHeldFifo<O extends Opened>(place: FifoPlace, path: string, o
   }
 }
 
-function makeFifo(place: FifoPlace, path: string): void {
-  const c = libc()
+function makeFifoAnew(place: FifoPlace, path: string): void {
   for (let attempt = 1; ; attempt++) {
-    if (c.mkfifo(path, MODE_AT_FIRST) === 0) {
-      const isMasked = (process.umask() & MODE_AT_FIRST) !== 0
-      if (isMasked) chmodSync(path, MODE_AT_FIRST)
-      return
-    }
-    const errno = c.errno()
-    // The last other thread of this user has left, and removed the folder; or its names were deleted, and ours are made anew.
-    if (errno === ENOENT && attempt < ATTEMPTS_MAX) place.restore()
-    else if (errno === EEXIST && attempt < ATTEMPTS_MAX) unlinkFifo(path)
-    else {
-      throw new SystemCallError(
-        { errno, syscall: 'mkfifo', path },
-        `making ${path}, through which other threads and processes reach this thread. Allow this user to make files there.`,
-      )
+    try {
+      makeFifo(path, MODE_AT_FIRST)
+      break
+    } catch (error) {
+      // The last other thread of this user has left and removed the folder; or a cleaner deleted it.
+      if (hasCode(error, 'ENOENT') && attempt < ATTEMPTS_MAX) place.restore()
+      else if (hasCode(error, 'EEXIST') && attempt < ATTEMPTS_MAX) unlinkFifo(path)
+      else throw error
     }
   }
+  const isMasked = (process.umask() & MODE_AT_FIRST) !== 0
+  if (isMasked) chmodSync(path, MODE_AT_FIRST)
 }
 
 /**
- * Takes a name away. That it is gone already is as good; and if this process may not any more, because it has changed its
- * user, somebody else does it later.
+ * Removes a name. It does no harm if the name is gone already, or if this process may not remove it any more because it
+ * has changed its user: another thread removes it later.
  */
 export function unlinkFifo(path: string): void {
   try {
@@ -102,12 +102,12 @@ export function unlinkFifo(path: string): void {
   }
 }
 
-/** From here on nobody removes its name. False if its thread holds it, or if it has no name any more. */
+/** Takes a FIFO's lock: from here on no other thread removes its name. False if its thread has it, or if the name is gone. */
 export function holdFifo(fd: number): boolean {
   return tryLock(fd, HOLD_BYTE) && hasName(fd)
 }
 
-/** False if somebody has deleted the name: systemd does at logout (RemoveIPC), or a cleaner. */
+/** False if the name was deleted: by systemd at logout (RemoveIPC), or by another cleaner. */
 export function hasName(fd: number): boolean {
   return statDescriptor(fd).nlink > 0n
 }
@@ -117,7 +117,7 @@ export function isFifoHeld(fd: number): boolean {
   return isLockedByAnother(fd, HOLD_BYTE)
 }
 
-/** Who else may attach to the segments of a thread: pairs of the bits for reading and writing. */
+/** Which users may attach to the segments of a thread: pairs of the bits for reading and writing. */
 export interface FifoAccess {
   readonly mode: number
   readonly gid: number
@@ -130,8 +130,9 @@ const READ_BITS = 0o444
 const WRITE_BITS = 0o222
 
 /**
- * Those who may attach to a segment, on top of those before. A FIFO has one owner and one group: for another user's
- * segment, or that of a second group, everybody may use it. A ring is a hint; the segment guards its data.
+ * Adds the users who may attach to one more segment. A FIFO has one owner and one group: if the segment belongs to another
+ * user, or to a second group, everyone may use the FIFO. That is safe: a wake-up is a hint, and the segment's own mode
+ * guards its data.
  */
 export function widenAccess(access: FifoAccess, segmentFile: Stats): FifoAccess {
   const wanted = pairsOf(segmentFile.mode)
@@ -143,7 +144,7 @@ export function widenAccess(access: FifoAccess, segmentFile: Stats): FifoAccess 
   return { mode, gid: isGroupWanted && !isGroupTaken ? segmentFile.gid : access.gid }
 }
 
-/** Who may only read, or only write, cannot attach. */
+/** A user who may only read, or only write, cannot attach. */
 function pairsOf(mode: number): number {
   const readable = mode & READ_BITS & ((mode & WRITE_BITS) << 1)
   return readable | (readable >> 1)
@@ -154,24 +155,22 @@ export function isOpenToOthers({ mode }: FifoAccess): boolean {
 }
 
 export function grantAccess(fd: number, kind: FifoKind, { mode, gid }: FifoAccess): void {
-  const c = libc()
-  const subject = 'opening a FIFO of this thread to those who may attach to its segments'
+  const attempt = 'opening a FIFO of this thread to those who may attach to its segments'
   let granted = mode
-  if ((mode & GROUP_BITS) !== 0 && c.fchown(fd, -1, gid) !== 0) {
-    const errno = c.errno()
-    if (errno !== EPERM && errno !== EINVAL) throw new SystemCallError({ errno, syscall: 'fchown' }, subject)
-    // This user is not one of that group, or the group has no number in this user namespace: then everybody may. Those of
-    // the group that the FIFO has are part of everybody, and their bits alone count for them.
+  try {
+    if ((mode & GROUP_BITS) !== 0) setGroup(fd, gid, attempt)
+  } catch (error) {
+    if (!hasCode(error, 'EPERM', 'EINVAL')) throw error
+    // This user is not in that group, or the group has no number in this user namespace: then everyone may use the FIFO.
+    // Users in the group that the FIFO has count by the group's bits alone, and those are set already.
     granted = mode | ((mode & GROUP_BITS) >> 3)
   }
-  if (c.fchmod(fd, OWNER_BITS | (granted & (kind === 'alive' ? READ_BITS : WRITE_BITS))) === 0) return
-  throw new SystemCallError({ errno: c.errno(), syscall: 'fchmod' }, subject)
+  setMode(fd, OWNER_BITS | (granted & (kind === 'alive' ? READ_BITS : WRITE_BITS)), attempt)
 }
 
 /**
- * Reads a FIFO on the event loop, and keeps no process running. The socket owns the descriptor, which must come from
- * libc's `open`: one from `fs.openSync` would in a worker be closed a second
- * time at its end, when its number may be that of another thread's locks.
+ * Reads a FIFO on the event loop, and keeps no process running.
+ * @param fd of tryOpenRaw; the socket owns it
  */
 export function listenTo(
   fd: number,
@@ -186,13 +185,13 @@ export function listenTo(
       return true
     },
   }
-  // Known to Node.js's documentation, and not to its types.
+  // In Node.js's documentation, but not in its types.
   const options = { fd, readable: true, writable: false, onread }
   let socket: Socket
   try {
     socket = new Socket(options)
   } catch (error) {
-    libc().close(fd)
+    closeRaw(fd)
     throw error
   }
   socket.once('end', onEnd)

@@ -5,8 +5,8 @@ import type { FifoPlace } from './fifo-place.js'
 const FLAGS = constants.O_RDWR | constants.O_NONBLOCK | constants.O_NOFOLLOW
 
 /**
- * A thread's life FIFO: those who read it reach its end when the thread is gone, whatever ended it. The descriptor is one
- * of Node.js's own, which closes it with the thread.
+ * The FIFO by which other threads learn of this thread's death: they read it, and reach its end when the thread is gone,
+ * whatever ended it. The descriptor is one of Node.js's own, which closes it with the thread.
  */
 export class LivenessFifo {
   readonly #place: FifoPlace
@@ -20,7 +20,7 @@ export class LivenessFifo {
   }
 
   /** @throws SystemCallError if this thread may not make it */
-  static begin(thread: string, place: FifoPlace, access: FifoAccess): LivenessFifo {
+  static open(thread: string, place: FifoPlace, access: FifoAccess): LivenessFifo {
     const path = place.pathOf(thread, 'alive')
     return new LivenessFifo(place, path, open(place, path, access))
   }
@@ -30,9 +30,9 @@ export class LivenessFifo {
   }
 
   /**
-   * Makes it anew, if its name was deleted. Those who watch the old one reach its end, find its thread alive, and watch
-   * the new one.
-   * @returns whether it had to
+   * Makes the FIFO anew if its name was deleted. The threads that watch the old one reach its end, find this thread alive,
+   * and watch the new one.
+   * @returns whether it was made anew
    */
   restore(access: FifoAccess): boolean {
     if (hasName(this.#fd)) return false
@@ -42,12 +42,12 @@ export class LivenessFifo {
     return true
   }
 
-  /** Nobody finds it any more; those who found it go on watching. */
+  /** Removes the name; threads that have opened the FIFO go on watching. */
   unlink(): void {
     unlinkFifo(this.#path)
   }
 
-  end(): void {
+  close(): void {
     try {
       this.unlink()
     } finally {

@@ -3,10 +3,10 @@ import { threadNameOf } from './fifo.js'
 import { type FifoKind, pathAt, type SegmentPlace } from './fifo-place.js'
 import { descriptorsOf } from './fifo-search.js'
 
-/** What a peer slot says about the FIFOs of its holder's thread. */
+/** The FIFOs of a peer's thread, as the peer slot names them. */
 export class PeerEndpoint {
   readonly thread: string
-  /** Says which FIFOs they are. The thread alone does not: another user's slot may say the same number. */
+  /** Identifies the FIFOs. The thread's number alone does not: another user's slot may contain the same one. */
   readonly key: string
   readonly pid: number
   readonly #address: LoopAddress
@@ -20,7 +20,7 @@ export class PeerEndpoint {
     this.key = this.pathOf('alive') ?? thread
   }
 
-  /** Undefined if its thread has no FIFOs. */
+  /** Undefined if the thread has no FIFOs. */
   pathOf(kind: FifoKind): string | undefined {
     return pathAt(this.#address, this.#segment, this.thread, kind)
   }
@@ -31,7 +31,7 @@ export class PeerEndpoint {
   }
 }
 
-/** The endpoints of the peers of one segment. Asked for at every ring, so each is kept until its slot says something else. */
+/** The endpoints of the peers of one segment. Every wake-up asks for one, so each is kept until its slot changes. */
 export class PeerEndpoints {
   readonly #peers: PeerTable
   readonly #segment: SegmentPlace
@@ -42,7 +42,7 @@ export class PeerEndpoints {
     this.#segment = segment
   }
 
-  /** Of the holder of a slot, or of its last holder; undefined if it has none. */
+  /** The endpoint of a slot's holder, or of its last holder; undefined if that peer has none. */
   at(slot: number): PeerEndpoint | undefined {
     const known = this.#known[slot]
     const loopId = this.#peers.loopIdAt(slot)

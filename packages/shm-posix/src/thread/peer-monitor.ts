@@ -2,28 +2,27 @@ import { constants } from 'node:fs'
 import type { Socket } from 'node:net'
 import { callAt, nowMs, pendingWaits, type Watch } from '@isthmus/sync/internal'
 import { statDescriptor } from '../native/descriptor-stat.js'
-import { libc } from '../native/libc.js'
-import { O_CLOEXEC } from '../native/open-flags.js'
+import { closeRaw, tryOpenRaw } from '../native/raw-descriptor.js'
 import { isFifoHeld, listenTo } from './fifo.js'
 import { SearchLimit } from './fifo-search.js'
 import type { PeerEndpoint } from './peer-endpoint.js'
 
-const FLAGS = constants.O_RDONLY | constants.O_NONBLOCK | O_CLOEXEC
+const FLAGS = constants.O_RDONLY | constants.O_NONBLOCK
 
 /**
- * The end of a life FIFO comes a moment before or after the locks that prove the death are free: nobody promises in which
- * order the descriptors of a dead thread are closed.
+ * The kernel closes the descriptors of a dead thread in no promised order. So the end of its liveness FIFO may come a
+ * moment before the locks that prove its death are free, and the proof is asked for again after these times.
  */
-const LOOK_AGAIN_AFTER_MS = [1, 4, 16, 64, 256, 1024]
+const CHECK_AGAIN_AFTER_MS = [1, 4, 16, 64, 256, 1024]
 
-/** For how long a FIFO that nobody holds is not opened again. */
+/** For how long a FIFO whose thread was found gone is not opened again. */
 const UNHELD_MS = 1000
 
-/** Tells this thread's event loop of the deaths of other threads, through their life FIFOs. */
+/** Tells this thread's event loop of the deaths of other threads, through their liveness FIFOs. */
 export class PeerMonitor {
   /** By the keys of their endpoints. */
   readonly #sockets = new Map<string, Socket>()
-  /** Of threads that are gone while their slots still say that they live: when that was found. */
+  /** When a thread was found gone while its peer slot still said that it lives. */
   readonly #unheldMs = new Map<string, number>()
   readonly #searches = new SearchLimit()
   readonly #onDeath: (key: string) => void
@@ -38,11 +37,11 @@ export class PeerMonitor {
     if (this.#sockets.has(key)) return 'already'
     const unheldMs = this.#unheldMs.get(key)
     if (unheldMs !== undefined && nowMs() - unheldMs < UNHELD_MS) return 'from-now-on'
-    const fd = this.#openLife(peer)
+    const fd = this.#openLivenessFifo(peer)
     if (fd === undefined) return 'never'
-    // A FIFO whose writer is already gone never tells of the end.
+    // A FIFO whose writer is already gone never reports end of file.
     if (!isFifoHeld(fd)) {
-      libc().close(fd)
+      closeRaw(fd)
       this.#unheldMs.set(key, nowMs())
       this.#checkForAWhile()
       return 'from-now-on'
@@ -56,7 +55,7 @@ export class PeerMonitor {
   close(): void {
     for (const socket of this.#sockets.values()) socket.destroy()
     this.#sockets.clear()
-    for (const forget of this.#plannedChecks.splice(0)) forget()
+    for (const cancel of this.#plannedChecks.splice(0)) cancel()
   }
 
   #end(key: string): void {
@@ -64,16 +63,16 @@ export class PeerMonitor {
     this.#sockets.delete(key)
     this.#onDeath(key)
     pendingWaits.reapDead()
-    // It may live, and have made its FIFO anew: then it is watched anew.
+    // The thread may live, and have made its FIFO anew: the poll watches the new one.
     pendingWaits.repoll()
     this.#checkForAWhile()
   }
 
-  /** A new series takes the place of one that is under way. */
+  /** Replaces a series of checks that is under way. */
   #checkForAWhile(): void {
-    for (const forget of this.#plannedChecks) forget()
+    for (const cancel of this.#plannedChecks) cancel()
     const now = nowMs()
-    this.#plannedChecks = LOOK_AGAIN_AFTER_MS.map((delayMs) => {
+    this.#plannedChecks = CHECK_AGAIN_AFTER_MS.map((delayMs) => {
       return callAt(now + delayMs, () => {
         this.#forgetUnheld()
         pendingWaits.reapDead()
@@ -87,10 +86,10 @@ export class PeerMonitor {
   }
 
   /**
-   * Undefined if there is no way to it: it has no name that we see, no process that we may look into, or no descriptor is
-   * left. A thread that ends takes the names away a moment before it is gone.
+   * Undefined if there is no way to the FIFO: this process sees no name of it, may not look into the peer's process, or
+   * has no descriptor left. A thread that ends takes the names away a moment before it is gone.
    */
-  #openLife(peer: PeerEndpoint): number | undefined {
+  #openLivenessFifo(peer: PeerEndpoint): number | undefined {
     const path = peer.pathOf('alive')
     if (path === undefined) return undefined
     const named = openFifo(path, FLAGS | constants.O_NOFOLLOW)
@@ -105,11 +104,9 @@ export class PeerMonitor {
 }
 
 function openFifo(path: string, flags: number): number | undefined {
-  const c = libc()
-  const fd = c.open(path, flags)
-  if (fd === -1) return undefined
-  if (statDescriptor(fd).isFIFO()) return fd
-  c.close(fd)
+  const fd = tryOpenRaw(path, flags)
+  if (fd === undefined || statDescriptor(fd).isFIFO()) return fd
+  closeRaw(fd)
   return undefined
 }
 

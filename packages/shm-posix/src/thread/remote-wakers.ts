@@ -8,24 +8,24 @@ import type { PeerEndpoint } from './peer-endpoint.js'
 const FLAGS = constants.O_WRONLY | constants.O_NONBLOCK
 const WAKERS_MAX = 32
 const hint = new Int32Array(1)
-const ring = new Uint8Array(hint.buffer)
+const hintBytes = new Uint8Array(hint.buffer)
 
-/** The end of a bell FIFO that is written to. */
+/** The write end of another thread's wake FIFO. */
 interface RemoteWaker {
   readonly fd: number
-  /** Whose bell it is. */
+  /** The FIFO's owner. */
   readonly uid: number
 }
 
 /**
- * The bells of others, as far as this thread has rung them lately. Failures are no errors: what a ring tells has happened
- * already. The caller tells the peer that it could not be reached.
+ * The wake FIFOs of other threads that this thread has written to lately. Failures are ignored: a wake-up is only a hint,
+ * and the caller marks a peer that it could not reach, which then polls by itself.
  */
 export class RemoteWakers {
-  /** The one that was used last stands last. */
+  /** By the keys of their endpoints, the least recently used first. */
   readonly #wakers = new Map<string, RemoteWaker>()
-  #last: string | undefined
-  /** A descriptor in reserve: without it, a process out of descriptors could not open the bell of a peer. */
+  #lastKey: string | undefined
+  /** A descriptor in reserve: without it, a process that is out of descriptors could not open a peer's FIFO. */
   #reserve: number | undefined
   readonly #searches = new SearchLimit()
 
@@ -33,30 +33,30 @@ export class RemoteWakers {
     this.#keepReserve()
   }
 
-  /** Returns false if nobody hears it, or if the bell is of a user that may not be trusted with it. */
+  /** Returns false if no event loop listens, or if the FIFO belongs to a user that is not trusted with a hint. */
   wake(peer: PeerEndpoint, word: number, isTrusted: (uid: number) => boolean): boolean {
     const { key } = peer
-    const rope = this.#wakers.get(key) ?? this.#take(peer)
-    if (rope === undefined || !isTrusted(rope.uid)) return false
-    if (key !== this.#last) {
+    const waker = this.#wakers.get(key) ?? this.#take(peer)
+    if (waker === undefined || !isTrusted(waker.uid)) return false
+    if (key !== this.#lastKey) {
       this.#wakers.delete(key)
-      this.#wakers.set(key, rope)
-      this.#last = key
+      this.#wakers.set(key, waker)
+      this.#lastKey = key
     }
-    if (write(rope.fd, word)) return true
+    if (write(waker.fd, word)) return true
     this.drop(key)
-    // Its thread may have made it anew, because the name was deleted.
+    // Its thread may have made the FIFO anew, because the name was deleted.
     const renewed = this.#take(peer)
     return renewed !== undefined && isTrusted(renewed.uid) && write(renewed.fd, word)
   }
 
   /** @param key of a PeerEndpoint */
   drop(key: string): void {
-    const rope = this.#wakers.get(key)
-    if (rope === undefined) return
+    const waker = this.#wakers.get(key)
+    if (waker === undefined) return
     this.#wakers.delete(key)
-    if (this.#last === key) this.#last = undefined
-    closeSync(rope.fd)
+    if (this.#lastKey === key) this.#lastKey = undefined
+    closeSync(waker.fd)
     this.#keepReserve()
   }
 
@@ -67,21 +67,21 @@ export class RemoteWakers {
   }
 
   #take(peer: PeerEndpoint): RemoteWaker | undefined {
-    const rope = this.#openWakeFifo(peer)
-    if (rope === undefined) return undefined
+    const waker = this.#openWakeFifo(peer)
+    if (waker === undefined) return undefined
     if (this.#wakers.size === WAKERS_MAX) {
       const [oldest] = this.#wakers.keys()
       this.drop(oldest)
     }
-    this.#wakers.set(peer.key, rope)
-    return rope
+    this.#wakers.set(peer.key, waker)
+    return waker
   }
 
   #openWakeFifo(peer: PeerEndpoint): RemoteWaker | undefined {
     const path = peer.pathOf('wake')
     if (path === undefined) return undefined
-    const rope = this.#open(path, FLAGS | constants.O_NOFOLLOW)
-    if (rope !== undefined) return rope
+    const waker = this.#open(path, FLAGS | constants.O_NOFOLLOW)
+    if (waker !== undefined) return waker
     if (!this.#searches.isDue(peer.key)) return undefined
     for (const detour of peer.detoursTo('wake')) {
       const found = this.#open(detour, FLAGS)
@@ -91,11 +91,11 @@ export class RemoteWakers {
     return undefined
   }
 
-  /** Undefined if there is no such bell, nobody behind it, or no permission. */
+  /** Undefined if there is no such FIFO, if no thread reads it, or if this user may not write it. */
   #open(path: string, flags: number): RemoteWaker | undefined {
     let fd: number
     try {
-      // Of Node.js, which closes it when this thread is terminated.
+      // Through Node.js, which closes it when this thread is terminated.
       fd = this.#openWithReserve(path, flags)
     } catch (error) {
       this.#keepReserve()
@@ -116,7 +116,7 @@ export class RemoteWakers {
       if (!hasCode(error, 'EMFILE', 'ENFILE')) throw error
     }
     if (this.#reserve === undefined) {
-      // A rope that is let go becomes the reserve.
+      // The descriptor that `drop` closes becomes the reserve.
       const [oldest] = this.#wakers.keys()
       if (oldest !== undefined) this.drop(oldest)
     }
@@ -125,23 +125,23 @@ export class RemoteWakers {
     return openSync(path, flags)
   }
 
-  /** If there is none left, the next rope that is let go makes room for it. */
+  /** If no descriptor is left, the next `drop` makes room for it. */
   #keepReserve(): void {
     if (this.#reserve !== undefined) return
     try {
       this.#reserve = openSync('/dev/null', constants.O_RDONLY)
     } catch (error) {
-      // Nor is one to be had under Node.js's permission model without a right to read it.
+      // Node.js's permission model may not allow /dev/null: then there is no reserve.
       if (!isSystemError(error) && !hasCode(error, 'ERR_ACCESS_DENIED')) throw error
     }
   }
 }
 
-/** Returns false if nobody reads it any more. */
+/** Returns false if no thread reads the FIFO any more. */
 function write(fd: number, word: number): boolean {
   hint[0] = word
-  // Not fs.writeSync: it makes an error of a full FIFO, which costs twenty times the ring.
-  const errno = writeQuietly(fd, ring)
-  // EAGAIN: full of rings that its thread has not heard yet; see EVERYWHERE.
+  // Not fs.writeSync: it makes an error of a full FIFO, which costs twenty times the wake-up.
+  const errno = writeQuietly(fd, hintBytes)
+  // EAGAIN: full of wake-ups that its thread has not read yet; see EVERYWHERE.
   return errno === 0 || errno === EAGAIN
 }

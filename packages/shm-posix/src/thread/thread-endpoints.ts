@@ -11,37 +11,36 @@ import { RemoteWakers } from './remote-wakers.js'
 import { WakeFifo } from './wake-fifo.js'
 
 const NO_ADDRESS: LoopAddress = { place: 0, uid: 0 }
-/** A lack of these ends soon, or has to be told; what else keeps a thread from having FIFOs stays so. */
+/** A lack of these may end soon, so it is an error. Any other reason why a thread can have no FIFOs is likely to stay. */
 const SHORTAGES = ['EMFILE', 'ENFILE', 'ENOMEM']
-/** How often a thread looks whether its FIFOs still have their names, and tries again to make those that it could not. */
+/** How often a thread checks that its FIFOs still have their names, and retries to make those that it could not make. */
 const MEND_EVERY_MS = 100
 
 /**
- * Those of this thread: one for its segments in memory, and one for each directory of segment files. A process that changes
- * its user gets others, since it may do nothing more with the FIFOs of the user before.
+ * The endpoints of this thread: one for its segments in memory, and one for each directory of segment files. A process
+ * that changes its user gets new ones, since it may not touch the FIFOs of its earlier user any more.
  */
 const endpointsByKey = new Map<string, ThreadEndpoints>()
 
 /**
- * What others find of this thread while it is attached to segments of one kind: its life line, and its doorbell once it
- * waits on its event loop. With it, what the thread holds of others: their bells, and watches over their lives.
+ * What this thread publishes while it is attached to segments of one kind: a liveness FIFO, and a wake FIFO once it waits
+ * on its event loop. With it, what the thread keeps open of other threads: their wake FIFOs, and watches over their lives.
  *
- * It begins with the thread's first such segment and ends with its last one, or with the thread. Of a thread that was killed
- * or terminated the FIFOs stay, until somebody sweeps one of its slots, prunes, or comes along later.
+ * It begins with the thread's first such segment and ends with the last one, or with the thread. The FIFOs of a thread
+ * that was killed or terminated stay until another thread sweeps one of its peer slots, prunes, or attaches later.
  *
- * A thread that can have no FIFOs, wherever it tries, attaches all the same: blocking calls need none, and its event loop
- * looks at every tick.
+ * A thread that can have FIFOs nowhere attaches all the same: blocking calls need none, and its event loop polls at every
+ * tick.
  */
 export class ThreadEndpoints {
   readonly loopId: LoopId
   readonly thread: string
   readonly remoteWakers = new RemoteWakers()
-  readonly peerMonitor = new PeerMonitor((thread) => this.remoteWakers.drop(thread))
+  readonly peerMonitor = new PeerMonitor((key) => this.remoteWakers.drop(key))
   readonly #key: string
   readonly #place: FifoPlace | undefined
   readonly #livenessFifo: LivenessFifo | undefined
   #wakeFifo: WakeFifo | undefined
-  /** Why there is no life line, or no doorbell. */
   #refusal: unknown
   #access: FifoAccess
   #mendedMs = nowMs()
@@ -59,7 +58,7 @@ export class ThreadEndpoints {
       try {
         place = FifoPlace.open(kind, segment, isOpenToOthers(access))
         pruneSomeFifos(place)
-        this.#livenessFifo = LivenessFifo.begin(thread, place, access)
+        this.#livenessFifo = LivenessFifo.open(thread, place, access)
         this.#place = place
         this.#refusal = undefined
         break
@@ -74,36 +73,36 @@ export class ThreadEndpoints {
     }
   }
 
-  /** For an attachment to the segment in this file: whoever may attach to it may watch and ring this thread. */
+  /** For an attachment to the segment in this file: every user who may attach to it may watch and wake this thread. */
   static acquire(segment: SegmentPlace, file: Stats): EndpointsReference {
     const key = `${process.geteuid?.()}:${segment.isFile ? segment.directory : ''}`
-    let presence = endpointsByKey.get(key)
-    if (presence === undefined) {
-      presence = new ThreadEndpoints(key, segment, widenAccess({ mode: 0, gid: file.gid }, file))
+    let endpoints = endpointsByKey.get(key)
+    if (endpoints === undefined) {
+      endpoints = new ThreadEndpoints(key, segment, widenAccess({ mode: 0, gid: file.gid }, file))
       if (endpointsByKey.size === 0) process.on('exit', leaveAll)
-      endpointsByKey.set(key, presence)
+      endpointsByKey.set(key, endpoints)
     }
-    presence.#widen(file)
-    presence.#references++
-    return new EndpointsReference(presence, presence.#release)
+    endpoints.#widen(file)
+    endpoints.#references++
+    return new EndpointsReference(endpoints, endpoints.#release)
   }
 
   get isOver(): boolean {
     return this.#isOver
   }
 
-  /** Where others find its FIFOs. */
+  /** Where other threads find this thread's FIFOs. */
   get address(): LoopAddress {
     return this.#place?.address ?? NO_ADDRESS
   }
 
-  /** Why others cannot ring it; undefined if they can, as far as this thread knows. */
+  /** The error for which this thread has no FIFOs, so that others cannot wake it; undefined if it has them. */
   get refusal(): unknown {
     return this.#refusal
   }
 
   /**
-   * From now on the doorbell is heard. FIFOs whose names were deleted are made anew.
+   * Makes this thread's event loop listen to wake-ups. FIFOs whose names were deleted are made anew.
    * @throws SystemCallError if the process is out of descriptors
    */
   listen(): void {
@@ -112,28 +111,28 @@ export class ThreadEndpoints {
     const now = nowMs()
     const isDue = now - this.#mendedMs >= MEND_EVERY_MS
     if (this.#wakeFifo === undefined) {
-      if (this.#refusal === undefined || isDue) this.#open(this.#place)
+      if (this.#refusal === undefined || isDue) this.#openWakeFifo(this.#place)
     } else if (isDue) this.#mend(this.#wakeFifo)
     if (isDue) this.#mendedMs = now
   }
 
-  #open(place: FifoPlace): void {
+  #openWakeFifo(place: FifoPlace): void {
     try {
       this.#wakeFifo = WakeFifo.open(this.thread, place, this.#access)
       this.#refusal = undefined
     } catch (error) {
-      // A wait that goes on already does not fail because none is left for a while.
-      const isShortOfIt = hasCode(error, ...SHORTAGES) && this.#refusal === undefined
-      if (!isSystemError(error) || isShortOfIt) throw error
+      // A wait that has begun does not fail because descriptors are short for a while.
+      const isShortage = hasCode(error, ...SHORTAGES) && this.#refusal === undefined
+      if (!isSystemError(error) || isShortage) throw error
       this.#refusal = error
     }
   }
 
-  /** If that does not succeed, the old ones can still be reached through the descriptors of this process. */
-  #mend(doorbell: WakeFifo): void {
+  /** If this fails, peers still reach the old FIFOs through the descriptors of this process. */
+  #mend(wakeFifo: WakeFifo): void {
     try {
       this.#livenessFifo?.restore(this.#access)
-      doorbell.restore(this.#access)
+      wakeFifo.restore(this.#access)
     } catch (error) {
       if (!isSystemError(error)) throw error
     }
@@ -158,12 +157,12 @@ export class ThreadEndpoints {
     try {
       this.#wakeFifo?.close()
     } finally {
-      this.#livenessFifo?.end()
+      this.#livenessFifo?.close()
       this.#place?.leave()
     }
   }
 
-  /** The descriptors stay until the thread has ended: that it is gone must not be told before. */
+  /** Removes the names when the process exits. The descriptors stay open: peers must not be told of the end before it. */
   leave(): void {
     this.#wakeFifo?.unlink()
     this.#livenessFifo?.unlink()
@@ -172,10 +171,10 @@ export class ThreadEndpoints {
 }
 
 function leaveAll(): void {
-  for (const presence of endpointsByKey.values()) presence.leave()
+  for (const endpoints of endpointsByKey.values()) endpoints.leave()
 }
 
-/** Never a number twice: a pruner that is about to remove the FIFO that had it before must not meet ours. */
+/** A number that no thread had before: a pruner that is about to remove the FIFO of its last holder must not meet ours. */
 function newThread(): { loopId: LoopId; thread: string } {
   for (;;) {
     const [low, high] = randomFillSync(new Int32Array(2))
@@ -184,14 +183,14 @@ function newThread(): { loopId: LoopId; thread: string } {
   }
 }
 
-/** One attachment's part in the presence of its thread. */
+/** One attachment's reference to the endpoints of its thread, which end with the last reference. */
 export class EndpointsReference {
   readonly endpoints: ThreadEndpoints
   readonly #release: () => void
   #isReleased = false
 
-  constructor(presence: ThreadEndpoints, release: () => void) {
-    this.endpoints = presence
+  constructor(endpoints: ThreadEndpoints, release: () => void) {
+    this.endpoints = endpoints
     this.#release = release
   }
 
@@ -202,7 +201,7 @@ export class EndpointsReference {
     this.#release()
   }
 
-  /** Releases it also where its owner is forgotten. */
+  /** Releases the reference also if the program forgets its owner. */
   belongTo(owner: object): void {
     forgotten.register(owner, this)
   }

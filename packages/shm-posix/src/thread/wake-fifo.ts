@@ -1,23 +1,31 @@
 import { constants } from 'node:fs'
 import { pendingWaits } from '@isthmus/sync/internal'
-import { libc } from '../native/libc.js'
-import { O_CLOEXEC } from '../native/open-flags.js'
-import { SystemCallError } from '../native/system-error.js'
-import { FIFO_BUFFER_BYTES, type FifoAccess, grantAccess, hasName, listenTo, makeHeldFifo, unlinkFifo } from './fifo.js'
+import { openRaw } from '../native/raw-descriptor.js'
+import {
+  FIFO_BUFFER_BYTES,
+  type FifoAccess,
+  grantAccess,
+  hasName,
+  listenTo,
+  makeHeldFifo,
+  type OpenedFifo,
+  unlinkFifo,
+} from './fifo.js'
 import type { FifoPlace } from './fifo-place.js'
 
-/** Both ends: it neither waits for somebody to ring nor ends when the last one leaves. */
-const FLAGS = constants.O_RDWR | constants.O_NONBLOCK | constants.O_NOFOLLOW | O_CLOEXEC
+/** Both ends, so that it neither waits for a first writer nor ends when the last writer leaves. */
+const FLAGS = constants.O_RDWR | constants.O_NONBLOCK | constants.O_NOFOLLOW
 
 /**
- * A thread's bell FIFO: what is written to it makes the thread's event loop look. Each ring is a 32-bit word, the hint at
- * the wait point (see Waiter.hintOf), or EVERYWHERE.
+ * The hint that makes an event loop poll all its waits. Any other hint is a 32-bit word that names a wait point (see
+ * Waiter.hintOf); the loop then polls the waits at that point only.
  *
- * A ring that finds the FIFO full is dropped. That can only be while a whole buffer is unread, so the loop that reads a
- * whole buffer looks everywhere; and so it does if a stranger has written something that is no word.
+ * A wake-up that finds the FIFO full is dropped. The FIFO can be full only while a whole buffer is unread, so a loop that
+ * reads a whole buffer polls everywhere. It does the same if a stranger has written something that is no word.
  */
 export const EVERYWHERE = 0
 
+/** The FIFO through which other threads wake this thread's event loop. */
 export class WakeFifo {
   readonly #place: FifoPlace
   readonly #path: string
@@ -40,20 +48,21 @@ export class WakeFifo {
   }
 
   /**
-   * Makes it anew, if its name was deleted. A ring through the old one fails from then on, and its waker opens the new one.
-   * @returns whether it had to
+   * Makes the FIFO anew if its name was deleted. From then on a wake-up through the old one fails, and its waker opens the
+   * new one.
+   * @returns whether it was made anew
    */
   restore(access: FifoAccess): boolean {
     if (hasName(this.#opened.fd)) return false
     const old = this.#opened
     this.#opened = open(this.#place, this.#path, access)
     old.close()
-    // What came through the old one and was not read yet.
+    // In case a wake-up came through the old one that was not read yet.
     pendingWaits.schedulePoll()
     return true
   }
 
-  /** Nobody finds it any more; those who found it can go on ringing. */
+  /** Removes the name; wakers that have opened the FIFO can go on. */
   unlink(): void {
     unlinkFifo(this.#path)
   }
@@ -67,7 +76,7 @@ export class WakeFifo {
   }
 }
 
-function look(hints: Int32Array, byteLength: number): void {
+function pollHinted(hints: Int32Array, byteLength: number): void {
   const count = byteLength >>> 2
   let isEverywhere = byteLength === FIFO_BUFFER_BYTES || byteLength !== count * 4
   for (let index = 0; index < count; index++) isEverywhere ||= hints[index] === EVERYWHERE
@@ -79,11 +88,6 @@ function look(hints: Int32Array, byteLength: number): void {
     // The same hint comes several times if several wakers saw the same waiter.
     if (index === 0 || hints[index] !== hints[index - 1]) pendingWaits.repoll(hints[index])
   }
-}
-
-interface OpenedFifo {
-  readonly fd: number
-  close(): void
 }
 
 function open(place: FifoPlace, path: string, access: FifoAccess): OpenedFifo {
@@ -98,16 +102,13 @@ function open(place: FifoPlace, path: string, access: FifoAccess): OpenedFifo {
   }
 }
 
-/** The socket has it at once: of a thread that is terminated before, the descriptor would stay. */
+/** The socket takes the descriptor at once: if the thread were terminated before, the descriptor would stay open. */
 function openForBoth(path: string): OpenedFifo {
-  const c = libc()
-  const fd = c.open(path, FLAGS)
-  if (fd === -1) {
-    throw new SystemCallError(
-      { errno: c.errno(), syscall: 'open', path },
-      'opening the FIFO through which others wake the event loop of this thread. If the process is out of descriptors, allow more (ulimit -n).',
-    )
-  }
-  const socket = listenTo(fd, look, () => pendingWaits.repoll())
+  const fd = openRaw(
+    path,
+    FLAGS,
+    'opening the FIFO through which others wake the event loop of this thread. If the process is out of descriptors, allow more (ulimit -n).',
+  )
+  const socket = listenTo(fd, pollHinted, () => pendingWaits.repoll())
   return { fd, close: () => socket.destroy() }
 }

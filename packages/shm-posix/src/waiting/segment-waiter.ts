@@ -2,7 +2,7 @@ import type { Stats } from 'node:fs'
 import type { PeerId } from '@isthmus/sync'
 import { nowMs, type PeerTable, pendingWaits, slotOf, type Waiter, type Watch } from '@isthmus/sync/internal'
 import type { SegmentPlace } from '../thread/fifo-place.js'
-import { type PeerEndpoint, PeerEndpoints } from '../thread/peer-endpoint.js'
+import type { PeerEndpoint, PeerEndpoints } from '../thread/peer-endpoint.js'
 import type { ThreadEndpoints } from '../thread/thread-endpoints.js'
 import { EVERYWHERE } from '../thread/wake-fifo.js'
 import type { FutexWaiter } from './futex-waiter.js'
@@ -10,23 +10,24 @@ import type { FutexWaiter } from './futex-waiter.js'
 const OTHERS_BITS = 0o077
 const SUPERUSER = 0
 /**
- * A waker may come a moment too early or too late, or be out of descriptors for a while. So a mark is taken back after this
- * time, each time twice as long; if it still holds, the next waker sets it again.
+ * A waker may come a moment too early or too late, or be out of descriptors for a while. So this thread takes the mark
+ * "cannot be woken" back after this time, and after twice the time when it comes again. If the reason persists, the next
+ * waker sets the mark again.
  */
 const FORGIVE_AFTER_MS = 1000
 const FORGIVE_AFTER_MS_MAX = 60_000
-/** A mark that comes for the third time says that something is wrong. */
+/** A mark that comes for the third time is no coincidence any more. */
 const MARKS_WITHOUT_WARNING = 2
 
 /** What a SegmentWaiter has to know of its segment. */
 export interface WaitedSegment extends SegmentPlace {
   readonly file: Stats
   readonly subject: string
-  /** Of this segment alone, as far as 32 bits can: a part of its random id. */
+  /** A part of the segment's random id, so that hints of two segments rarely collide. */
   readonly key: number
 }
 
-/** Waits in one segment: threads through futexes, event loops through the FIFOs of their threads. */
+/** Waits in one segment: threads sleep on futexes, event loops are woken through the FIFOs of their threads. */
 export class SegmentWaiter implements Waiter {
   readonly wakeLatencyMs = 0.0125
   readonly #futex: FutexWaiter
@@ -39,12 +40,18 @@ export class SegmentWaiter implements Waiter {
   #forgiveAfterMs = FORGIVE_AFTER_MS
   #forgiveAtMs = Number.NEGATIVE_INFINITY
 
-  constructor(futex: FutexWaiter, peers: PeerTable, presence: ThreadEndpoints, segment: WaitedSegment) {
+  constructor(
+    futex: FutexWaiter,
+    peers: PeerTable,
+    thread: ThreadEndpoints,
+    peerEndpoints: PeerEndpoints,
+    segment: WaitedSegment,
+  ) {
     this.#futex = futex
     this.#peers = peers
-    this.#thread = presence
+    this.#thread = thread
+    this.#peerEndpoints = peerEndpoints
     this.#segment = segment
-    this.#peerEndpoints = new PeerEndpoints(peers, segment)
     const { file } = segment
     const ownUid = process.geteuid?.()
     const isOpenToOthers = (file.mode & OTHERS_BITS) !== 0
@@ -60,11 +67,11 @@ export class SegmentWaiter implements Waiter {
   }
 
   listen(): void {
-    const presence = this.#thread
-    presence.listen()
-    if (presence.refusal !== undefined) {
+    this.#thread.listen()
+    const { refusal } = this.#thread
+    if (refusal !== undefined) {
       this.#peers.noteUnreachable(this.#peers.self)
-      warnOnce(`its FIFOs cannot be made: ${(presence.refusal as Error).message}`, this.#segment.subject)
+      warnOnce(`its FIFOs cannot be made: ${(refusal as Error).message}`, this.#segment.subject)
     } else if (this.#peers.isUnreachable) this.#forgiveOrBelieve()
   }
 
@@ -95,7 +102,7 @@ export class SegmentWaiter implements Waiter {
     return endpoint.thread === this.#thread.thread ? 'already' : this.#thread.peerMonitor.watch(endpoint)
   }
 
-  /** Undefined if the peer is gone, or if we are closed. */
+  /** Undefined if the peer is gone, or if this thread's endpoints are closed. */
   #endpointOf(peer: PeerId): PeerEndpoint | undefined {
     const slot = slotOf(peer)
     return this.#thread.isOver || this.#peers.at(slot) !== peer ? undefined : this.#peerEndpoints.at(slot)
@@ -109,7 +116,7 @@ export class SegmentWaiter implements Waiter {
     this.#forgiveAtMs = now + this.#forgiveAfterMs
     this.#forgiveAfterMs = Math.min(this.#forgiveAfterMs * 2, FORGIVE_AFTER_MS_MAX)
     warnOnce(
-      'a peer could not reach its FIFOs. It may run in a container of its own, lack the permission, or be out of descriptors',
+      'a peer could not reach its FIFOs. The peer may run in a container of its own, lack the permission, or be out of descriptors',
       this.#segment.subject,
     )
   }
@@ -117,11 +124,11 @@ export class SegmentWaiter implements Waiter {
 
 let isWarned = false
 
-function warnOnce(found: string, subject: string): void {
+function warnOnce(reason: string, subject: string): void {
   if (isWarned) return
   isWarned = true
   process.emitWarning(
-    `Others cannot wake the event loop of this thread in ${subject}; it looks by itself every 20 ms. The reason: ${found}.`,
+    `Peers cannot wake the event loop of this thread (in ${subject}), so it polls every 20 ms. The reason: ${reason}.`,
     { type: 'IsthmusWarning', code: 'ISTHMUS_UNREACHABLE' },
   )
 }

@@ -12,7 +12,7 @@ import {
 import { dirname, join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { expectCode } from '../../../sync/test/support/expect-code.js'
-import { isLockedByAnother } from '../../src/liveness/ofd-lock.js'
+import { isLockedByAnother } from '../../src/native/ofd-lock.js'
 import { assertLocksWork, openTemporary, openUnnamed, type UnnamedFile } from '../../src/segment/creation.js'
 import { HEADER_LOCK_BYTE } from '../../src/segment/header-lock.js'
 import { type Location, locate } from '../../src/segment/location.js'

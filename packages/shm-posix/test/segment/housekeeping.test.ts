@@ -89,7 +89,7 @@ describe.each(listAndPrune)('Segment.%s()', (_, keepHouse) => {
       return (readdirSync as (...given: unknown[]) => unknown)(path, ...rest)
     }
     replace({ readdirSync: reading as typeof readdirSync })
-    expect(expectCode('EACCES', keepHouse).message).toMatch(/looking into \/dev\/shm: it cannot be read/)
+    expect(expectCode('EACCES', keepHouse).message).toMatch(/reading \/dev\/shm: it cannot be read/)
   })
 
   it('does not hide a mistake of ours', () => {
@@ -132,7 +132,7 @@ describe('A creator', () => {
 })
 
 describe.each([
-  ['ETXTBSY', /a program that somebody runs/],
+  ['ETXTBSY', /a program that is running/],
   ['EAGAIN', /a lease/],
 ])('A name on which a file stands of which the system says %s', (code, message) => {
   it('is refused in words', () => {

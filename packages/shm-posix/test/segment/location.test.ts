@@ -36,7 +36,7 @@ describe('locate() with a name', () => {
     ['a slash at the end', '/orders/', /second slash/],
     ['a way out', '/../etc/passwd', /second slash/],
     ['a NUL', '/orders\0', /NUL/],
-    ['a name of unfinished segments', '/.isthmus-0123456789abcdef.unfinished', /unfinished segments/],
+    ['a name of unfinished segments', '/.isthmus-0123456789abcdef.unfinished', /unfinished segment/],
     ['half of a surrogate pair', '/\ud800', /surrogate/],
     ['the other half', '/orders\udfff', /surrogate/],
     ['two halves in the wrong order', '/\udc00\ud800', /surrogate/],

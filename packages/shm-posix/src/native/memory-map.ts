@@ -1,5 +1,5 @@
-import { libc } from '../native/libc.js'
-import { SystemCallError } from '../native/system-error.js'
+import { libc } from './libc.js'
+import { SystemCallError } from './system-error.js'
 
 const PROT_READ_WRITE = 1 | 2
 const MAP_SHARED = 0x01
@@ -9,10 +9,10 @@ const MAP_ANONYMOUS = 0x20
 const MAP_FAILED = 2n ** 64n - 1n
 const MREMAP_MAYMOVE = 1
 const MREMAP_FIXED = 2
-/** Of a shared mapping, mremap moves nothing then: it makes a second one. */
+/** With an old length of 0, mremap leaves a shared mapping in place and makes a second one. */
 const NOTHING_TO_MOVE = 0
 
-/** Maps a file anywhere, and returns where. */
+/** Maps a file anywhere, and returns the address. */
 export function mapFile(fd: number, byteLength: number): number {
   return mmap(0, byteLength, MAP_SHARED, fd)
 }
@@ -22,22 +22,39 @@ export function mapFileOver(address: number, fd: number, byteLength: number): vo
   mmap(address, byteLength, MAP_SHARED | MAP_FIXED, fd)
 }
 
-/** Maps the file that is mapped at `mappedAddress` once more, over memory that is already ours. Takes no descriptor. */
+/** Maps the file that is mapped at `mappedAddress` once more, over memory that is already ours. Needs no descriptor. */
 export function mapAgainOver(address: number, mappedAddress: number, byteLength: number): void {
   const flags = MREMAP_MAYMOVE | MREMAP_FIXED
   assertMapped(libc().mremap(mappedAddress, NOTHING_TO_MOVE, byteLength, flags, address), 'mremap', byteLength)
 }
 
-/** Puts zeroed private memory in the place of a mapping: whoever still holds the address range keeps a valid one. */
+/** Replaces a mapping by zeroed private memory, so that the address range stays valid for every view of it. */
 export function mapZerosOver(address: number, byteLength: number): void {
   mmap(address, byteLength, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1)
+}
+
+export function unmap(address: number, byteLength: number): void {
+  libc().munmap(address, byteLength)
+}
+
+/** The address of the memory behind a view. */
+export function addressOf(view: ArrayBufferView): number {
+  return libc().addressOf(view)
+}
+
+/**
+ * A plain ArrayBuffer over mapped memory. It does not own the memory: the caller unmaps it. This is the only native call
+ * that makes a JavaScript object: if its thread is terminated meanwhile, koffi aborts the process. See ARCHITECTURE.md.
+ */
+export function bufferOver(address: number, byteLength: number): ArrayBuffer {
+  return libc().view(address, byteLength)
 }
 
 function mmap(address: number, byteLength: number, flags: number, fd: number): number {
   return assertMapped(libc().mmap(address, byteLength, PROT_READ_WRITE, flags, fd, 0), 'mmap', byteLength)
 }
 
-/** In the statement after the call. Before anything else: a view over MAP_FAILED would end the process. */
+/** Called in the statement of the system call itself: a view over MAP_FAILED would end the process. */
 function assertMapped(mapped: number | bigint, syscall: string, byteLength: number): number {
   if (BigInt(mapped) !== MAP_FAILED) return Number(mapped)
   const errno = libc().errno()

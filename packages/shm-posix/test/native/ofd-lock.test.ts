@@ -1,7 +1,7 @@
 import { closeSync, constants, fstatSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { afterEach, describe, expect, it } from 'vitest'
 import { OfdLiveness } from '../../src/liveness/ofd-liveness.js'
-import { isLockedByAnother, tryLock, unlock } from '../../src/liveness/ofd-lock.js'
+import { isLockedByAnother, tryLock, unlock } from '../../src/native/ofd-lock.js'
 import { SystemCallError } from '../../src/native/system-error.js'
 import { Child, endAllChildren } from '../support/child.js'
 import { pathOf, removeEverything, uniqueName } from '../support/names.js'

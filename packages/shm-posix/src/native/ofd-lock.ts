@@ -1,24 +1,25 @@
-import { libc } from '../native/libc.js'
-import { EACCES, EAGAIN, SystemCallError } from '../native/system-error.js'
+import { libc } from './libc.js'
+import { EACCES, EAGAIN, SystemCallError } from './system-error.js'
 
 const F_OFD_GETLK = 36
 const F_OFD_SETLK = 37
 const F_WRLCK = 1
 const F_UNLCK = 2
 
-/** The locks lie far behind the data, where no file system stores anything: from byte 2 ** 40 on. */
+/** The locked bytes begin at 2 ** 40, far beyond the data, so that no file system has anything stored there. */
 const FIRST_BYTE_HIGH = 2 ** 8
 
-/** C's struct flock: type and whence (16 bits), start, length (64 bits), pid, which has to be 0. */
+/** C's struct flock: type and whence (16 bits each), start and length (64 bits each), pid, which has to be 0. */
 const flock = new Uint8Array(32)
 const flockShorts = new Int16Array(flock.buffer)
 const flockInts = new Int32Array(flock.buffer)
 
 /**
- * A lock on one byte of a file that belongs to an open file description: the kernel drops it with the last descriptor of
- * that description, so with its process at the latest, also on SIGKILL. It never names a process id, so neither reused
- * ids nor containers confuse it. Never to be mixed with classic F_SETLK locks, which vanish with any close of the file.
- * @returns false where somebody else has it
+ * Takes a lock on one byte of a file. The lock belongs to an open file description: the kernel drops it with the last
+ * descriptor of that description, so at the latest with its process, also after SIGKILL. It contains no process id, so
+ * neither reused ids nor containers confuse it. It must never be mixed with classic F_SETLK locks, which vanish with any
+ * close of the file.
+ * @returns false if another description has the lock
  */
 export function tryLock(fd: number, byte: number): boolean {
   if (fcntl(fd, F_OFD_SETLK, F_WRLCK, byte) === 0) return true
@@ -32,7 +33,7 @@ export function unlock(fd: number, byte: number): void {
   throw new SystemCallError({ errno: libc().errno(), syscall: 'fcntl' }, 'unlocking a byte of a segment')
 }
 
-/** One's own lock reads as free. */
+/** Returns false for a lock that this descriptor has itself. */
 export function isLockedByAnother(fd: number, byte: number): boolean {
   if (fcntl(fd, F_OFD_GETLK, F_WRLCK, byte) === 0) return flockShorts[0] !== F_UNLCK
   throw new SystemCallError({ errno: libc().errno(), syscall: 'fcntl' }, 'asking who holds a lock of a segment')
