@@ -9,9 +9,9 @@ import { doesOverlayWork } from './self-test.js'
 import { mapView } from './view.js'
 
 /**
- * Maps a file in the way that was asked for, or in the best one that works here. A mapping keeps the open file description
- * that it was made through, and with it every lock that belongs to it; the locks that prove a thread's life have to end
- * with its descriptor, so the mapping is made through a description of its own.
+ * Maps a file with this mapper, or with the best one that works here. A mapping keeps alive the open file description that
+ * it was made through, with all locks of that description. The locks that prove that a thread lives must end with the
+ * thread's descriptor, so the mapping is made through a description of its own.
  */
 export function mapOwnDescription(fd: number, byteLength: number, name: MapperName | undefined): Mapping {
   const map = chooseMapper(name)
@@ -23,16 +23,14 @@ export function mapOwnDescription(fd: number, byteLength: number, name: MapperNa
   }
 }
 
-/** The mapper that was asked for, or the best one that works here. */
+/** Returns the mapper of this name, or the best one that works here. */
 export function chooseMapper(name: MapperName | undefined): Mapper {
   switch (name) {
     case undefined:
       return doesOverlayWork() ? mapOverlay : mapView
     case 'overlay':
       if (doesOverlayWork()) return mapOverlay
-      throw unsupported(
-        'the overlay mapper does not work on this runtime. Leave the mapper out to get the one that does',
-      )
+      throw unsupported('the overlay mapper does not work on this runtime. Leave the mapper out to get one that does')
     case 'view':
       return mapView
     case 'mmap-io':

@@ -1,4 +1,4 @@
-/** How a file's bytes come into JavaScript; see the three files beside this one. */
+/** How a file's bytes come into JavaScript; see overlay.ts, view.ts and mmap-io.ts. */
 export type MapperName = 'overlay' | 'view' | 'mmap-io'
 
 /** The bytes of a file, mapped into this process. */
@@ -6,13 +6,13 @@ export interface Mapping {
   readonly mapper: MapperName
   /** For Atomics. */
   readonly words: Int32Array
-  /** For bulk copies. May be made when first asked for. */
+  /** For bulk copies. They may be made only when they are first asked for. */
   readonly bytes: Uint8Array
-  /** Where they are, for system calls. */
+  /** The address of the bytes, for system calls. */
   readonly address: number
-  /** Puts zeroed memory of this process in their place: the file's memory is let go at once, and no access faults. */
+  /** Replaces the bytes by zeroed memory of this process: the file's memory goes at once, and no later access faults. */
   unmap(): void
 }
 
-/** @throws SystemCallError where the file cannot be mapped */
+/** @throws SystemCallError if the file cannot be mapped */
 export type Mapper = (fd: number, byteLength: number) => Mapping

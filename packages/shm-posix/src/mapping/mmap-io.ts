@@ -3,7 +3,7 @@ import { addressOf, mapZerosOver } from '../native/memory-map.js'
 import { unsupported } from '../native/support.js'
 import type { Mapping } from './mapping.js'
 
-/** What is used of the package. */
+/** The part of the package that is used. */
 interface MmapIo {
   readonly PROT_READ: number
   readonly PROT_WRITE: number
@@ -11,12 +11,12 @@ interface MmapIo {
   map(byteLength: number, protection: number, flags: number, fd: number): Buffer
 }
 
-/** Its lengths are C ints. */
+/** The package takes lengths as C ints. */
 const BYTE_LENGTH_MAX = 2 ** 31 - 1
 
 /**
- * On request: the memory is mapped, and unmapped when collected, by the optional package mmap-io
- * (`npm install mmap-io@npm:@riaskov/mmap-io`), whose own functions then work on it: advise, incore, sync.
+ * On request, the optional package mmap-io (`npm install mmap-io@npm:@riaskov/mmap-io`) maps the memory, and unmaps it when
+ * it is collected. The package's own functions then work on it: advise, incore, sync.
  */
 export function mapWithMmapIo(fd: number, byteLength: number): Mapping {
   const mmapIo = load()
@@ -34,7 +34,7 @@ export function mapWithMmapIo(fd: number, byteLength: number): Mapping {
 }
 
 const NAME = 'mmap-io'
-const ROLE = 'the optional package that was asked for as mapper'
+const ROLE = 'the optional package of the mapper of that name'
 
 function load(): MmapIo {
   const installed = findInstalled(

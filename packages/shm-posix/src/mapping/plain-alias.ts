@@ -10,20 +10,20 @@ export interface PlainAlias {
 
 const PAGE_BYTES = 4096
 const WASM_PAGE_BYTES = 65_536
-/** V8 collects all garbage, several times, before it says that there is no room. */
+/** V8 collects all garbage several times before it reports that there is no room, so this is not tried often. */
 const TRY_AGAIN_AFTER_MS = 60_000
 
 let noRoomUntilMs = Number.NEGATIVE_INFINITY
 
 /**
- * The memory of a WebAssembly.Memory is a plain ArrayBuffer that V8 makes by itself, on whole pages, at a fixed length,
- * and unmaps when it is collected; no transfer can detach it. Over its beginning the file is mapped once more, and what
- * is left of its last 64 KiB stays V8's. A native binding could make a buffer at the same address instead. But a call that
- * makes a JavaScript object in native code fails if its thread is being terminated just then, and the binding answers by
- * aborting the process.
+ * Maps the file a second time, over the beginning of a WebAssembly.Memory. Its buffer is a plain ArrayBuffer that V8 makes by
+ * itself, on whole pages, with a fixed length, and unmaps when it is collected; no transfer can detach it. The rest of its
+ * last 64 KiB stays V8's. A native binding could make a buffer at the same address instead. But a native call that makes a
+ * JavaScript object fails if its thread is being terminated just then, and the binding then aborts the process.
  *
- * @returns undefined if there is no room for it, or no WebAssembly: each takes two mappings and, so that compiled code
- * need not check bounds, about 10 GiB of addresses, of which a process has 128 TiB unless a limit is set (ulimit -v)
+ * @returns undefined if there is no room for it, or no WebAssembly. Each alias takes two mappings, and about 10 GiB of
+ * addresses, which V8 reserves so that compiled code need not check bounds. A process has 128 TiB of addresses unless a
+ * limit is set (ulimit -v).
  */
 export function tryPlainAlias(address: number, byteLength: number): PlainAlias | undefined {
   const buffer = tryMemory(byteLength)
@@ -41,7 +41,7 @@ export function tryPlainAlias(address: number, byteLength: number): PlainAlias |
   return { bytes, address: aliasAddress }
 }
 
-/** What is used of it; Node.js's types have it without its classes. */
+/** The part of WebAssembly that is used; Node.js's types have it without its classes. */
 interface WebAssemblyMemories {
   readonly Memory: new (size: { initial: number; maximum: number }) => { readonly buffer: ArrayBuffer }
 }
@@ -54,7 +54,7 @@ function tryMemory(byteLength: number): ArrayBuffer | undefined {
   try {
     return new WebAssembly.Memory({ initial: pages, maximum: pages }).buffer
   } catch {
-    // No room; or fewer pages are allowed (--wasm-max-mem-pages).
+    // There is no room, or fewer pages are allowed (--wasm-max-mem-pages).
     noRoomUntilMs = nowMs() + TRY_AGAIN_AFTER_MS
     return undefined
   }

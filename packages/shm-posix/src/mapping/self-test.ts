@@ -8,9 +8,9 @@ const WORD = 0x15741415
 const BYTE = 0x5a
 
 /**
- * The overlay rests on how V8 keeps growable buffers and memories of WebAssembly, which nobody promises. So it is tried
- * once per thread, on memory that matters to nobody: what is stored through one buffer has to be in the file and in the
- * other buffer, and after unmap neither has anything to do with the file.
+ * Tries the overlay once per thread, on scratch memory. It relies on how V8 allocates growable buffers and memories of
+ * WebAssembly, which V8 does not promise. A value stored through one buffer has to appear in the file and in the other
+ * buffer; after unmap, neither buffer may have anything to do with the file.
  */
 export function doesOverlayWork(): boolean {
   // Bun's engine keeps the address range after a buffer is collected and gives it out again with the file still mapped.
@@ -36,9 +36,9 @@ function tryOverlay(): boolean {
     const wasLetGo = Atomics.load(words, 1) === 0 && bytes[SCRATCH_BYTES - 1] === 0
     return reachedFile && isOneMemory && wasLetGo
   } catch (error) {
-    // Says nothing about the overlay.
+    // A shortage says nothing about the overlay.
     if (hasCode(error, 'EMFILE', 'ENFILE', 'ENOMEM')) throw error
-    // Whatever else it was, the overlay is not to be used here; the fallback mapper reports errors of its own.
+    // For any other reason the overlay is not used here. The fallback mapper reports errors of its own.
     return false
   } finally {
     if (fd !== undefined) closeSync(fd)

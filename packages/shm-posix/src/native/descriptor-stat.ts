@@ -1,9 +1,9 @@
 import { type BigIntStats, fstatSync } from 'node:fs'
 
 /**
- * For a descriptor that may be of a FIFO. In BigInts: what a stat in numbers finds stays where Node.js 20 and 22 look when
- * they resolve the symbolic links of a module's path. After a FIFO they would stop half-way there, and the program's next
- * import would not find its package.
+ * Stats a descriptor that may be of a FIFO. In Node.js 20 and 22 the number form of `fs.stat` leaves its result in a buffer
+ * that the module loader reads when it resolves symbolic links: after a stat of a FIFO, the program's next `import` would
+ * fail. The BigInt form uses another buffer.
  */
 export function statDescriptor(fd: number): BigIntStats {
   return fstatSync(fd, { bigint: true })

@@ -1,6 +1,6 @@
 import { isSystemError, SystemCallError } from './system-error.js'
 
-/** An error of the operating system with a message that says what to do. Every other error stays as it is. */
+/** Gives an error of the operating system a message that says what to do. Any other error stays as it is. */
 export function explained(error: unknown, message: string): unknown {
   if (!isSystemError(error)) return error
   const { errno = 0, syscall = '', path } = error
@@ -9,6 +9,6 @@ export function explained(error: unknown, message: string): unknown {
   })
 }
 
-/** What to do where a process has no descriptor left. */
+/** What to do if a process has no descriptor left. */
 export const MORE_DESCRIPTORS =
   'no descriptor is left. Close segments and files, or allow more descriptors (ulimit -n).'

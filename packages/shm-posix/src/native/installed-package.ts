@@ -5,19 +5,19 @@ import { fileURLToPath } from 'node:url'
 import { unsupported } from './support.js'
 import { hasCode } from './system-error.js'
 
-/** Only in CommonJS, where a bundler may have put this module. */
+/** Exists in CommonJS only, into which a bundler may have converted this module. */
 declare const __filename: string | undefined
 
-/** A package that stands in some node_modules folder, not loaded yet. */
+/** A package in a node_modules folder, not loaded yet. */
 export interface InstalledPackage {
-  /** Of its main module. */
+  /** The path of its main module. */
   readonly path: string
   load(): unknown
 }
 
 /**
- * Finds a package that is loaded when the program runs, which no bundler sees.
- * @param role what it is, for the error
+ * Finds a package at run time, so that bundlers do not see it.
+ * @param role what the package is for, for the error
  * @param advice what to do if it is not there
  * @throws IsthmusError `ERR_ISTHMUS_UNSUPPORTED`
  */
@@ -25,11 +25,11 @@ export function findInstalled(name: string, role: string, advice: string): Insta
   const seekers = possibleSeekers()
   let notFound: unknown
   for (const seeker of seekers) {
-    // Not imported by its name, nor called `require`: bundlers replace that by what they know, which is nothing.
+    // Neither imported by its name nor called `require`: a bundler would replace that by a lookup of its own, which fails.
     const load = nodeModule.createRequire(seeker)
     try {
       const resolved = load.resolve(name)
-      // By its real path, beside which koffi looks for its binary, also with --preserve-symlinks.
+      // By its real path: koffi looks for its binary beside that, also with --preserve-symlinks.
       const path = realPathOf(resolved) ?? resolved
       return { path, load: () => load(path) }
     } catch (error) {
@@ -66,8 +66,9 @@ export function cannotLoad(name: string, role: string, cause: unknown, path?: st
 }
 
 /**
- * Files whose node_modules folders may hold the package, the likeliest first. Usually that is this module. Node.js may
- * know it by a symbolic link (--preserve-symlinks); in a bundle, `import.meta.url` is empty or of the machine that built it.
+ * Files from which the package may be found in a node_modules folder, the likeliest first. Usually that is this module.
+ * Node.js may know it by a symbolic link (--preserve-symlinks); in a bundle, `import.meta.url` is empty, or names a path of
+ * the machine that built it.
  */
 function possibleSeekers(): string[] {
   const own = [pathOfUrl(import.meta.url), commonJsPath()]
@@ -79,7 +80,7 @@ function commonJsPath(): string | undefined {
   try {
     return typeof __filename === 'string' ? __filename : undefined
   } catch {
-    // webpack says that it is a string, also where there is none.
+    // webpack replaces the `typeof` by 'string', also if there is no such variable.
     return undefined
   }
 }
@@ -88,7 +89,7 @@ function pathOfUrl(url: string | undefined): string | undefined {
   try {
     return url === undefined ? undefined : fileURLToPath(url)
   } catch {
-    // Of another kind than file:, as bundlers invent them.
+    // Not a file: URL; bundlers invent others.
     return undefined
   }
 }
@@ -97,7 +98,7 @@ function realPathOf(path: string | undefined): string | undefined {
   try {
     return path === undefined ? undefined : realpathSync(path)
   } catch {
-    // It is not on this machine, or may not be looked at.
+    // The path is not on this machine, or may not be read.
     return undefined
   }
 }
@@ -106,7 +107,7 @@ function inWorkingDirectory(): string | undefined {
   try {
     return join(process.cwd(), 'package.json')
   } catch {
-    // The directory was removed.
+    // The working directory was removed.
     return undefined
   }
 }

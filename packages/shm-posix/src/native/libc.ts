@@ -4,7 +4,10 @@ import { cannotLoad, findInstalled } from './installed-package.js'
 import { assertSupported, unsupported } from './support.js'
 import { hasCode } from './system-error.js'
 
-/** The few functions of the C library that Node.js has no word for. They return what C returns; see errno. */
+/**
+ * The functions of the C library that Node.js does not offer. Only files of this folder call them: each gives one of them a
+ * name, checks what it returns, and explains its errors. They return what C returns; see errno.
+ */
 export interface Libc {
   /** Returns the address; MAP_FAILED is -1 as an unsigned number. */
   mmap(
@@ -26,7 +29,7 @@ export interface Libc {
   munmap(address: number | bigint, byteLength: number): number
   msync(address: number | bigint, byteLength: number, flags: number): number
   memfd_create(name: string, flags: number): number
-  /** Never to make a file: there is no mode. What it opens is no business of Node.js, which does not close it. */
+  /** Not for new files: there is no mode. Node.js does not know the descriptor, so it does not close it. */
   open(path: string, flags: number): number
   close(fd: number): number
   write(fd: number, bytes: Uint8Array, byteLength: number): number
@@ -49,27 +52,24 @@ export interface Libc {
   /** Returns the error number itself. */
   posix_fallocate(fd: number, offset: number, byteLength: number): number
   ioctl(fd: number, request: number, argument: Int32Array): number
-  /** These three not through Node.js, whose permission model forbids them for every file. */
+  /** Node.js has these three, but its permission model forbids them for every file. */
   fchmod(fd: number, mode: number): number
   fchown(fd: number, uid: number, gid: number): number
   fsync(fd: number): number
   linkat(oldDirectory: number, oldPath: string, newDirectory: number, newPath: string, flags: number): number
   futexWait(number: number, address: number, operation: number, expected: number, timeout: BigInt64Array): number
   futexWake(number: number, address: number, operation: number, count: number): number
-  /** The number of the last error of this thread: to be read in the statement after the call. */
+  /** The number of this thread's last error. It has to be read in the statement after the call. */
   errno(): number
   /** The address of the memory behind a view. */
   addressOf(view: ArrayBufferView): number
-  /**
-   * A plain ArrayBuffer over foreign memory. It owns nothing: the caller keeps the memory. The only one of these calls that
-   * makes a JavaScript object: if its thread is terminated meanwhile, koffi aborts the process. See ARCHITECTURE.md.
-   */
+  /** Makes a plain ArrayBuffer over memory that the caller keeps; see bufferOver. */
   view(address: number, byteLength: number): ArrayBuffer
 }
 
 let loaded: Libc | undefined
 
-/** @throws IsthmusError `ERR_ISTHMUS_UNSUPPORTED` where this system cannot do it. */
+/** @throws IsthmusError `ERR_ISTHMUS_UNSUPPORTED` */
 export function libc(): Libc {
   loaded ??= load()
   return loaded
@@ -78,7 +78,7 @@ export function libc(): Libc {
 function load(): Libc {
   assertSupported()
   const koffi = loadKoffi()
-  // The program itself has the C library's symbols, with glibc and with musl.
+  // The program itself exports the C library's symbols, with glibc and with musl.
   const c = koffi.load(null)
   return {
     mmap: c.func('uint64_t mmap(uintptr_t address, size_t length, int protection, int flags, int fd, int64_t offset)'),
@@ -91,7 +91,7 @@ function load(): Libc {
     sigpending: c.func('int sigpending(void *signals)'),
     sigtimedwait: c.func('int sigtimedwait(const void *signals, void *info, const void *timeout)'),
     mkfifo: c.func('int mkfifo(const char *path, unsigned int mode)'),
-    // These are variadic in C. On Linux, fixed prototypes call them the same way, and faster.
+    // These are variadic in C. On Linux, fixed prototypes call them correctly, and faster.
     open: c.func('open', 'int', ['const char *', 'int']),
     mremap: c.func('mremap', 'uint64_t', ['uintptr_t', 'size_t', 'size_t', 'int', 'uintptr_t']),
     fcntlInt: c.func('fcntl', 'int', ['int', 'int', 'int']),
@@ -135,12 +135,12 @@ function loadKoffi(): typeof koffiModule {
   )
 }
 
-/** The program may have looked at a FIFO; see statDescriptor. */
+/** Makes the module loader work if the program's last stat was of a FIFO; see statDescriptor. */
 function forgetLastStat(): void {
   try {
     statSync('/')
   } catch (error) {
-    // Node.js's permission model; koffi may be readable all the same.
+    // Node.js's permission model forbids the stat. It may allow reading koffi all the same.
     if (!hasCode(error, 'ERR_ACCESS_DENIED')) throw error
   }
 }

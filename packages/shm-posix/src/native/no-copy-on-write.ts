@@ -9,7 +9,8 @@ const flags = new Int32Array(2)
 
 /**
  * Asks the file system (btrfs) to write the blocks of an empty file in place, so that a store into its mapped memory never
- * needs a new block, which a full disk would not have. File systems that know no such flag refuse, and stay as they are.
+ * needs a new block, which a full disk would not have. Other file systems do not know the flag and refuse it, which is
+ * ignored.
  */
 export function avoidCopyOnWrite(fd: number): void {
   const c = libc()

@@ -3,9 +3,9 @@ import { libc } from './libc.js'
 
 const { EPERM, EPIPE, EINVAL, ENOSYS, EOPNOTSUPP } = constants.errno
 const PWRITEV2_NUMBER = process.arch === 'arm64' ? 287 : 328
-/** From Linux 6.18 on. */
+/** Since Linux 6.18. */
 const RWF_NOSIGNAL = 0x100
-const WHERE_IT_STANDS = -1
+const CURRENT_POSITION = -1
 
 /** A sigset_t; of its 1024 bits Linux uses the first 64. */
 const pipeSignal = new BigUint64Array(16)
@@ -15,16 +15,17 @@ const PIPE_SIGNAL_BIT = 1n << BigInt(constants.signals.SIGPIPE - 1)
 pipeSignal[0] = PIPE_SIGNAL_BIT
 const SIG_BLOCK = 0
 const SIG_SETMASK = 2
-const atOnce = new BigInt64Array(2)
+/** A timespec of 0: do not wait. */
+const noWait = new BigInt64Array(2)
 
-/** A struct iovec, and the bytes that it describes. */
+/** A struct iovec, and the bytes whose address and length it contains. */
 const vector = new BigUint64Array(2)
 let described: Uint8Array | undefined
 let mayAskForNoSignal = true
 
 /**
- * Writes a few bytes to a pipe or a FIFO, all or none. What nobody reads any more answers EPIPE, and never with a SIGPIPE,
- * which ends the process: Node.js ignores that signal, but only until a program has listened to it once and stopped. The
+ * Writes a few bytes to a pipe or a FIFO, all or none. If no reader is left, the answer is EPIPE, and never a SIGPIPE, which
+ * would end the process: Node.js ignores that signal, but only until the program has listened to it and stopped. The
  * program's own handling of signals stays as it is.
  * @returns 0, or the number of the error
  */
@@ -32,22 +33,22 @@ export function writeQuietly(fd: number, bytes: Uint8Array): number {
   if (!mayAskForNoSignal) return writeWithSignalBlocked(fd, bytes)
   const c = libc()
   if (bytes !== described) describe(bytes)
-  const written = c.pwritev2(PWRITEV2_NUMBER, fd, vector, 1, WHERE_IT_STANDS, WHERE_IT_STANDS, RWF_NOSIGNAL)
+  const written = c.pwritev2(PWRITEV2_NUMBER, fd, vector, 1, CURRENT_POSITION, CURRENT_POSITION, RWF_NOSIGNAL)
   if (written >= 0) return 0
   const errno = c.errno()
   if (errno !== EOPNOTSUPP && errno !== EINVAL && errno !== ENOSYS && errno !== EPERM) return errno
-  // An older kernel, or a filter of system calls.
+  // The kernel is older, or a filter forbids this system call.
   mayAskForNoSignal = false
   return writeWithSignalBlocked(fd, bytes)
 }
 
-/** Exported for its test: newer kernels do without. The signal goes to the thread that writes, and that takes it back. */
+/** Exported for its test: newer kernels need no mask. The signal is sent to the thread that writes, which takes it back. */
 export function writeWithSignalBlocked(fd: number, bytes: Uint8Array): number {
   const c = libc()
   c.pthread_sigmask(SIG_BLOCK, pipeSignal, maskBefore)
   const wasPending = hasPipeSignal(maskBefore) && c.sigpending(pending) === 0 && hasPipeSignal(pending)
   const errno = c.write(fd, bytes, bytes.byteLength) >= 0 ? 0 : c.errno()
-  if (errno === EPIPE && !wasPending) c.sigtimedwait(pipeSignal, null, atOnce)
+  if (errno === EPIPE && !wasPending) c.sigtimedwait(pipeSignal, null, noWait)
   c.pthread_sigmask(SIG_SETMASK, maskBefore, null)
   return errno
 }

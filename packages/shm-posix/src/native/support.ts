@@ -1,14 +1,14 @@
 import { IsthmusError } from '@isthmus/sync'
 
 const ARCHITECTURES = ['x64', 'arm64']
-/** The first releases with all that is needed, zlib.crc32 among it, on the lines that have them. */
+/** The first minor release of each major one that has all that is needed, zlib.crc32 among it. */
 const FIRST_MINORS = new Map([
   [20, 19],
   [22, 2],
 ])
 const NEWEST_LINE = 22
 
-/** What the running system is, as far as it decides whether segments can work here. */
+/** The properties of the running system that decide whether segments can work. */
 export interface Runtime {
   readonly platform: string
   readonly arch: string
@@ -16,7 +16,7 @@ export interface Runtime {
 }
 
 /**
- * Called before anything native is loaded, so that an unsupported system gets one clear error and no crash.
+ * Called before the native binding is loaded, so that an unsupported system gets a clear error and no crash.
  * @throws IsthmusError `ERR_ISTHMUS_UNSUPPORTED`
  */
 export function assertSupported(runtime: Runtime = thisRuntime()): void {

@@ -13,7 +13,7 @@ export class SystemCallError extends Error {
   readonly syscall: string
   readonly path: string | undefined
 
-  /** @param message what was attempted, found, and can be done; the code is put in front of it */
+  /** @param message what was attempted, what was found, and what to do; the code is put before it */
   constructor(failure: { errno: number; syscall: string; path?: string }, message: string, options?: ErrorOptions) {
     const code = getSystemErrorName(-failure.errno)
     super(`${code}: ${message}`, options)
@@ -25,15 +25,15 @@ export class SystemCallError extends Error {
 }
 
 /**
- * Whether this is an error with one of these codes, of whatever realm: in a vm context, where test runners run programs,
- * Node.js's errors are no instances of the Error there.
+ * Whether this is an error with one of these codes, from any realm: in a vm context, in which test runners run programs,
+ * Node.js's errors are not instances of that context's Error.
  */
 export function hasCode(error: unknown, ...codes: string[]): boolean {
   const { code } = (error ?? {}) as { code?: unknown }
   return typeof code === 'string' && codes.includes(code)
 }
 
-/** @internal Whether an error came from the operating system, and not from a mistake in this program. */
+/** @internal Whether an error came from the operating system, and not from a fault in this program. */
 export function isSystemError(error: unknown): error is NodeJS.ErrnoException {
   const { errno, syscall } = (error ?? {}) as NodeJS.ErrnoException
   return typeof errno === 'number' && typeof syscall === 'string'

@@ -41,7 +41,7 @@ export interface Built<S> {
   recover(): void
 }
 
-/** What is to be attached, and how. */
+/** The layout and the options of a segment that is to be attached. */
 export interface Plan<S> {
   readonly layout: Layout<unknown>
   readonly options: CheckedOptions
