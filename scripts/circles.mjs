@@ -48,7 +48,7 @@ function importsOf(source) {
   })
 }
 
-/** The file behind a specifier, or undefined if it is none of ours. */
+/** The file that a specifier names, or undefined if it is no file of these packages. */
 function fileOf(specifier, from) {
   if (specifier.startsWith('.')) return join(dirname(from), specifier.replace(/\.js$/, '.ts'))
   const [, name, entry = 'index'] = /^@isthmus\/([^/]+)(?:\/(.+))?$/.exec(specifier) ?? []

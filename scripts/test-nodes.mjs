@@ -39,7 +39,7 @@ for (const version of versions) {
   const { numPassedTests, numFailedTests } = JSON.parse(readFileSync(results, 'utf8'))
   counts.passed += numPassedTests
   counts.failed += numFailedTests
-  // A run can fail without a failed test: an error outside of all of them.
+  // A run can fail without a failed test, by an error outside all tests.
   if (status !== 0 && numFailedTests === 0) counts.failed++
 }
 console.log(`${versions.join(', ')}: ${counts.passed} passed, ${counts.failed} failed`)

@@ -1,5 +1,5 @@
-// Tries the built packages where other programs change how modules come about: in test runners, which run files in vm
-// contexts, and in bundles, which no longer know where they were. `npm run test:worlds [-- NAME…]` tries the worlds whose
+// Tries the built packages under programs that load modules in their own way: test runners, which run files in vm contexts,
+// and bundlers, whose output does not know where its sources were. `npm run test:worlds [-- NAME…]` tries the worlds whose
 // names contain one of the arguments. The tools come from npm, into a cache below node_modules.
 import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
@@ -36,7 +36,7 @@ function runnerWorlds() {
       installPackages(folder)
       cpSync(join(root, 'test/worlds/public-surface.mjs'), join(folder, 'public-surface.mjs'))
       writeFileSync(join(folder, 'jest.config.json'), '{ "testMatch": ["**/*.test.mjs"], "transform": {} }')
-      // Two files: what is loaded a second time in one process meets what the first one left.
+      // Two files: the second copy in one process meets what the first one left.
       for (const file of ['one', 'two']) {
         const place = { name: `/isthmus-worlds-${process.pid}-${file}`, file: join(folder, file) }
         writeFileSync(
@@ -100,7 +100,7 @@ function bundleWorlds(bundler, format) {
   })
 }
 
-/** What each does with `program.mjs` in the folder; they return the path of the bundle. */
+/** Each bundles `program.mjs` of the folder, and returns the path of the bundle. */
 function bundlers() {
   const tool = (...path) => join(cache, 'node_modules', ...path)
   return {
@@ -126,7 +126,7 @@ function bundlers() {
       return join(folder, 'out', 'out.js')
     },
     ncc(folder, format) {
-      // It goes by the program's own format.
+      // ncc takes the format from the entry.
       const entry = `entry.${format === 'esm' ? 'mjs' : 'cjs'}`
       writeFileSync(join(folder, entry), format === 'esm' ? "import './program.mjs'" : "require('./program.mjs')")
       run(process.execPath, [tool('@vercel/ncc/dist/ncc/cli.js'), 'build', entry, '-o', 'out', '-q'], folder)
@@ -181,7 +181,7 @@ function endOf(output) {
   return output.length > 2000 ? `…${output.slice(-2000)}` : output
 }
 
-/** As npm would: nothing leads back into this repository. */
+/** Installs copies, as npm would: no link leads back into this repository. */
 function installPackages(folder, { koffi = true } = {}) {
   for (const name of ['sync', 'ring', 'shm-posix', 'isthmus']) {
     const target = join(folder, 'node_modules', name === 'isthmus' ? name : `@isthmus/${name}`)

@@ -8,8 +8,8 @@ import * as isthmus from 'isthmus'
 import { describe, expect, it } from 'vitest'
 
 /**
- * What the documentation shows is what is there: quoted files are the files, printed output is what was printed, and the
- * examples of the doc comments run. `npm run docs` brings the quotations up to date.
+ * The documentation is true: quoted files are equal to the files, quoted output to what the programs print, and the examples of
+ * the doc comments run. `npm run docs` updates the quotations.
  */
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -17,7 +17,7 @@ const isUpdating = process.env.ISTHMUS_UPDATE_DOCS === '1'
 
 const RESULT = /^( *)(\S[^\n]*?) \/\/ (true|false|undefined|null|[\d.]+|'[^']*')(?:: .*)?$/gm
 
-// <!-- file: PATH --> or <!-- output: COMMAND & COMMAND -->, and the code block behind it
+// <!-- file: PATH --> or <!-- output: COMMAND & COMMAND -->, and the code block after it
 const QUOTATION = /(<!-- (file|output): (.+?) -->\n\n?```\w*\n)([\s\S]*?)```/g
 
 describe.each(['README.md', 'examples/README.md'])('%s', (document) => {
@@ -98,7 +98,7 @@ async function outputOf(commands: string[]): Promise<string> {
   return (await Promise.all(runs)).join('')
 }
 
-/** A line such as `region.root.total.value // 12.5` says what is there: that is checked. */
+/** Turns a line such as `region.root.total.value // 12.5` into a check of that value. */
 function withResultsChecked(code: string): string {
   return code.replace(RESULT, (_, indent, expression, value) => `${indent}expect(${expression}).toEqual(${value})`)
 }

@@ -17,7 +17,7 @@ import { formatMessage } from 'publint/utils'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { publicEntries, root } from './support/public-entries.js'
 
-/** What users get: the packed tarballs, installed with npm into an empty project. */
+/** The packed tarballs, installed with npm into an empty project, are what users get. */
 
 const PACKAGES = {
   '@isthmus/sync': 'sync',

@@ -16,7 +16,7 @@ async function main(): Promise<void> {
   const options = readOptions()
   if (options.help) return console.log(USAGE)
   const interruption = new AbortController()
-  // The run under way ends its processes and removes what it made; then its rejection brings us back here.
+  // The current run ends its processes and removes what it made; then its rejection brings us back here.
   for (const name of SIGNALS) process.once(name, () => interruption.abort(name))
   try {
     await runAll(options, interruption.signal)
@@ -48,12 +48,12 @@ async function runAll({ only, brief, jsonFile, report }: Options, signal: AbortS
   console.log(formatTable(results))
   if (jsonFile !== undefined) writeFileSync(jsonFile, formatJson(environment, results))
   if (!report) return
-  // Not at the top: the libraries that draw are large.
+  // Imported here, since the libraries that draw are large.
   const { writeReport } = await import('./report/write-report.js')
   console.log(`The report is in ${await writeReport(environment, results)}`)
 }
 
-/** Indented, but for the samples: one line for those of each run. */
+/** Indented, except for the samples: those of one run stand on one line. */
 function formatJson(environment: Environment, results: readonly Result[]): string {
   const lines: string[] = []
   const withoutSamples = JSON.stringify(

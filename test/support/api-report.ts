@@ -123,7 +123,7 @@ class Surface {
     const [declaration] = symbol.declarations ?? []
     if (declaration && ts.isExportSpecifier(declaration)) {
       if (declaration.isTypeOnly || declaration.parent.parent.isTypeOnly) return true
-      // Through an `export … from`, to where it is declared or exported as a type.
+      // Follows an `export … from` to the declaration, or to an export as a type.
       const next = this.#checker.getExportSpecifierLocalTargetSymbol(declaration)
       if (next && next !== symbol) return this.#isTypeOnly(next)
     }

@@ -1,6 +1,6 @@
-// node --experimental-vm-modules in-vm-context.mjs NAME FILE BUFFERS: uses everything inside of a vm context, as test runners
-// run every test file. The context has its own Error, SharedArrayBuffer and WebAssembly; node:fs throws errors of the
-// outside. Of its ArrayBuffer and Uint8Array, BUFFERS says whether they are its `own` or, as in Jest, those of the `outside`.
+// node --experimental-vm-modules in-vm-context.mjs NAME FILE BUFFERS: uses everything inside a vm context, in which test runners
+// run every test file. The context has its own Error, SharedArrayBuffer and WebAssembly; node:fs throws errors of the outer
+// realm. BUFFERS says whether its ArrayBuffer and Uint8Array are its `own` or, as in Jest, those of the `outside`.
 import { readFileSync } from 'node:fs'
 import { createRequire, isBuiltin } from 'node:module'
 import { pathToFileURL } from 'node:url'

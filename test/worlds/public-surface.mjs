@@ -1,5 +1,5 @@
-// Everything that the packages offer, once: what a vm context, a test runner or a bundler breaks, breaks here. Nothing of
-// Node.js's is used to compare, since it may be of another realm.
+// Uses everything that isthmus offers, once: what a vm context, a test runner or a bundler breaks, breaks here. Comparisons use
+// nothing of Node.js, which may belong to another realm.
 import * as ring from '@isthmus/ring'
 import * as shm from '@isthmus/shm-posix'
 import * as sync from '@isthmus/sync'
@@ -45,7 +45,7 @@ const layout = struct({
 })
 
 /**
- * @param {{ name: string, file: string }} place a segment's name and a path that nothing has
+ * @param {{ name: string, file: string }} place an unused segment name and an unused path
  * @returns {Promise<string>} `ok`
  */
 export async function useEverything({ name, file }) {

@@ -7,7 +7,7 @@ import { AGENT_FILE } from './agent-file.js'
 import type { Arrangement, Assignment, Line, Reports, Role } from './assignment.js'
 import { dieWithParent, makePipe } from './libc.js'
 
-/** In the child, where its parent put them. */
+/** The file descriptors under which a parent gives its child the pipes. */
 const CHILD_PIPES = { readFd: 3, writeFd: 4 }
 
 type TakePart = (assignment: Assignment, line: Line) => Promise<unknown>
@@ -17,7 +17,7 @@ interface Seat {
   readonly port: MessagePort
 }
 
-/** In an agent: starts the other side, where its arrangement wants that, takes part, and prints what came of it. */
+/** Runs in an agent: starts the other side if the arrangement asks for it, takes part, and prints its own report. */
 export async function arrangeSides(takePart: TakePart): Promise<void> {
   if (!isMainThread) {
     const { assignment, port }: Seat = workerData
@@ -29,7 +29,7 @@ export async function arrangeSides(takePart: TakePart): Promise<void> {
   dieWithParent()
   const assignment: Assignment = JSON.parse(process.argv[2])
   console.log(JSON.stringify(await reportsOf(assignment, takePart)))
-  // Some libraries have no end of waiting. What was printed is written: Node.js writes to pipes before it goes on.
+  // Some libraries never stop waiting. The report is not lost: Node.js writes to pipes before it goes on.
   process.exit()
 }
 
@@ -81,7 +81,7 @@ function startChild(assignment: Assignment): { child: ChildProcess; line: Line }
 
 async function secondReportOf(child: ChildProcess, { isSecondKilled }: Assignment): Promise<Partial<Reports<unknown>>> {
   if (child.stdout === null) throw new Error('Starting the second side: it has no output')
-  // Not `close`: it does not come where this process was the one to disconnect the channel.
+  // Not `close`: the event does not come if this process disconnected the channel.
   const [output, [code, killedBy]] = await Promise.all([text(child.stdout), once(child, 'exit')])
   if (isSecondKilled && killedBy === 'SIGKILL') return {}
   if (code === 0) return JSON.parse(output)

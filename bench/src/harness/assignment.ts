@@ -2,7 +2,7 @@ import type { MessagePort } from 'node:worker_threads'
 import type { Pace } from './contest.js'
 import type { Place } from './place.js'
 
-/** The two sides of a run. The first one is open before the second one opens; where one is enough, it is the first. */
+/** The two sides of a run. The first one is open before the second one opens; a run with one side has the first. */
 export type Role = 'first' | 'second'
 
 /**
@@ -21,7 +21,7 @@ export interface Task {
   readonly isSecondKilled?: boolean
 }
 
-/** A run as one of its sides is told of it. */
+/** What one side of a run is told. */
 export interface Assignment extends Task {
   readonly role: Role
   readonly place: Place
@@ -42,12 +42,12 @@ export interface PipeEnds {
   readonly writeFd: number
 }
 
-/** What connects the two sides from the start, by their arrangement. */
+/** What connects the two sides from the start, in their arrangement. */
 export interface Line {
   readonly port?: MessagePort
   readonly channel?: ChannelEnd
   readonly pipes?: PipeEnds
 }
 
-/** What each side found out, as JSON carries it. */
+/** What a side reports, as JSON carries it. */
 export type Reports<R> = Readonly<Record<Role, R>>

@@ -3,9 +3,9 @@ import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
 
 /**
- * Runs a program to its end and returns what it printed. Where the signal aborts, the program is killed.
- * @throws Error where it ends in any other way than with exit code 0, or than by SIGKILL where that is expected; the
- * message has its error output
+ * Runs a program to its end and returns what it printed. If the signal aborts, the program is killed.
+ * @throws Error if it ends in any other way than with exit code 0, or by SIGKILL if that is expected; the
+ * message contains its error output
  */
 export async function runChild(
   file: string,

@@ -1,15 +1,15 @@
 /** How much time a run takes. */
 export interface Pace {
-  /** Both sides run for about as long, and no shorter, before they are timed. */
+  /** Both sides run at least this long before they are timed. */
   readonly warmUpMs: number
-  /** A timed run takes about as long. */
+  /** About how long a timed run takes. */
   readonly targetMs: number
   readonly rounds: number
-  /** Of a hot path, spread over the timed run. */
+  /** How many samples of a hot path a timed run takes, spread evenly. */
   readonly hotSamples: number
-  /** Where every one of them takes milliseconds. */
+  /** How many samples it takes if each one lasts milliseconds. */
   readonly coldSamples: number
-  /** For so long a waiting program is watched. */
+  /** How long a waiting program is watched. */
   readonly idleMs: number
 }
 
@@ -33,29 +33,29 @@ export const BRIEF_PACE: Pace = {
 /** What a run is given. */
 export interface RunContext {
   readonly pace: Pace
-  /** Aborted where the program is interrupted: a run then ends its processes and rejects. */
+  /** Aborted if the program is interrupted: a run then ends its processes and rejects. */
   readonly signal: AbortSignal
 }
 
-/** Base units; reports scale them. Of rates more is better, of seconds and cores less. */
+/** Base units; reports scale them. More is better for rates, less for seconds and cores. */
 export type Unit = 'msg/s' | 'B/s' | 'op/s' | 's' | 'cores'
 
-/** What came of a run. */
+/** The result of a run. */
 export interface Outcome {
   /** In the unit of the contest. */
   readonly value: number
-  /** Where single events were timed: each of them, in nanoseconds. The value is their median, in seconds. */
+  /** If single events were timed: each of them, in nanoseconds. The value is their median, in seconds. */
   readonly samplesNs?: readonly number[]
 }
 
-/** Makes ready what the runs need. Returns why the subject cannot run here, where it cannot. */
+/** Prepares what the runs need. Returns why the subject cannot run here, or undefined if it can. */
 export type Prepare = (signal: AbortSignal) => Promise<string | undefined>
 
 /** A subject doing a work. */
 export interface Contestant {
   readonly subject: string
   readonly prepare?: Prepare | undefined
-  /** One run; rejects where its results are wrong: a message was lost, changed or out of order, a count is off. */
+  /** One run; rejects if its results are wrong: a message was lost, changed or out of order, or a count is off. */
   run(context: RunContext): Promise<Outcome>
 }
 
@@ -64,7 +64,7 @@ export interface Contest {
   readonly scenario: string
   readonly work: string
   readonly unit: Unit
-  /** Where messages are sent: the length of one. */
+  /** The length of a message, if messages are sent. */
   readonly messageBytes?: number
   readonly contestants: readonly Contestant[]
 }
@@ -77,7 +77,7 @@ export interface Result {
   readonly messageBytes?: number
   readonly median: number
   readonly runs: readonly number[]
-  /** Where single events were timed: of all runs together, in seconds. */
+  /** If single events were timed: of all runs together, in seconds. */
   readonly percentiles?: Percentiles
   /** The events of each run, in the order in which they happened, in nanoseconds. */
   readonly samplesNs?: readonly (readonly number[])[]

@@ -4,10 +4,10 @@ import type { PipeEnds } from './assignment.js'
 const PR_SET_PDEATHSIG = 1
 const SIGKILL = 9
 const O_CLOEXEC = 0o2000000
-/** In place of a clock: what the threads of a process have run, all together. */
+/** A clock number: the time that all threads of a process together have run. */
 const CPUCLOCK_SCHED = 2
 
-/** What Node.js has no call for. On Linux, and of this process's C library. */
+/** The C library of this process, for what Node.js has no call for. Linux only. */
 export const libc = koffi.load(null)
 
 /** A killed parent takes this process with it. */
@@ -17,7 +17,7 @@ export function dieWithParent(): void {
   if (process.ppid !== parent) process.exit(1)
 }
 
-/** To whoever waits for it; returns at once where nobody does. */
+/** Wakes the threads that sleep on the word; returns at once if none does. */
 export const yieldCore: () => void = libc.func('int sched_yield()')
 
 const clockGettime: (clock: number, time: BigInt64Array) => number = libc.func(
@@ -34,14 +34,14 @@ export function makeFifo(path: string): void {
   if (libc.func('int mkfifo(str path, uint mode)')(path, 0o600) !== 0) throw systemError('mkfifo')
 }
 
-/** How long the threads of a process have run until now, in milliseconds. Nothing runs there for it. */
+/** How long the threads of a process have run until now, in milliseconds. Asking costs that process nothing. */
 export function cpuMsOf(pid: number): number {
   const time = new BigInt64Array(2)
   if (clockGettime((~pid << 3) | CPUCLOCK_SCHED, time) !== 0) throw systemError('clock_gettime')
   return Number(time[0]) * 1e3 + Number(time[1]) / 1e6
 }
 
-/** For the call that was made right before. */
+/** The error of the call that was made right before. */
 export function systemError(call: string): Error {
   return new Error(`${call} failed: errno ${koffi.errno()}`)
 }

@@ -17,8 +17,8 @@ export interface Transfer {
 }
 
 /**
- * Where the two sides of a run meet: both go on within nanoseconds of each other. A waiting side spins, since a sleep
- * would make one of them late; it lets others have the core that are ready to run, the other side among them.
+ * The barrier of a run's two sides: both go on within nanoseconds of each other. A waiting side spins, since a sleep would
+ * make it late; it yields its core to threads that are ready to run, the other side among them.
  */
 export class Meeting {
   readonly #segment: ReturnType<typeof openSegment>
@@ -52,19 +52,19 @@ export class Meeting {
     return opened
   }
 
-  /** For one side, before a meeting: says what comes behind it. */
+  /** Called by one side before a meeting: announces what both do after it. */
   announce({ messages, isTimed }: Transfer): void {
     this.#segment.root.messages.value = messages
     this.#segment.root.isTimed.value = Number(isTimed)
   }
 
-  /** To be read between the meeting and the next one. */
+  /** What was announced; valid between that meeting and the next one. */
   get announced(): Transfer {
     const { messages, isTimed } = this.#segment.root
     return { messages: messages.value, isTimed: isTimed.value === 1 }
   }
 
-  /** One side tells the other one a number. */
+  /** A number that one side tells the other. */
   get note(): number {
     return this.#segment.root.note.value
   }

@@ -4,19 +4,19 @@ const O_RDWR = 2
 const O_CREAT = 0o100
 const O_EXCL = 0o200
 
-/** What Linux allows without privileges, unless it was told otherwise. */
+/** What Linux allows without privileges by default. */
 export const QUEUE_MESSAGE_BYTES_MAX = 8192
 const QUEUE_MESSAGES_MAX = 10
 
 const queueNames = (prefix: string) => ({ forth: `${prefix}forth`, back: `${prefix}back` })
 
-/** The POSIX message queues of a place. Blocking, as they are. */
+/** The POSIX message queues of a place, in their blocking form. */
 export function openMessageQueues(prefix: string, isNew: boolean): { forth: MessageQueue; back: MessageQueue } {
   const { forth, back } = queueNames(prefix)
   return { forth: new MessageQueue(forth, isNew), back: new MessageQueue(back, isNew) }
 }
 
-/** Those that exist; whoever has them open keeps them. */
+/** Removes those that exist. Processes that have them open keep them. */
 export function unlinkMessageQueues(prefix: string): void {
   const unlink = libc.func('int mq_unlink(str name)')
   for (const name of Object.values(queueNames(prefix))) unlink(name)
@@ -28,7 +28,7 @@ export class MessageQueue {
   readonly #receive = libc.func('long mq_receive(int queue, void *message, size_t byteLength, void *priority)')
 
   constructor(name: string, isNew: boolean) {
-    // Flags, messages, bytes of one, and five words that mean nothing here.
+    // Flags, number of messages, bytes of one message, and five unused words.
     const attributes = new BigInt64Array(8)
     attributes[1] = BigInt(QUEUE_MESSAGES_MAX)
     attributes[2] = BigInt(QUEUE_MESSAGE_BYTES_MAX)
@@ -41,7 +41,7 @@ export class MessageQueue {
     if (this.#send(this.#descriptor, message, message.byteLength, 0) < 0) throw systemError('mq_send')
   }
 
-  /** `target` has to have QUEUE_MESSAGE_BYTES_MAX. Returns how many of its bytes were written. */
+  /** `target` must have QUEUE_MESSAGE_BYTES_MAX bytes. Returns how many of them were written. */
   receive(target: Uint8Array): number {
     const byteLength = this.#receive(this.#descriptor, target, target.byteLength, null)
     if (byteLength < 0) throw systemError('mq_receive')

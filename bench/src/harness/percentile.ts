@@ -1,6 +1,6 @@
 import type { Percentiles } from './contest.js'
 
-/** The smallest value that is not exceeded by this share of the values. */
+/** The smallest value that at least this share of the values does not exceed. */
 export function percentile(values: readonly number[], share: number): number {
   return atShare(ascending(values), share)
 }

@@ -16,7 +16,7 @@ export const SHARED_MEMORY = '/dev/shm'
 
 let placeCount = 0
 
-/** Gives the action a place of its own; whatever it leaves there is removed, however it ends. */
+/** Gives the action a place of its own. What the action leaves there is removed, however it ends. */
 export async function inPlace<T>(action: (place: Place) => Promise<T>): Promise<T> {
   const segmentPrefix = `/isthmus-bench-${process.pid}-${placeCount++}-`
   const directory = mkdtempSync(join(tmpdir(), 'isthmus-bench-'))
@@ -27,7 +27,7 @@ export async function inPlace<T>(action: (place: Place) => Promise<T>): Promise<
     for (const { name } of Segment.list()) {
       if (name.startsWith(segmentPrefix)) Segment.unlink(name)
     }
-    // What other libraries made.
+    // Files that other libraries made.
     for (const name of readdirSync(SHARED_MEMORY)) {
       if (`/${name}`.startsWith(segmentPrefix)) rmSync(join(SHARED_MEMORY, name))
     }

@@ -7,7 +7,7 @@ import { inPlace } from './place.js'
 
 const RUN_TIMEOUT_MS = 60_000
 
-/** Runs all sides of a task, in processes of their own, to their ends. R is what a side reports. */
+/** Runs all sides of a task to their ends, in processes of their own. R is what a side reports. */
 export async function runAgents<R>(task: Task, { pace, signal }: RunContext): Promise<Reports<R>> {
   return inPlace(async (place) => {
     Meeting.create(place)
@@ -38,7 +38,7 @@ export async function runAgents<R>(task: Task, { pace, signal }: RunContext): Pr
     const roles: readonly Role[] = task.arrangement === 'processes' ? ['first', 'second'] : ['first']
     const sides = roles.map(runSide)
     await Promise.allSettled(sides)
-    // The side that failed first is the cause; the other one was killed for it.
+    // The side that failed first is the cause; the other one was killed because of it.
     clearTimeout(watchdog)
     signal.removeEventListener('abort', interrupt)
     ending.signal.throwIfAborted()
@@ -46,7 +46,7 @@ export async function runAgents<R>(task: Task, { pace, signal }: RunContext): Pr
   })
 }
 
-/** A library may have printed something before. */
+/** The report is the last line: a library may have printed something before. */
 function lastLineOf(output: string): string {
   return output.trimEnd().split('\n').at(-1) ?? ''
 }

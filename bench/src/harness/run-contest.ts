@@ -3,7 +3,7 @@ import { median } from './median.js'
 import { percentilesInSeconds } from './percentile.js'
 
 /**
- * Runs the subjects of a contest in turn, round by round, so that whatever else the machine does meets all of them.
+ * Runs the subjects of a contest in turn, round by round, so that anything else the machine does affects all of them.
  * `onSkip` is told of subjects that cannot run here.
  */
 export async function runContest(

@@ -3,11 +3,11 @@ import type { Pace } from './contest.js'
 import { Meeting, type Transfer } from './meeting.js'
 import { sharedNowNs } from './shared-clock.js'
 
-/** One side of something that is done many times by two sides together. */
+/** One side of a transfer that two sides do together, many times. */
 export interface Side {
-  /** Does its part for so many messages, numbered from 0 on, or other such units of work. */
+  /** Does this side's part of a number of messages, numbered from 0, or of other units of work. */
   transfer(messages: number): void | Promise<void>
-  /** Where the other side had to be open before this one is. */
+  /** Called before the first transfer, for a side that cannot open before the other one has. */
   connected?(): Promise<void>
   close(): void
 }
@@ -75,7 +75,7 @@ class WarmUp {
   next: Transfer
   readonly #pace: Pace
   #longTransfers = 0
-  /** Of the long transfers: one that was interrupted must not make the timed one short. */
+  /** The times of the long transfers: a single interrupted one must not make the timed one short. */
   #messagesPerMsMax = 0
 
   constructor(pace: Pace, firstMessages: number) {
@@ -83,7 +83,7 @@ class WarmUp {
     this.next = { messages: firstMessages, isTimed: false }
   }
 
-  /** To be told how long the announced transfer took, until both sides were through. */
+  /** Notes how long the announced transfer took until both sides were done. */
   learn(elapsedMs: number): void {
     const { messages } = this.next
     const isLong = elapsedMs >= this.#pace.warmUpMs / LONG_TRANSFERS

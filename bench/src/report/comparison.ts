@@ -7,8 +7,8 @@ export function isMoreBetter(unit: Unit): boolean {
 }
 
 /**
- * How many times better isthmus did the same work in the same run. Undefined for isthmus itself, where it has no result, and
- * where one of the two is nothing: of that there is no multiple.
+ * How many times better isthmus did the same work in the same run. Undefined for isthmus itself, if it has no result, and
+ * if one of the two results is 0.
  */
 export function timesBetter(
   { scenario, work, subject, unit, median }: Result,

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { arch, availableParallelism, cpus, loadavg, release, type } from 'node:os'
 import { fileURLToPath } from 'node:url'
 
-/** Without these, numbers mean nothing. */
+/** The facts without which the numbers mean nothing. */
 export interface Environment {
   readonly machine: string
   readonly cores: number
@@ -11,9 +11,9 @@ export interface Environment {
   readonly node: string
   readonly commit: string
   readonly date: string
-  /** Of the minute before: what else the machine was doing. */
+  /** The load of the minute before: what else the machine was doing. */
   readonly loadAverage: number
-  /** One short round: shows that everything works, measures little. */
+  /** One short round, which shows that everything works and measures little. */
   readonly isBrief: boolean
 }
 

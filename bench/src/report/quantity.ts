@@ -5,7 +5,7 @@ interface Scale {
   readonly name: string
 }
 
-/** From the smallest on. */
+/** In ascending order. */
 const SCALES: Record<Unit, readonly Scale[]> = {
   'msg/s': [
     { factor: 1, name: 'msg/s' },

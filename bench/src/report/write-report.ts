@@ -9,10 +9,10 @@ import { throughputChart } from './charts/throughput-chart.js'
 import type { Environment } from './environment.js'
 import { formatMarkdown } from './markdown.js'
 
-/** What is built lies in dist. */
+/** This module runs from dist. */
 const DIRECTORY = fileURLToPath(new URL('../report/', import.meta.url))
 
-/** Writes the charts and the page that shows them. Returns where. */
+/** Writes the charts and the page that shows them. Returns their folder. */
 export async function writeReport(environment: Environment, results: readonly Result[]): Promise<string> {
   mkdirSync(DIRECTORY, { recursive: true })
   const stamp = stampOf(environment)

@@ -13,9 +13,9 @@ const SCENARIO = 'attach-time'
 const CAPACITY_BYTES = 64 * 1024 * 1024
 const PAGE_BYTES = 4096
 const PAGE_WORDS = PAGE_BYTES / 4
-/** Four bytes of 1. */
+/** The value of each word that is read: four bytes of 1. */
 const WRITTEN = 0x01010101
-/** The first ones are not counted: code is still being compiled. */
+/** The first attaches are not counted: code is still being compiled. */
 const UNCOUNTED_SHARE = 1 / 4
 
 type WorkName = 'attach to 64 MiB' | 'attach to 64 MiB, take its bytes' | 'attach to 64 MiB, read all pages'
@@ -66,7 +66,7 @@ function outcomeOf(samplesNs: readonly number[]): Outcome {
 async function takePart({ work, place, pace }: Assignment): Promise<Report> {
   const name = `${place.segmentPrefix}large`
   const creator = Segment.create(name, layout)
-  // So that all of its pages exist, as they do where somebody works with it.
+  // So that all of its pages exist, as they do in a segment that is used.
   creator.bytes.fill(1, creator.bytes.length - CAPACITY_BYTES)
   const collectGarbage = garbageCollector()
   const samplesNs: number[] = []
@@ -81,7 +81,7 @@ async function takePart({ work, place, pace }: Assignment): Promise<Report> {
     if (work === 'attach to 64 MiB, take its bytes') sum += segment.bytes[segment.bytes.length - 1] - 1
     const elapsedMs = performance.now() - startMs
     segment.close()
-    // Of what the samples before it have left; a program that attaches once has nothing to collect.
+    // Collects what the samples before have left; a program that attaches once has nothing to collect.
     collectGarbage()
     if (sum !== pages) throw new Error(`Attaching: ${sum} of ${pages} pages have what was written`)
     if (sample >= uncounted) samplesNs.push(Math.round(elapsedMs * 1e6))

@@ -16,7 +16,7 @@ import type { Scenario } from './scenario.js'
 const SCENARIO = 'idle-cost'
 const MESSAGE_BYTES = 8
 const RINGS = 1000
-/** Until a program that has begun to wait has calmed down: an event loop at once, a thread looks around less and less often. */
+/** How long a program that has begun to wait takes to settle: an event loop at once; a thread polls less and less often. */
 const SETTLE_SHARES: Readonly<Record<WorkName, number>> = {
   'blocked consumer': 1.5,
   'awaiting consumer': 0.1,
@@ -40,7 +40,7 @@ interface IdleSubject {
   readonly name: string
   readonly arrangement: Arrangement
   readonly prepare?: Prepare | undefined
-  /** Undefined where it cannot wait in this way. */
+  /** Undefined if the subject cannot wait in this way. */
   openerFor(work: WorkName): ((seat: Seat) => Promise<IdleSide>) | undefined
 }
 
@@ -50,7 +50,7 @@ const subjects: readonly IdleSubject[] = [
   { name: 'isthmus waitAny', arrangement: 'processes', openerFor: manyRings((consumers) => receiveAny(consumers)) },
 ]
 
-/** How much of a core a process uses that waits and to which nothing comes. Between threads, that of both of them. */
+/** How much of a core a process uses that waits in vain. Between threads, the cost of both of them. */
 export const idleCost: Scenario = {
   name: SCENARIO,
   contests: workNames.map(contestOf),
@@ -97,7 +97,7 @@ async function takePart(assignment: Assignment, line: Line): Promise<Report | un
   return report
 }
 
-/** Between two messages. Whoever waits does nothing for being watched. */
+/** Watches between two messages. The waiter does nothing for it. */
 async function watch(side: IdleSide, pid: number, work: WorkName, { idleMs }: Pace): Promise<Report> {
   await side.send()
   await delay(SETTLE_SHARES[work] * idleMs)

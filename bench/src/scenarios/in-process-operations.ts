@@ -64,10 +64,10 @@ function contestOf(work: WorkName): Contest {
 }
 
 async function takePart({ work, subject, place, pace }: Assignment): Promise<Report> {
-  // Not at the top: every side of every run would load it.
+  // Imported here, since every side of every run would load it otherwise.
   const { default: benny } = await import('benny')
   const { operation, close } = open(work as WorkName, subject, place.segmentPrefix)
-  // Benny takes its first looks for granted, and code that is still being compiled with them.
+  // Benny counts its first samples, which run code that is still being compiled.
   for (const endMs = performance.now() + pace.warmUpMs; performance.now() < endMs; ) operation()
   const seconds = pace.targetMs / 1000
   const options = { minTime: seconds / 10, maxTime: seconds, minSamples: 1 }
@@ -87,7 +87,7 @@ function open(work: WorkName, subject: string, segmentPrefix: string): { operati
   return { operation: operationOf(work, region.root), close: () => region.close() }
 }
 
-/** Each checks what came of it. */
+/** Each operation checks its result. */
 function operationOf(work: WorkName, { ring, lock, permits }: Root): () => void {
   if (work === 'lock, unlock') return () => lock.lockSync().unlock()
   if (work === 'acquire, release') return () => permits.acquireSync().release()

@@ -12,7 +12,7 @@ import { openSharedRegion, type SharedRegion } from '../subjects/shared-region.j
 import type { Scenario } from './scenario.js'
 
 const SCENARIO = 'lock-handoff'
-/** Long enough for a waiter to have fallen asleep. */
+/** Long enough for a waiter to fall asleep. */
 const HELD_MS = 0.5
 
 type WorkName = 'uncontended lock and unlock' | 'contended steps' | 'hand-off'
@@ -44,7 +44,7 @@ const nativeSubjects: readonly { readonly name: string; readonly kind: NativeMut
   { name: 'native robust', kind: 'robust' },
 ]
 
-/** What a lock costs when nobody else wants it, when two want it all the time, and until a sleeping waiter has it. */
+/** What a lock costs if one peer uses it, if two want it all the time, and until a sleeping waiter has it. */
 export const lockHandoff: Scenario = {
   name: SCENARIO,
   contests: (Object.keys(units) as WorkName[]).map(contestOf),
@@ -174,7 +174,7 @@ async function handOff({ role, place, pace }: Assignment, open: () => Promise<Lo
   const { lock, coming, unlockedNs } = region.root
   await takeSteps(region, 2 * LOOPS_AT_ONCE, isAwaiting)
   meeting.meet()
-  // The first ones are not counted: code is still being compiled.
+  // The first hand-offs are not counted: code is still being compiled.
   const uncounted = Math.ceil(pace.coldSamples / 4)
   const samplesNs: number[] = []
   for (let sample = 1; sample <= uncounted + pace.coldSamples; sample++) {

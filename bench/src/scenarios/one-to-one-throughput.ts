@@ -15,7 +15,7 @@ const SCENARIO = 'one-to-one-throughput'
 const KIB = 1024
 const MIB = 1024 * KIB
 const WORD_BYTES = 4
-/** So much is sent at first, unless one message is more. */
+/** How many bytes the first transfer sends, unless one message is larger. */
 const FIRST_BYTES = MIB
 
 const claimed = { kind: 'in place', unit: 'msg/s', batchMessages: 64 } as const
@@ -67,7 +67,7 @@ function contestOf(work: ThroughputWork): Contest {
   return { scenario: SCENARIO, work: name, unit, messageBytes, contestants }
 }
 
-/** Undefined where the subject has no way to do this work. */
+/** Undefined if the subject has no way to do this work. */
 function selfTimed(work: ThroughputWork, subject: SelfTimedSubject): Contestant | undefined {
   if (!subject.does(work)) return undefined
   const { name, prepare } = subject
@@ -78,7 +78,7 @@ function selfTimed(work: ThroughputWork, subject: SelfTimedSubject): Contestant 
   }
 }
 
-/** Undefined where the subject has no way to do this work. */
+/** Undefined if the subject has no way to do this work. */
 function sided(work: ThroughputWork, subject: SidedSubject): Contestant | undefined {
   if (subject.openersFor(work) === undefined) return undefined
   const { name, arrangement, prepare } = subject

@@ -14,13 +14,13 @@ import type { Scenario } from './scenario.js'
 
 const SCENARIO = 'ping-pong-latency'
 const MESSAGE_BYTES = 8
-/** So long a pause that both sides sleep. */
+/** A pause that is long enough for both sides to sleep. */
 const COLD_PAUSE_MS = 5
 
 export interface PingPongWork {
   readonly name: string
   readonly waiting: CourierWaiting | 'event loop'
-  /** With a pause before each request, instead of right after the last answer. */
+  /** Whether there is a pause before each request; otherwise it follows the last answer at once. */
   readonly isCold: boolean
 }
 
@@ -38,7 +38,7 @@ interface PingPongSubject {
   readonly name: string
   readonly arrangement: MessageSubject['arrangement']
   readonly prepare?: Prepare | undefined
-  /** Undefined where the subject has no such way to wait. */
+  /** Undefined if the subject has no such way to wait. */
   openerFor(waiting: PingPongWork['waiting']): Opener | undefined
 }
 
@@ -112,7 +112,7 @@ async function takePart(assignment: Assignment, line: Line): Promise<Report> {
   await side.connected?.()
   meeting.meet()
   const report = role === 'first' ? { trips: await side.answerAll() } : await ask(side, work.isCold, pace)
-  // The one that closes first would cut off the last answer.
+  // The side that closes first would cut off the last answer.
   meeting.meet()
   side.close()
   meeting.close()

@@ -15,19 +15,19 @@ import type { MessageSubject, Seat } from '../subjects/subject.js'
 import type { Scenario } from './scenario.js'
 
 const SCENARIO = 'recovery-time'
-/** So long the survivor has been asleep. */
+/** How long the survivor has been asleep when the other side is killed. */
 const ASLEEP_MS = 300
 
 const workNames = ['awaiting consumer', 'blocked consumer', 'awaiting lock waiter', 'blocked lock waiter'] as const
 type WorkName = (typeof workNames)[number]
 
-/** Returns when the survivor knows. Told apart from everything else that may happen; the rest throws. */
+/** Returns when the survivor knows of the death; throws if anything else happens. */
 type Learn = () => void | Promise<void>
 
 interface RecoverySubject {
   readonly name: string
   readonly arrangement: Arrangement
-  /** What either side holds and waits for. Undefined where there is no such work. */
+  /** What either side holds and waits for. Undefined if there is no such work. */
   openerFor(work: WorkName): ((seat: Seat) => Promise<Learn>) | undefined
 }
 
@@ -39,7 +39,7 @@ const subjects: readonly RecoverySubject[] = [
   { ...fromMessenger(childProcessAdvanced), name: 'child_process' },
 ]
 
-/** From a SIGKILL until whoever depends on the killed process knows. */
+/** The time from a SIGKILL until a peer that depends on the killed process knows of it. */
 export const recoveryTime: Scenario = {
   name: SCENARIO,
   contests: workNames.map(contestOf),
@@ -136,7 +136,7 @@ function assertOwnerDied(ownerDied: boolean): void {
   if (!ownerDied) throw new Error('The survivor was not told that the owner died')
 }
 
-/** Where a connection ends, its other end is gone. */
+/** The end of a connection tells that its other end is gone. */
 function fromMessenger({ name, arrangement, openMessenger }: MessageSubject): RecoverySubject {
   return {
     name,

@@ -15,12 +15,12 @@ export class FrameWriter {
   constructor(stream: Writable, messageBytes: number, isCorked: boolean) {
     this.#stream = stream
     this.#isCorked = isCorked
-    // The stream holds on to at most as many before it asks us to wait; one more, and none is changed while it is held.
+    // The stream keeps at most this many before it asks us to wait. With one more, none is changed while it is kept.
     const heldFramesMax = Math.ceil(stream.writableHighWaterMark / (LENGTH_BYTES + messageBytes))
     this.#frames = Array.from({ length: heldFramesMax + 1 }, () => Buffer.alloc(LENGTH_BYTES + messageBytes))
   }
 
-  /** False: wait for `drained`. */
+  /** Returns false if the caller must wait for `drained`. */
   write(message: Uint8Array): boolean {
     this.#frameIndex = (this.#frameIndex + 1) % this.#frames.length
     const frame = this.#frames[this.#frameIndex]
@@ -56,7 +56,7 @@ export class FrameReader {
     this.#onMessage = onMessage
   }
 
-  /** Returns true: go on reading. */
+  /** Returns true, which tells the stream to go on reading. */
   take(buffer: Uint8Array, byteLength: number): true {
     let offset = 0
     while (offset < byteLength) {
@@ -82,7 +82,7 @@ export class FrameReader {
   }
 }
 
-/** What is written to a stream; whatever comes out of `readerOf` is given to the messenger. */
+/** A messenger over streams: it writes to one, and receives what `readerOf` reads. */
 export class FramedMessenger implements Messenger {
   onMessage: (message: Uint8Array) => void = () => {}
   onEnd: () => void = () => {}
@@ -104,7 +104,7 @@ export class FramedMessenger implements Messenger {
   }
 
   send(message: Uint8Array): void | Promise<void> {
-    if (this.#writer === undefined) throw new Error('Sending: nobody is connected')
+    if (this.#writer === undefined) throw new Error('Sending: the other side is not connected')
     if (!this.#writer.write(message)) return this.#writer.drained()
   }
 

@@ -20,9 +20,9 @@ export const isthmusThreadMessages: MessageSubject = {
   arrangement: 'threads',
 }
 
-/** The same for event loops that never look again before they sleep: each message is a bell. */
+/** The same for event loops that never poll before they sleep: each message needs a wake-up. */
 export const isthmusBellMessages: MessageSubject = {
-  name: 'isthmus bell',
+  name: 'isthmus wake-up',
   arrangement: 'processes',
   openMessenger: (seat) => openMessenger(seat, false),
 }
@@ -37,7 +37,7 @@ export async function openRings(seat: Seat, looksAgain = true): Promise<Rings> {
   const capacityBytes = ringCapacityBytes(seat.messageBytes)
   const layout = struct({ forth: spscRing({ capacityBytes }), back: spscRing({ capacityBytes }) })
   const region = await openSharedRegion(seat, layout)
-  // For how long they look goes by how long a bell takes: not at all if that is no time.
+  // How long an event loop polls depends on how long a wake-up takes: not at all if that is 0.
   if (!looksAgain) Object.assign(region.waiter, { wakeLatencyMs: 0 })
   const { forth, back } = region.root
   const isFirst = seat.role === 'first'
@@ -64,7 +64,7 @@ async function openMessenger(seat: Seat, looksAgain = true): Promise<Messenger> 
       messenger.onMessage(message)
     }
   }
-  // Our own close, or the other side's, ends it; a lost message shows in what was counted.
+  // Our own close, or the other side's, ends the loop; a lost message shows in the counts.
   deliver().catch((error) => {
     if (error.code !== 'ERR_ISTHMUS_CLOSED' && error.code !== 'ERR_ISTHMUS_PEER_DIED') throw error
   })

@@ -3,7 +3,7 @@ import { openRings } from './isthmus-messages.js'
 import { LAST_TRIP, type PingPong, pauseThread } from './ping-pong.js'
 import type { Seat } from './subject.js'
 
-/** Spins, and writes and reads the numbers where they lie. */
+/** Spins, and writes and reads the numbers in place. */
 export async function openInPlacePingPong(seat: Seat): Promise<PingPong> {
   const { producer, consumer, close } = await openRings(seat)
   let received = 0

@@ -156,7 +156,7 @@ function copyingReceiver(consumer: Consumer, { messageBytes }: CopyingWork): Tra
   const receiveParts = () => {
     let receivedBytes = 0
     while (receivedBytes < messageBytes) {
-      // Where they belong: shown whole, a message of many records would be put together somewhere else before.
+      // Chunks are copied straight to their place. A whole message of many records would first be put together elsewhere.
       const part = consumer.tryReceiveChunk({ into: message.subarray(receivedBytes) })
       if (part === null) throw wrongMessageError(sequence)
       if (part !== undefined) receivedBytes += part.bytes.byteLength

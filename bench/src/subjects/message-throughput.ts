@@ -4,7 +4,7 @@ import { checkStamp, stamp, viewOf, wrongMessageError } from './stamp.js'
 import type { CourierWaiting, MessageSubject } from './subject.js'
 import type { SidedSubject } from './throughput-subject.js'
 
-/** Drives a messenger where the subject has one, otherwise a courier: copying works only. */
+/** Drives a messenger if the subject has one, otherwise a courier. For works that copy. */
 export function throughputOf(subject: MessageSubject): SidedSubject {
   const { openMessenger, couriers } = subject
   if (openMessenger !== undefined && couriers?.spinning === undefined) return messengerThroughput(subject)

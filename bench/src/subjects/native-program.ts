@@ -19,13 +19,13 @@ export class NativeProgram {
     this.#file = join(PROGRAMS, name)
   }
 
-  /** Returns why it cannot run here, where it cannot. */
+  /** Returns why it cannot run here, or undefined if it can. */
   readonly prepare = async (signal: AbortSignal): Promise<string | undefined> => {
     const headers = readdirSync(SOURCES).filter((name) => name.endsWith('.h'))
     const sources = [this.#source, ...headers.map((name) => join(SOURCES, name))]
     if (modifiedMs(this.#file) >= Math.max(...sources.map(modifiedMs))) return undefined
     mkdirSync(PROGRAMS, { recursive: true })
-    // Under its name there is only ever a whole program, also where two benches compile at once.
+    // Its name always stands for a complete program, even if two benches compile at once.
     const unfinished = `${this.#file}-${process.pid}`
     try {
       await runChild(COMPILER, [...COMPILER_FLAGS, '-o', unfinished, this.#source], signal)
@@ -44,12 +44,12 @@ export class NativeProgram {
   }
 }
 
-/** 0 where there is no such file. */
+/** 0 if there is no such file. */
 function modifiedMs(file: string): number {
   return statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0
 }
 
-/** What is built lies in dist. */
+/** This module runs from dist. */
 function packageFile(path: string): string {
   return fileURLToPath(new URL(`../${path}`, import.meta.url))
 }

@@ -7,7 +7,7 @@ import type { SelfTimedSubject, ThroughputWork } from './throughput-subject.js'
 
 const ring = new NativeProgram('spsc-ring')
 
-/** The same ring in C++, between two processes: what the machine gives. */
+/** The same ring in C++, between two processes: what the machine can do. */
 export const nativeThroughput: SelfTimedSubject = {
   name: 'native',
   prepare: ring.prepare,
@@ -15,7 +15,7 @@ export const nativeThroughput: SelfTimedSubject = {
   measure: (work, context) => measureRing(work, work.kind === 'copying' ? 'copy' : 'claim', context),
 }
 
-/** Whole messages are copied in and out where others write and read in place: a usual C++ ring. */
+/** A usual C++ ring: whole messages are copied in and out, while the others write and read in place. */
 export const nativeCopyingThroughput: SelfTimedSubject = {
   name: 'native copying',
   prepare: ring.prepare,
@@ -67,7 +67,7 @@ export const nativeMutex = {
   async handOffs(kind: NativeMutexKind, { pace, signal }: RunContext): Promise<readonly number[]> {
     return (await mutex.run<Samples>([kind, 'hand-off', pace.coldSamples], signal)).samplesNs
   },
-  /** Until a blocked waiter of a robust mutex has it after its owner was killed, in nanoseconds. */
+  /** How long after its owner was killed a blocked waiter has a robust mutex, in nanoseconds. */
   async recovery({ signal }: RunContext): Promise<number> {
     return (await mutex.run<Samples>(['robust', 'recovery', 1], signal)).samplesNs[0]
   },

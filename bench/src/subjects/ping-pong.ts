@@ -2,12 +2,12 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Courier, Messenger } from './messenger.js'
 import { viewOf } from './stamp.js'
 
-/** Answered like any other; then there is nothing more to answer. */
+/** The last request: it is answered like any other, and ends the answering side. */
 export const LAST_TRIP = -1
 
 const MESSAGE_BYTES = 8
 
-/** Either side of a conversation in which numbers are sent and come back. */
+/** Either side of an exchange in which numbers are sent and come back. */
 export interface PingPong {
   /** Sends a number, and returns what comes back. */
   roundTrip(trip: number): number | Promise<number>
@@ -21,7 +21,7 @@ export interface PingPong {
 
 const pauseWord = new Int32Array(new SharedArrayBuffer(4))
 
-/** Sleeps in the thread. */
+/** Blocks the thread. */
 export function pauseThread(pauseMs: number): void {
   Atomics.wait(pauseWord, 0, 0, pauseMs)
 }

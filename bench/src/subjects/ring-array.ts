@@ -2,7 +2,7 @@ import { type SpscRing, type SpscRingOptions, spscRing } from '@isthmus/ring'
 import type { Layout } from '@isthmus/sync'
 import { alignUp } from '@isthmus/sync/internal'
 
-/** So many rings, one after the other. (A struct would name each of them in its signature, which has to fit into a header.) */
+/** A number of rings, one after the other. (A struct would name each of them in its signature, which has to fit into a header.) */
 export function ringArray(count: number, options: SpscRingOptions): Layout<readonly SpscRing[]> {
   const ring = spscRing(options)
   const strideBytes = alignUp(ring.byteLength, ring.byteAlignment)

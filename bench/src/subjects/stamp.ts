@@ -4,7 +4,7 @@ export function stamp(message: DataView, sequence: number): void {
   message.setInt32(message.byteLength - 4, sequence, true)
 }
 
-/** @throws Error where the message is not the one that was stamped with this number */
+/** @throws Error if the message is not the one that was stamped with this number */
 export function checkStamp(message: DataView, sequence: number): void {
   const isRight = message.getInt32(0, true) === sequence && message.getInt32(message.byteLength - 4, true) === sequence
   if (!isRight) throw wrongMessageError(sequence)

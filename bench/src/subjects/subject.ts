@@ -3,7 +3,7 @@ import type { Prepare } from '../harness/contest.js'
 import type { Place } from '../harness/place.js'
 import type { Courier, Messenger } from './messenger.js'
 
-/** Where one end of a connection is opened. */
+/** What an end of a connection is opened with. */
 export interface Seat {
   readonly role: Role
   readonly place: Place
@@ -19,7 +19,7 @@ export type CourierWaiting = 'spinning' | 'blocking'
 export interface MessageSubject {
   readonly name: string
   readonly arrangement: Arrangement
-  /** Of one message; none if not given. */
+  /** The limit of one message; none if not given. */
   readonly messageBytesMax?: number
   readonly prepare?: Prepare | undefined
   readonly openMessenger?: (seat: Seat) => Messenger | Promise<Messenger>

@@ -10,12 +10,12 @@ interface AnyThroughputWork {
 }
 
 /**
- * Messages are written and read where they lie. Word number `w` of a message holds its sequence number plus `w`; only so
- * many words of it are touched.
+ * Messages are written and read in place. Word number `w` of a message holds its sequence number plus `w`; only the given
+ * number of words is touched.
  */
 export interface InPlaceWork extends AnyThroughputWork {
   readonly kind: 'in place'
-  /** So many messages are published at once. */
+  /** How many messages are published at once. */
   readonly batchMessages: number
   readonly touchedWords: number
 }
@@ -34,7 +34,7 @@ export interface SidedSubject {
   readonly name: string
   readonly arrangement: MessageSubject['arrangement']
   readonly prepare?: Prepare | undefined
-  /** Undefined where the subject has no way to do this work. */
+  /** Undefined if the subject has no way to do this work. */
   openersFor(work: ThroughputWork): Readonly<Record<Role, SideOpener>> | undefined
 }
 

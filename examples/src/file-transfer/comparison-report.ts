@@ -38,7 +38,7 @@ function bytesPerSecond({ byteLength, seconds }: TransferSpeed): number {
   return byteLength / seconds
 }
 
-/** Of an odd number of values. */
+/** The median of an odd number of values. */
 function median(values: number[]): number {
   return values.toSorted((a, b) => a - b)[(values.length - 1) / 2]
 }

@@ -3,7 +3,7 @@ import { ring, socket } from './both-transports.js'
 import type { Options } from './options.js'
 import { type TransferOptions, type TransferSpeed, transferFile, transferMemory } from './transfer.js'
 
-/** From here on one transfer takes long enough. */
+/** From this size on, one transfer takes long enough. */
 const LARGE_FILE_BYTES = 512 * 1024 * 1024
 const ROUNDS = 3
 

@@ -2,9 +2,9 @@ import { constants } from 'node:os'
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
-/** Somebody wants this program to end: Ctrl-C, `kill`, a closed terminal, a `| head` that has seen enough. */
+/** The reason for an end from outside: Ctrl-C, `kill`, a closed terminal, a `| head` that has read enough. */
 export class Interrupted extends Error {
-  /** What a shell says of a program that ended by this signal. */
+  /** The exit code that a shell reports for a program that ended by this signal. */
   readonly exitCode: number
 
   constructor(signalName: NodeJS.Signals) {
@@ -13,7 +13,7 @@ export class Interrupted extends Error {
   }
 }
 
-/** Aborted with an Interrupted, instead of the program's being ended on the spot with its traces left behind. */
+/** Aborted with an Interrupted, so that the program can clean up before it ends. */
 export function interruptionSignal(): AbortSignal {
   const controller = new AbortController()
   for (const name of SIGNALS) process.on(name, () => controller.abort(new Interrupted(name)))

@@ -20,7 +20,7 @@ export interface Options {
 /** The command line asks for something that cannot be done. */
 export class UsageError extends Error {}
 
-/** @returns undefined where only help is wanted */
+/** @returns undefined if only help is wanted */
 export function readOptions(commandLine: string[]): Options | undefined {
   const { file, keep, help } = parse(commandLine)
   if (help) return undefined

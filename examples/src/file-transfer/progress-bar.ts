@@ -4,8 +4,8 @@ import { formatMegabytes } from './format.js'
 const REDRAW_MS = 100
 
 /**
- * Shows how far a transfer has come; returns the function that takes the bar away. Without a terminal there is none.
- * It looks now and then by itself, so that it costs the transfer nothing.
+ * Shows the progress of a transfer; returns the function that removes the bar. Without a terminal there is none. The bar
+ * reads the progress a few times a second, so that it costs the transfer nothing.
  */
 export function showProgress(label: string, totalBytes: number, doneBytes: () => number): () => void {
   const bar = new cliProgress.SingleBar(

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 
 const PROGRAM = fileURLToPath(new URL('./send.js', import.meta.url))
 
-/** The other program, which shares nothing with this one but the address that it is given. */
+/** The other program, which shares only the address with this one. */
 export class SenderProcess {
   readonly pid: number | undefined
   /** Aborted when the process has ended in any other way than well. */
@@ -27,7 +27,7 @@ export class SenderProcess {
         return output
       },
     )
-    // Whoever wants to know how it ended asks `output`, or looks at `failed`.
+    // A failure shows in `output` and in `failed`.
     this.#ended.catch((error) => failure.abort(error))
   }
 

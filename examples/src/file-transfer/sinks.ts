@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { closeSync, openSync, writeFileSync } from 'node:fs'
 
-/** Where received chunks go. */
+/** The destination of received chunks. */
 export interface Sink {
   readonly byteLength: number
   take(chunk: Uint8Array): void

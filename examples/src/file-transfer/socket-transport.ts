@@ -43,7 +43,7 @@ export class SocketIncoming implements Incoming {
     this.#server = server
   }
 
-  /** @param directory where the socket gets its name, and loses it with `close` */
+  /** @param directory in which the socket has its name, until `close` */
   static async listen(directory: string): Promise<SocketIncoming> {
     const path = join(directory, 'socket')
     const server = createServer().listen(path)
@@ -64,7 +64,8 @@ export class SocketIncoming implements Incoming {
 
   async receive(take: (chunk: Uint8Array) => void, signal: AbortSignal): Promise<void> {
     const socket = this.#socket
-    if (socket === undefined) throw new Error('Receiving through a socket: nobody is connected. Await connected first.')
+    if (socket === undefined)
+      throw new Error('Receiving through a socket: no sender is connected. Await connected first.')
     addAbortSignal(signal, socket)
     socket.on('data', (chunk) => {
       try {

@@ -6,10 +6,10 @@ import { MEMORY_BYTES, type Transport } from './transport.js'
 
 export interface TransferOptions {
   readonly transport: Transport
-  /** For whatever lies in the file system for a while. */
+  /** A directory for temporary files. */
   readonly directory: string
   readonly signal: AbortSignal
-  /** What the progress bar says. */
+  /** The label of the progress bar. */
   readonly label: string
 }
 
@@ -50,7 +50,7 @@ export async function transferMemory(options: TransferOptions): Promise<Transfer
   throw new Error(`The lengths differ: ${MEMORY_BYTES} bytes were sent, ${sink.byteLength} received.`)
 }
 
-/** Timed from the sender's being connected, before it reads its first block, to the last byte's being in the sink. */
+/** The time runs from the sender's connection, before it reads its first block, until the last byte is in the sink. */
 async function receiveFromSender(
   { transport, directory, signal, label }: TransferOptions,
   sink: Sink,

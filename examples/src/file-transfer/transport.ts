@@ -1,4 +1,4 @@
-/** What is sent at once: as one message, which is larger than the ring and so travels in fragments, or as one write. */
+/** The size of one send: a message, which is larger than the ring and so travels in fragments, or a write to the socket. */
 export const BLOCK_BYTES = 2 * 1024 * 1024
 
 /** What a sender without a file sends. */
@@ -7,7 +7,7 @@ export const MEMORY_BYTES = 1024 * 1024 * 1024
 /** A way from one process to another. */
 export interface Transport {
   readonly name: string
-  /** @param directory for what needs a place in the file system */
+  /** @param directory for files that the transport needs */
   listen(directory: string): Promise<Incoming>
 }
 
@@ -20,7 +20,7 @@ export interface Outgoing {
 
 /** The receiving end of a transfer. */
 export interface Incoming {
-  /** Where the sender finds this end. */
+  /** The address under which the sender finds this end. */
   readonly address: string
   /** Resolves when the sender is there and about to read its first block. */
   connected(signal: AbortSignal): Promise<void>

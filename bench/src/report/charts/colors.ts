@@ -19,7 +19,7 @@ export function isIsthmus(subject: string): boolean {
   return subject.split(' ')[0] === 'isthmus'
 }
 
-/** The color of each subject, the same in all charts of a report: isthmus blue, native black, everybody else its own. */
+/** The color of each subject, the same in all charts of a report: isthmus blue, native black, each other one its own. */
 export type Colors = ReadonlyMap<string, string>
 
 export function colorsOf(subjects: Iterable<string>): Colors {

@@ -8,7 +8,7 @@ const WIDTH = 560
 const ROW_HEIGHT = 24
 const SMALL_MESSAGE_BYTES = 64
 
-/** Who sends how many small messages, as bars on a linear axis: what a factor of a hundred looks like. */
+/** How many small messages each subject sends, as bars on a linear axis: what a factor of a hundred looks like. */
 export function peersChart(results: readonly Result[], colors: Colors, stamp: string): TopLevelSpec | undefined {
   const values = results
     .filter(({ unit, messageBytes, work }) => {

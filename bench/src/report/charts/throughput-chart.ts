@@ -49,7 +49,7 @@ export function throughputChart(results: readonly Result[], colors: Colors, stam
       { transform: [{ filter: 'datum.isIsthmus' }], mark: { type: 'line', strokeWidth: 3.5 } },
       { transform: [{ filter: '!datum.isIsthmus' }], mark: { type: 'line', strokeWidth: 1.5 } },
       { mark: { type: 'point', filled: true, size: 32, opacity: 1 } },
-      // A white edge, where a name crosses a line.
+      // A white edge, in case a name crosses a line.
       { ...names, mark: { ...NAME_MARK, stroke: '#ffffff', strokeWidth: 4 } },
       { ...names, mark: NAME_MARK },
     ],
@@ -68,7 +68,7 @@ function pointsOf({ work, subject, unit, median, messageBytes }: Result): Point[
   return [{ subject, messageBytes, bytesPerSecond, isIsthmus: isIsthmus(subject) }]
 }
 
-/** At the last point of each line; where lines end close to each other, moved apart, from the top down. */
+/** Names stand at the last point of each line. If lines end close to each other, the names are moved apart, from the top down. */
 function labelsOf(points: readonly Point[]): (Point & { readonly labelAt: number })[] {
   const rates = points.map(({ bytesPerSecond }) => bytesPerSecond)
   const decades = Math.log10((Math.max(...rates) * ROOM) / (Math.min(...rates) / ROOM))

@@ -15,13 +15,13 @@ const NO_CONSUMER = -1
 const IS_SPINNING = true
 
 /**
- * Slots of one size in shared memory; the length of a message stands in front of it in its slot. Only its spinning calls:
- * the promises of its others did not always settle here.
+ * Slots of one size in shared memory; the length of a message stands in front of it in its slot. Only its spinning calls are
+ * used: the promises of its other calls did not always settle here.
  */
 export const disruptor: MessageSubject = {
   name: PACKAGE,
   arrangement: 'processes',
-  // Slots of more would not fit into the ring a few times.
+  // Of larger slots, the ring would hold only one or two.
   messageBytesMax: 1024 * 1024,
   prepare,
   couriers: { spinning: openCourier },
@@ -43,7 +43,7 @@ function prepare(signal: AbortSignal): Promise<string | undefined> {
   return preparation
 }
 
-/** It comes as source and is not built when it is installed, since not everybody has a compiler: it is built here, once. */
+/** It comes as source and is not built when it is installed, since a machine may have no compiler: it is built here, once. */
 async function build(signal: AbortSignal): Promise<string | undefined> {
   let directory: string
   try {
@@ -107,7 +107,7 @@ function openCourier(seat: Seat): Courier {
         offset = 0
       }
       while (stretch === stretches.length) {
-        // Gives back what was read before.
+        // Returns the slot that was read before.
         stretches = inward.consumeNewSync()
         stretch = 0
       }

@@ -13,7 +13,7 @@ export const fifo: MessageSubject = { name: 'fifo', arrangement: 'processes', co
 function open({ role, place, messageBytes }: Seat): Courier {
   const paths = [join(place.directory, 'forth'), join(place.directory, 'back')]
   if (role === 'first') for (const path of paths) makeFifo(path)
-  // Open for both, so that opening waits for nobody.
+  // Open for reading and writing, so that opening does not wait for the other side.
   const fds = paths.map((path) => openSync(path, 'r+'))
   const [outward, inward] = role === 'first' ? fds : [...fds].reverse()
   const source = new FrameSource(inward, messageBytes)

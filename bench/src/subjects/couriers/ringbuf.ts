@@ -6,7 +6,7 @@ import type { MessageSubject, Seat } from '../subject.js'
 
 const LENGTH_BYTES = 4
 
-/** Rings of bytes between threads; it has no way to wait but to try again. Messages have their lengths in front. */
+/** Rings of bytes between threads; its only way to wait is to try again. Messages have their lengths in front. */
 export const ringbuf: MessageSubject = { name: 'ringbuf.js', arrangement: 'threads', couriers: { spinning: open } }
 
 async function open({ role, line: { port }, messageBytes }: Seat): Promise<Courier> {

@@ -2,7 +2,7 @@ import type { ChannelEnd } from '../../harness/assignment.js'
 import type { Messenger } from '../messenger.js'
 import type { MessageSubject, Seat } from '../subject.js'
 
-/** So many bytes, or messages, are under way before the sender waits until they are written. */
+/** How many bytes, or messages, are under way before the sender waits until they are written. */
 const BYTES_UNDER_WAY = 1024 * 1024
 const MESSAGES_UNDER_WAY = 1024
 

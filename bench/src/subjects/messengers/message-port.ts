@@ -4,7 +4,7 @@ import type { MessageSubject, Seat } from '../subject.js'
 /** Its messages are structured clones: copies. */
 export const messagePort: MessageSubject = { name: 'message-port', arrangement: 'threads', openMessenger }
 
-/** So many bytes, or messages, are under way before the sender waits for the receiver: a port has no back-pressure of its own. */
+/** How many bytes, or messages, are under way before the sender waits for the receiver: a port has no back-pressure of its own. */
 const BYTES_UNDER_WAY = 8 * 1024 * 1024
 const MESSAGES_UNDER_WAY = 4096
 

@@ -30,7 +30,7 @@ async function openMessenger({ role, place, messageBytes }: Seat): Promise<Messe
   else socket.connect(address)
   const messenger: Messenger = {
     onMessage() {},
-    // It may hold on to the bytes, so it gets its own.
+    // The library may keep the bytes, so it gets a copy.
     send: (message) => socket.send(Buffer.from(message)),
     close: () => socket.close(),
   }
