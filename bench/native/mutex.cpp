@@ -3,7 +3,7 @@
 //   mutex normal|robust uncontended targetMs      {"seconds":…,"operations":…}
 //   mutex normal|robust contended targetMs        {"seconds":…,"operations":…}
 //   mutex normal|robust hand-off samples          {"samplesNs":[…]}
-//   mutex robust recovery 1                       {"samplesNs":[…]}    until a waiter has it whose owner was killed
+//   mutex robust recovery 1                       {"samplesNs":[…]}    until a waiter has the mutex of a killed owner
 
 #include <errno.h>
 #include <pthread.h>
@@ -20,7 +20,7 @@ using isthmus::nowNs;
 
 constexpr uint32_t SAMPLES_MAX = 1U << 16;
 constexpr uint32_t OPERATIONS_AT_ONCE = 1024;
-// Long enough for a waiter to have fallen asleep.
+// Long enough for a waiter to fall asleep.
 constexpr double HELD_MS = 0.5;
 constexpr double WARM_UP_MS = 50;
 constexpr double ASLEEP_MS = 300;
@@ -85,7 +85,7 @@ void runUncontended(Shared& shared, double targetMs) {
   printOperations((stopNs - startNs) / 1e9, operations);
 }
 
-// Both do the same number of steps, found while both are at it.
+// Both do the same number of steps, which is determined while both run.
 void runContended(Shared& shared, double targetMs) {
   const auto side = [&](int self) {
     shared.meeting.meet();

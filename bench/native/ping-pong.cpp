@@ -3,7 +3,7 @@
 //
 //   ping-pong spin|futex pauseMs warmUpMs targetMs samples
 //
-// spin: through two SPSC rings, as isthmus does. futex: through two words; whoever waits sleeps at once.
+// spin: through two SPSC rings, as isthmus does. futex: through two words; a waiter sleeps at once.
 
 #include <linux/futex.h>
 #include <sys/syscall.h>

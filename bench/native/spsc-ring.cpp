@@ -107,7 +107,7 @@ bool isStamped(const uint8_t* message, uint32_t byteLength, uint32_t sequence) {
   return std::memcmp(message, &sequence, 4) == 0 && std::memcmp(message + byteLength - 4, &sequence, 4) == 0;
 }
 
-// What does not fit into one record travels as several.
+// A message that does not fit into one record travels in several.
 void sendCopied(Producer& producer, const Work& work, std::vector<uint8_t>& message, uint32_t messages) {
   for (uint32_t sequence = 0; sequence < messages; sequence++) {
     stamp(message.data(), work.messageBytes, sequence);

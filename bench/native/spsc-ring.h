@@ -27,7 +27,7 @@ inline uint32_t recordBytesOf(uint32_t byteLength) {
   return (byteLength + static_cast<uint32_t>(sizeof(RecordHeader)) + 7) & ~7U;
 }
 
-// Whether position a is behind position b; both run freely and wrap at 32 bits.
+// Whether position a comes before position b; both run freely and wrap at 32 bits.
 inline bool isBehind(uint32_t a, uint32_t b) { return static_cast<int32_t>(a - b) < 0; }
 
 // Tells the core that this is a spin loop.
@@ -44,7 +44,7 @@ class Producer {
   Producer(Positions& positions, uint8_t* records, uint32_t capacityBytes)
       : positions_(positions), records_(records), capacityBytes_(capacityBytes), indexMask_(capacityBytes - 1) {}
 
-  // Returns where to write the payload, or a null pointer where the ring is full.
+  // Returns where to write the payload, or a null pointer if the ring is full.
   uint8_t* tryClaim(uint32_t byteLength) {
     const uint32_t recordBytes = recordBytesOf(byteLength);
     const bool hasRoom = writableUntil_ - position_ >= recordBytes;
@@ -68,7 +68,7 @@ class Producer {
     const uint32_t bytesUntilEnd = capacityBytes_ - (position_ & indexMask_);
     const bool needsPadding = recordBytes > bytesUntilEnd;
     const uint32_t neededBytes = recordBytes + (needsPadding ? bytesUntilEnd : 0);
-    // Possibly full, as far as we have seen: look again. Really full: show the consumer all there is.
+    // Possibly full: load the read position again. If it is really full, publish everything.
     if (freeBytes() < neededBytes) {
       // SYNC space visible to producer
       readPosition_ = positions_.read.load(std::memory_order_acquire);
@@ -102,7 +102,7 @@ class Producer {
   uint32_t position_ = 0;
   uint32_t claimEnd_ = 0;
   uint32_t published_ = 0;
-  // Up to here records fit: neither over unread ones nor across the ring's end.
+  // Records fit up to this position: they neither overwrite unread ones nor cross the ring's end.
   uint32_t writableUntil_ = 0;
   // The read position as last seen.
   uint32_t readPosition_ = 0;
