@@ -4,6 +4,7 @@ import * as ring from '@isthmus/ring'
 import * as shm from '@isthmus/shm-posix'
 import * as sync from '@isthmus/sync'
 import {
+  array,
   barrier,
   bytes,
   condvar,
@@ -42,6 +43,7 @@ const layout = struct({
   total: f64(),
   text: bytes(16),
   cells: words(4),
+  tills: array(u32(), 2),
 })
 
 /**
@@ -109,6 +111,8 @@ async function useStructures(first, second) {
   Atomics.store(one.cells, 1, 9)
   same([two.int.value, two.count.value, Number(two.large.value), two.total.value], [-3, 2, 2 ** 40, 1.5])
   same([[...two.text.subarray(0, 4)], Atomics.load(two.cells, 1)], [[1, 2, 3, 0], 9])
+  one.tills[1].value = 5
+  same([two.tills.length, two.tills[1].value], [2, 5])
   one.count.value = 0
 }
 

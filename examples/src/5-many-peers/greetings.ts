@@ -1,5 +1,6 @@
-import { spscRing, struct, utf8 } from 'isthmus'
+import { array, spscRing, utf8 } from 'isthmus'
 
-const ring = () => spscRing({ capacityBytes: 4096, codec: utf8 })
-export const greetings = struct({ anna: ring(), bela: ring(), carla: ring() })
-export type Guest = 'anna' | 'bela' | 'carla'
+export const names = ['anna', 'bela', 'carla']
+
+/** A ring for each guest. */
+export const greetings = array(spscRing({ capacityBytes: 4096, codec: utf8 }), names.length)

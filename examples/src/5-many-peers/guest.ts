@@ -1,8 +1,8 @@
 import { workerData } from 'node:worker_threads'
 import { Segment } from 'isthmus'
-import { type Guest, greetings } from './greetings.js'
+import { greetings, names } from './greetings.js'
 
-const guest: Guest = workerData.guest
-using segment = Segment.attach(workerData.handle, greetings)
-using producer = segment.root[guest].producer()
-await producer.send(`Good evening, ${guest} is here.`)
+const { seat, handle } = workerData
+using segment = Segment.attach(handle, greetings)
+using producer = segment.root[seat].producer()
+await producer.send(`Good evening, ${names[seat]} is here.`)

@@ -1,14 +1,13 @@
 import { Worker } from 'node:worker_threads'
 import { Segment, waitAny } from 'isthmus'
-import { type Guest, greetings } from './greetings.js'
+import { greetings } from './greetings.js'
 
 using segment = Segment.createAnonymous(greetings)
-const guests = Object.keys(segment.root) as Guest[]
-for (const guest of guests) {
-  new Worker(new URL('./guest.js', import.meta.url), { workerData: { guest, handle: segment.handle } })
+for (const seat of segment.root.keys()) {
+  new Worker(new URL('./guest.js', import.meta.url), { workerData: { seat, handle: segment.handle } })
 }
 
-const consumers = new Set(guests.map((guest) => segment.root[guest].consumer()))
+const consumers = new Set(segment.root.map((ring) => ring.consumer()))
 const heard: string[] = []
 while (consumers.size > 0) {
   for (const consumer of await waitAny(consumers)) {
