@@ -21,6 +21,7 @@ import {
   semaphore,
   spscRing,
   struct,
+  structured,
   u32,
   utf8,
   waitAny,
@@ -30,6 +31,7 @@ import {
 const layout = struct({
   orders: spscRing({ capacityBytes: 4096, codec: utf8 }),
   prices: spscRing({ capacityBytes: 4096, codec: json() }),
+  clones: spscRing({ capacityBytes: 4096, codec: structured() }),
   replies: spscRing({ capacityBytes: 4096, maxMessageBytes: 65_536 }),
   lock: mutex(),
   changed: condvar(),
@@ -154,13 +156,16 @@ async function useRings(one, two) {
   same(rest, [])
   for (const handle of [received, replies, read]) handle.close()
 
-  const structured = one.prices.producer()
-  const decoded = two.prices.consumer()
-  structured.sendSync({ price: 2.5 })
-  same(decoded.receiveSync({ timeoutMs: 10_000 }), { price: 2.5 })
-  structured.close()
-  same(decoded.receiveSync({ timeoutMs: 10_000 }), null)
-  decoded.close()
+  for (const [producer, consumer] of [
+    [one.prices.producer(), two.prices.consumer()],
+    [one.clones.producer(), two.clones.consumer()],
+  ]) {
+    producer.sendSync({ price: 2.5 })
+    same(consumer.receiveSync({ timeoutMs: 10_000 }), { price: 2.5 })
+    producer.close()
+    same(consumer.receiveSync({ timeoutMs: 10_000 }), null)
+    consumer.close()
+  }
 }
 
 async function useLocks(one, two) {
