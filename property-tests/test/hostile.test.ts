@@ -26,8 +26,9 @@ describe('The hostile fuzzer', { timeout: 120_000 }, () => {
     const { status, output, verdicts } = attack(copyWith(), '--only', '^(ring|mutex)/(heap|segment)/')
     expect(status, output).toBe(0)
     expect(verdicts.map(({ target }) => target)).toHaveLength(8)
-    for (const { cases, answers } of verdicts) {
-      expect(cases).toBeGreaterThan(0)
+    for (const { cases } of verdicts) expect(cases).toBeGreaterThan(0)
+    // On a busy machine a scribbled target gets through one case, in which perhaps no call returns.
+    for (const { answers } of verdicts.filter(({ target }) => target.endsWith('/between'))) {
       expect(answers.returned).toBeGreaterThan(0)
     }
   })
@@ -35,8 +36,8 @@ describe('The hostile fuzzer', { timeout: 120_000 }, () => {
   it('finds a consumer that trusts the length of a record, and the same case again by its seed', () => {
     const folder = copyWith({
       package: 'ring',
-      right: 'if (isWithin) return recordBytes;',
-      wrong: 'return recordBytes;',
+      right: 'return byteLength >>> 0 <= publishedBytes - RECORD_HEADER_BYTES && ',
+      wrong: 'return byteLength !== 0 || ',
     })
     const { status, verdicts } = attack(folder, '--only', '^ring/heap/between$')
     expect(status).toBe(1)

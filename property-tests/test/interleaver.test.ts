@@ -67,8 +67,8 @@ describe('The interleaver', { timeout: 120_000 }, () => {
   it('finds a consumer that misses a close because it compares the role with itself', () => {
     const folder = copyWith({
       package: 'ring',
-      right: 'this.#producerRole.word !== this.#judgedRoleWord',
-      wrong: 'this.#producerRole.word !== this.#producerRole.word',
+      right: 'return this.#role.word !== this.#judgedWord',
+      wrong: 'return this.#role.word !== this.#role.word',
     })
     expect(verdictOf(folder, 'spsc-close').failure?.what).toContain('deadlock: consumer')
   })
@@ -95,9 +95,9 @@ describe('The interleaver', { timeout: 120_000 }, () => {
     const folder = copyWith({
       package: 'ring',
       right:
-        'this.bytes.set(bytes, this.#writeHeader(this.#claimStart, byteLength, DATA));\n    const end = this.#claimStart + recordBytes | 0;',
+        'this.bytes.set(bytes, this.#writeHeader(this.#claimStart, byteLength, DATA));\n    const end = advance(this.#claimStart, recordBytes);',
       wrong:
-        'const at = this.#writeHeader(this.#claimStart, byteLength, DATA);\n    const end = this.#claimStart + recordBytes | 0;\n    Atomics.store(this.words, this.#writePositionWord, end);\n    this.bytes.set(bytes, at);',
+        'const at = this.#writeHeader(this.#claimStart, byteLength, DATA);\n    const end = advance(this.#claimStart, recordBytes);\n    Atomics.store(this.words, this.#writePositionWord, end);\n    this.bytes.set(bytes, at);',
     })
     expect(verdictOf(folder, 'spsc-send-receive').failure?.what).toContain('data race')
   })
@@ -107,7 +107,7 @@ describe('The interleaver', { timeout: 120_000 }, () => {
       package: 'ring',
       right: 'const copy = this.bytes.slice(start, start + byteLength);',
       wrong:
-        'Atomics.store(this.words, this.#readPositionWord, this.#position + recordBytes | 0);\n      this.#producerEvents.notify();\n      const copy = this.bytes.slice(start, start + byteLength);',
+        'Atomics.store(this.words, this.#readPositionWord, advance(this.#position, recordBytes));\n      this.#producerEvents.notify();\n      const copy = this.bytes.slice(start, start + byteLength);',
     })
     expect(verdictOf(folder, 'spsc-wrap').failure?.what).toContain('data race')
   })

@@ -11,10 +11,10 @@ export const mutants: readonly Mutant[] = [
     name: 'a message is published before it is written',
     file: `${RING}/spsc/producer.ts`,
     from: `    this.bytes.set(bytes, this.#writeHeader(this.#claimStart, byteLength, DATA))
-    const end = (this.#claimStart + recordBytes) | 0
+    const end = advance(this.#claimStart, recordBytes)
 `,
     to: `    const at = this.#writeHeader(this.#claimStart, byteLength, DATA)
-    const end = (this.#claimStart + recordBytes) | 0
+    const end = advance(this.#claimStart, recordBytes)
     Atomics.store(this.words, this.#writePositionWord, end)
     this.bytes.set(bytes, at)
 `,
@@ -33,7 +33,7 @@ export const mutants: readonly Mutant[] = [
     name: 'space is returned before the message is copied',
     file: `${RING}/spsc/consumer.ts`,
     from: '      const copy = this.bytes.slice(start, start + byteLength)\n',
-    to: `      const end = (this.#position + recordBytes) | 0
+    to: `      const end = advance(this.#position, recordBytes)
       Atomics.store(this.words, this.#readPositionWord, end)
       this.#producerEvents.notify()
       const copy = this.bytes.slice(start, start + byteLength)
@@ -42,9 +42,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'the consumer compares a role with itself',
-    file: `${RING}/spsc/consumer.ts`,
-    from: 'this.#producerRole.word !== this.#judgedRoleWord',
-    to: 'this.#producerRole.word !== this.#producerRole.word',
+    file: `${RING}/role/counterpart.ts`,
+    from: '    return this.#role.word !== this.#judgedWord',
+    to: '    return this.#role.word !== this.#role.word',
     rung: interleaver('spsc-close'),
   },
   {
@@ -70,22 +70,22 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'the length of a record is trusted',
-    file: `${RING}/spsc/consumer.ts`,
-    from: '    if (isWithin) return recordBytes\n',
-    to: '    if (isWithin || byteLength !== 0) return recordBytes\n',
+    file: `${RING}/record/layout.ts`,
+    from: '  return byteLength >>> 0 <= publishedBytes - RECORD_HEADER_BYTES && ',
+    to: '  return byteLength !== 0 || ',
     rung: hostile('ring/heap/between'),
     isBrief: true,
   },
   {
     name: 'the length of a message is trusted',
-    file: `${RING}/spsc/message-assembly.ts`,
+    file: `${RING}/record/message-assembly.ts`,
     from: '    if (total > this.#maxMessageBytes) throw this.#tooLarge(total)\n',
     to: '',
     rung: hostile('ring/segment/between'),
   },
   {
     name: 'a fragment may exceed its message',
-    file: `${RING}/spsc/message-assembly.ts`,
+    file: `${RING}/record/message-assembly.ts`,
     from: ': byteLength > 0 && received < total',
     to: ': byteLength > 0',
     rung: hostile('ring/heap/between'),
@@ -93,7 +93,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'recovery appends without space',
     file: `${RING}/spsc/recovery.ts`,
-    from: '    if (((position - readPosition) | 0) > capacityBytes - RECORD_HEADER_BYTES) position = lastPosition\n',
+    from: '    if (distance(position, readPosition) > capacityBytes - RECORD_HEADER_BYTES) position = lastPosition\n',
     to: '',
     rung: hostile('recovery/heap/between'),
   },

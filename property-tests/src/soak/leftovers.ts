@@ -1,7 +1,11 @@
-import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { Segment } from '@isthmus/shm-posix'
 
-const FIFO = /^isthmus-[0-9a-f]{16}\.(?:life|bell)$/
+/** Where this user's threads have their FIFOs, and what the FIFOs are called: in the user's folder, or without one. */
+const FIFO_PLACES: readonly (readonly [directory: string, name: RegExp])[] = [
+  [`/dev/shm/isthmus-${process.geteuid?.()}`, /^[0-9a-f]{16}\./],
+  ['/dev/shm', /^isthmus-[0-9a-f]{16}\./],
+]
 const LOOK_AGAIN_MS = 60
 
 const sleeper = new Int32Array(new SharedArrayBuffer(4))
@@ -32,12 +36,20 @@ export function removeAll(prefix: string): void {
 
 function unheldFifos(): Set<string> {
   const held = lockedInodes()
-  const unheld = readdirSync('/dev/shm').filter((name) => {
-    if (!FIFO.test(name)) return false
-    const file = statSync(`/dev/shm/${name}`, { throwIfNoEntry: false })
-    return file !== undefined && !held.has(file.ino)
-  })
-  return new Set(unheld)
+  const fifos = FIFO_PLACES.flatMap(([directory, name]) =>
+    namesIn(directory).flatMap((file) => (name.test(file) ? [`${directory}/${file}`] : [])),
+  )
+  return new Set(
+    fifos.filter((path) => {
+      const file = statSync(path, { throwIfNoEntry: false })
+      return file !== undefined && !held.has(file.ino)
+    }),
+  )
+}
+
+/** The last thread of this user that leaves removes the folder. */
+function namesIn(directory: string): string[] {
+  return existsSync(directory) ? readdirSync(directory) : []
 }
 
 /** Parses lines such as `1: OFDLCK ADVISORY  WRITE -1 00:19:1234 0 0`. */
