@@ -532,7 +532,8 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
     this.close()
   }
 
-  protected override waitPoints(): readonly EventCount[] {
+  /** @internal */
+  override waitPoints(): readonly EventCount[] {
     return [this.#dataEvents]
   }
 

@@ -477,7 +477,8 @@ export class Producer<T = Uint8Array> extends Awaitable implements Waitable {
     this.close()
   }
 
-  protected override waitPoints(): readonly EventCount[] {
+  /** @internal */
+  override waitPoints(): readonly EventCount[] {
     return [this.#spaceEvents]
   }
 

@@ -1,7 +1,7 @@
 import fs from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { host } from '../../../sync/src/waiting/host.js'
+import { host } from '../../../sync/src/host/host.js'
 import { expectCode } from '../../../sync/test/support/expect-code.js'
 import { Segment } from '../../src/index.js'
 import { endAllChildren, inChild } from '../support/child.js'
