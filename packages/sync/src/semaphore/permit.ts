@@ -1,5 +1,5 @@
 import { Guard } from '../guard.js'
-import { NO_CELL } from '../peers/owned-cells.js'
+import { NO_CELL } from '../region/owned-cells.js'
 import type { Region } from '../region/region.js'
 
 /** @internal What a permit asks of its semaphore. */

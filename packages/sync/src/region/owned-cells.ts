@@ -1,5 +1,5 @@
-import { assertOpen, type Region } from '../region/region.js'
-import { type PeerId, slotOf } from './peer-id.js'
+import { type PeerId, slotOf } from '../peers/peer-id.js'
+import { assertOpen, type Region } from './region.js'
 
 export const NO_CELL = -1
 
