@@ -187,7 +187,7 @@ describe('The interleaver', { timeout: 120_000 }, () => {
       'an event loop whose bit is not set',
       'this.#setBit(this.#awaitingIndex);',
       '',
-      'doorbell-mixed',
+      'wake-up-mixed',
       'deadlock: loop',
     ],
   ]

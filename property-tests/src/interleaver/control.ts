@@ -92,9 +92,9 @@ export const PARK_COUNT = 9
 export const PARK = 10
 /** The safety slice of the next sleep is over at once. */
 export const SLICE_DUE = PARK + 2 * MAX_PARK_WORDS
-/** The word at which its event loop has an ear, -1 for none; and the ear's place in the queue. */
-export const EAR_WORD = SLICE_DUE + 1
-export const EAR_TICKET = SLICE_DUE + 2
+/** The word at which its event loop listens, -1 for none; and the listener's place in the queue. */
+export const LISTENER_WORD = SLICE_DUE + 1
+export const LISTENER_TICKET = SLICE_DUE + 2
 
 const PLAN = fields(MAX_STEPS)
 

@@ -13,13 +13,13 @@ import {
   CRASHABLE,
   CRASHED_AGENT,
   CRASHES_LEFT,
-  EAR_WORD,
   GATHERING,
   GO_ON,
   HAS_TIMEOUTS,
   IDLE,
   IS_LENIENT,
   LAST_AGENT,
+  LISTENER_WORD,
   MUST_CRASH,
   NOTES,
   OUTCOME,
@@ -171,7 +171,7 @@ export class Crew {
     for (let agent = 0; agent < this.agentNames.length; agent++) {
       const at = this.#control.agentAt(agent)
       for (const field of [CAN_TIME_OUT, MUST_CRASH, PEER, RESULT_BYTES, PARK_COUNT, SLICE_DUE]) words[at + field] = 0
-      words[at + EAR_WORD] = -1
+      words[at + LISTENER_WORD] = -1
       words[at + STATUS] = STARTING
     }
   }

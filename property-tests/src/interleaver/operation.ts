@@ -27,10 +27,10 @@ export const AWAIT_CRASH = 16
 export const END = 17
 /** Time passes: of every agent, the safety slice ends of the sleep that it is in, or else of the next one. */
 export const END_SLICES = 18
-/** `Atomics.waitAsync`: looks at the word and, where it holds what is expected, has an ear at it from now on. */
-export const HEAR = 19
-/** An event loop with nothing to do: sleeps until a notify has reached its ear, unless one already has. */
-export const AWAIT_RING = 20
+/** `Atomics.waitAsync`: loads the word and, if it has the expected value, listens there from now on. */
+export const LISTEN = 19
+/** An event loop with nothing to do: sleeps until a notify has reached its listener, unless one already has. */
+export const AWAIT_WAKE_UP = 20
 
 export const OPERATION_NAMES: readonly string[] = [
   'none',
@@ -53,7 +53,7 @@ export const OPERATION_NAMES: readonly string[] = [
   'end',
   'endSlices',
   'waitAsync',
-  'awaitRing',
+  'awaitWakeUp',
 ]
 
 /** Two things stand behind one word: its value, and the queue of those who sleep on it. */
@@ -69,10 +69,10 @@ function effectOf(kind: number): number {
     case NOTIFY:
     case TIME_OUT:
     case END_SLICES:
-    case AWAIT_RING:
+    case AWAIT_WAKE_UP:
       return CHANGES_QUEUE
     case WAIT:
-    case HEAR:
+    case LISTEN:
       return READS_VALUE | CHANGES_QUEUE
     case WAKE:
     case AWAIT_CRASH:

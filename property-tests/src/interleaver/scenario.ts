@@ -13,13 +13,12 @@ export interface AgentTools<T> {
    * be called once a death is declared: what the dead one owed is found by a look after the slice, and by nothing else.
    */
   endSlices(): void
-  /** The event loop has nothing to do, until somebody notifies the word at which it hears (by `Atomics.waitAsync`). */
-  awaitRing(word: number): void
 }
 
 /**
  * One agent of a scenario. `prepare` runs before the schedule begins, one agent after the other, and every operation of
- * `run` is a step. What `run` returns, as plain data, is given to the scenario's `check`.
+ * `run` is a step. The result of `run`, as plain data, is given to the scenario's `check`. If `run` returns a promise, the
+ * agent takes turns of its own event loop until the promise settles (see agent/agent-loop.ts).
  */
 export interface AgentProgram<T> {
   prepare(tools: AgentTools<T>): unknown
@@ -89,6 +88,8 @@ export interface Scenario<T = unknown> {
   readonly mayCrash?: readonly string[]
   /** Whether a wait with a timeout may end by it. All other waits end by a notify only. */
   readonly hasTimeouts?: boolean
+  /** How many timers of an event loop, such as its ticks, may go off in one schedule while it sleeps; none if not given. */
+  readonly timersMax?: number
   /** Asked after every step; says what is wrong. */
   invariant?(region: RegionWords): string | undefined
   /** Asked at the end of every schedule; says what is wrong. */

@@ -2,12 +2,12 @@ import { agentOf, isCrash } from './choice.js'
 import type { Execution } from './execution.js'
 import {
   AWAIT_CRASH,
-  AWAIT_RING,
+  AWAIT_WAKE_UP,
   COMPARE_EXCHANGE,
   END,
   END_SLICES,
   EXCHANGE,
-  HEAR,
+  LISTEN,
   LOAD,
   NOTIFY,
   OPERATION_NAMES,
@@ -69,10 +69,10 @@ function valueText(execution: Execution, names: WordNames, step: number): string
       return `woke ${result}`
     case WAIT:
       return result === expected ? `sleeps, while ${expected}` : `is ${result}, not ${expected}: does not sleep`
-    case HEAR:
-      return result === expected ? `hears, while ${expected}` : `is ${result}, not ${expected}: does not hear`
-    case AWAIT_RING:
-      return result === 0 ? 'sleeps' : 'it rang before'
+    case LISTEN:
+      return result === expected ? `listens, while ${expected}` : `is ${result}, not ${expected}: does not listen`
+    case AWAIT_WAKE_UP:
+      return result === 0 ? 'sleeps' : 'a wake-up came before'
     case WAKE:
     case TIME_OUT:
     case AWAIT_CRASH:

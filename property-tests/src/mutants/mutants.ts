@@ -138,14 +138,14 @@ export const mutants: readonly Mutant[] = [
     file: `${SYNC}/waiting/event-count.ts`,
     from: '    else this.wakeLoop((sleeper & PEER_MASK) as PeerId)\n',
     to: '',
-    rung: interleaver('doorbell'),
+    rung: interleaver('wake-up'),
   },
   {
     name: 'the hint of a wake-up is stored after the wake-up',
     file: `${SYNC}/waiting/heap-waiter.ts`,
     from: '      Atomics.or(this.#words, hints + (bit >> 5), 1 << (bit & 31))\n    }\n    Atomics.add(this.#words, bell, 1)\n    return Atomics.notify(this.#words, bell) > 0\n',
     to: '      Atomics.add(this.#words, bell, 1)\n      Atomics.notify(this.#words, bell)\n      Atomics.or(this.#words, hints + (bit >> 5), 1 << (bit & 31))\n    }\n    return true\n',
-    rung: interleaver('doorbell'),
+    rung: interleaver('wake-up'),
   },
   {
     name: 'a waiter set sets its bit after the last poll',

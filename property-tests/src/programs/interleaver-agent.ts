@@ -1,4 +1,5 @@
 import { workerData } from 'node:worker_threads'
+import { AgentLoop, ignoreHalts } from '../interleaver/agent/agent-loop.js'
 import { AgentRunner } from '../interleaver/agent/agent-runner.js'
 import { isolate } from '../interleaver/agent/isolation.js'
 import { Turn } from '../interleaver/agent/turn.js'
@@ -20,12 +21,15 @@ const control = new Control(controlBuffer)
 const words = new Int32Array(handle.buffer)
 let invariant = (): string | undefined => undefined
 const turn = new Turn(control, agent, words, () => invariant())
-isolate(handle.buffer, plainFromByte, turn)
+const loop = new AgentLoop(turn)
+ignoreHalts()
+isolate(handle.buffer, plainFromByte, turn, loop)
 
 const { HeapRegion } = await import('@isthmus/sync')
+const { pendingWaits, TurnQueue } = await import('@isthmus/sync/internal')
 const { scenarioNamed } = await import('../interleaver/scenarios/index.js')
 const scenario = scenarioNamed(scenarioName)
 const region = { words, rootByteOffset }
 if (scenario.invariant !== undefined) invariant = () => scenario.invariant?.(region)
 ready.postMessage('ready')
-new AgentRunner(control, agent, turn, scenario, handle, HeapRegion.attach).run()
+await new AgentRunner(control, agent, turn, loop, scenario, handle, { HeapRegion, pendingWaits, TurnQueue }).run()

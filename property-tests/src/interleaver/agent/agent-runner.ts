@@ -2,37 +2,55 @@ import type { HeapRegion, HeapRegionHandle, PeerId } from '@isthmus/sync'
 import { type Control, CRASHED_AGENT, PEER, RESULT_BYTES } from '../control.js'
 import { AWAIT_CRASH, END } from '../operation.js'
 import type { AgentEnd, AgentProgram, AgentTools, Scenario } from '../scenario.js'
+import type { AgentLoop } from './agent-loop.js'
 import { Halt } from './halt.js'
 import type { Turn } from './turn.js'
 
-type Attach = (handle: HeapRegionHandle, layout: Scenario['layout']) => HeapRegion<unknown>
+/** What the runner needs of the packages, which are imported after the globals are replaced. */
+interface Packages {
+  readonly HeapRegion: typeof import('@isthmus/sync').HeapRegion
+  readonly pendingWaits: typeof import('@isthmus/sync/internal').pendingWaits
+  readonly TurnQueue: typeof import('@isthmus/sync/internal').TurnQueue
+}
 
 /** Runs the program of one agent, once for each schedule. */
 export class AgentRunner {
   readonly #control: Control
   readonly #self: number
   readonly #turn: Turn
+  readonly #loop: AgentLoop
+  readonly #packages: Packages
+  readonly #scenario: Scenario
   readonly #program: AgentProgram<unknown>
   readonly #tools: AgentTools<unknown>
+  /** The attachments that the program has made in this schedule. */
+  #regions: HeapRegion<unknown>[] = []
+  /** Whether the program has returned a promise, and so used its event loop. */
+  #hasUsedLoop = false
 
   constructor(
     control: Control,
     self: number,
     turn: Turn,
+    loop: AgentLoop,
     scenario: Scenario,
     handle: HeapRegionHandle,
-    attach: Attach,
+    packages: Packages,
   ) {
     this.#control = control
     this.#self = self
     this.#turn = turn
+    this.#loop = loop
+    this.#packages = packages
+    this.#scenario = scenario
     this.#program = Object.values(scenario.agents)[self]
     const { words } = control
     this.#tools = {
       handle,
       layout: scenario.layout,
-      attach() {
-        const region = attach(handle, scenario.layout)
+      attach: () => {
+        const region = packages.HeapRegion.attach(handle, scenario.layout)
+        this.#regions.push(region)
         words[control.agentAt(self) + PEER] = region.peers.self
         return region
       },
@@ -44,23 +62,26 @@ export class AgentRunner {
         return peer === 0 ? undefined : (peer as PeerId)
       },
       endSlices: () => turn.endSlices(),
-      awaitRing: (word) => turn.awaitRing(word),
     }
   }
 
   /** Never returns: the thread ends with its worker. */
-  run(): never {
+  async run(): Promise<never> {
     for (;;) {
-      if (this.#turn.begin()) this.#tell(this.#runOnce())
+      if (this.#turn.begin()) {
+        this.#tell(await this.#runOnce())
+        await this.#clear()
+      }
       this.#turn.end()
     }
   }
 
-  #runOnce(): AgentEnd {
+  async #runOnce(): Promise<AgentEnd> {
     try {
+      this.#loop.begin(this.#scenario.timersMax ?? 0)
       const prepared = this.#program.prepare(this.#tools)
       this.#turn.isStepping = true
-      const end = this.#runProgram(prepared)
+      const end = await this.#runProgram(prepared)
       this.#turn.pass(END)
       return end
     } catch (error) {
@@ -68,13 +89,29 @@ export class AgentRunner {
     }
   }
 
-  #runProgram(prepared: unknown): AgentEnd {
+  async #runProgram(prepared: unknown): Promise<AgentEnd> {
     try {
-      return { how: 'returned', value: this.#program.run(prepared, this.#tools) }
+      const value = this.#program.run(prepared, this.#tools)
+      this.#hasUsedLoop = value instanceof Promise
+      return { how: 'returned', value: value instanceof Promise ? await this.#loop.run(value) : value }
     } catch (error) {
       if (error instanceof Halt) throw error
       return threw(error)
     }
+  }
+
+  /** Brings what the packages keep for this thread into its first state: pending waits, timers, and the yield budget. */
+  async #clear(): Promise<void> {
+    const regions = this.#regions
+    this.#regions = []
+    if (!this.#hasUsedLoop) return
+    this.#turn.isStepping = false
+    for (const region of regions) this.#packages.pendingWaits.endWaitsOf(region)
+    const turns = new this.#packages.TurnQueue()
+    while (turns.canCompleteSynchronously());
+    const isReset = turns.yieldToEventLoop()
+    await this.#loop.clear()
+    await isReset
   }
 
   #tell(end: AgentEnd): void {

@@ -1,4 +1,5 @@
-import { ADD, AND, COMPARE_EXCHANGE, EXCHANGE, HEAR, LOAD, NOTIFY, OR, STORE, SUB, WAIT, XOR } from '../operation.js'
+import { ADD, AND, COMPARE_EXCHANGE, EXCHANGE, LISTEN, LOAD, NOTIFY, OR, STORE, SUB, WAIT, XOR } from '../operation.js'
+import type { AgentLoop } from './agent-loop.js'
 import type { Turn } from './turn.js'
 import { targetOf } from './watched-arrays.js'
 
@@ -8,7 +9,7 @@ type Words = Int32Array<SharedArrayBuffer>
 const real = Atomics
 
 /** An `Atomics` whose operations on the region stop until it is their agent's turn. Others are what they always are. */
-export function steppingAtomics(region: SharedArrayBuffer, turn: Turn): typeof Atomics {
+export function steppingAtomics(region: SharedArrayBuffer, turn: Turn, loop: AgentLoop): typeof Atomics {
   const isStep = (array: Words): boolean => {
     if (!turn.isStepping || array.buffer !== region) return false
     if (array.BYTES_PER_ELEMENT === 4) return true
@@ -74,20 +75,23 @@ export function steppingAtomics(region: SharedArrayBuffer, turn: Turn): typeof A
       const value = real.load(array, index)
       turn.done(WAIT, word, 0, expected, value)
       if (value !== expected) return 'not-equal'
-      return turn.sleep(word, timeoutMs, timeoutMs < Number.POSITIVE_INFINITY) ? 'ok' : 'timed-out'
+      const canTimeOut = turn.hasTimeouts && timeoutMs < Number.POSITIVE_INFINITY
+      const isWoken = turn.sleep(word, canTimeOut)
+      // A sleeper is woken late: if it has a timeout, no time is left.
+      if (canTimeOut) turn.nowMs += timeoutMs
+      return isWoken ? 'ok' : 'timed-out'
     },
-    /** What it gives never resolves: agents have no event loop. See scenarios/on-event-loop.ts for what stands in its place. */
+    /** The agent's own event loop resolves its promise. */
     waitAsync(given: Words, index: number, expected: number) {
       const array = targetOf(given)
       if (!isStep(array)) throw new Error('The interleaver knows waitAsync in `run` only')
       const word = wordOf(array, index)
-      turn.before(HEAR, word)
+      turn.before(LISTEN, word)
       const value = real.load(array, index)
-      if (value === expected) turn.hear(word)
-      turn.done(HEAR, word, 0, expected, value)
-      return value === expected
-        ? { async: true, value: new Promise<never>(() => {}) }
-        : { async: false, value: 'not-equal' }
+      if (value === expected) turn.listen(word)
+      turn.done(LISTEN, word, 0, expected, value)
+      if (value !== expected) return { async: false, value: 'not-equal' }
+      return { async: true, value: loop.listen(word) }
     },
     isLockFree: real.isLockFree.bind(real),
     [Symbol.toStringTag]: 'Atomics',

@@ -6,13 +6,13 @@ import {
   type Control,
   CRASHED,
   DONE,
-  EAR_TICKET,
-  EAR_WORD,
   FINISHED,
   GATHERING,
   HAS_TIMEOUTS,
   IDLE,
   KIND,
+  LISTENER_TICKET,
+  LISTENER_WORD,
   MAX_AGENTS,
   MAX_NOTES,
   MAX_PARK_WORDS,
@@ -42,7 +42,7 @@ import {
 } from '../control.js'
 import {
   type AWAIT_CRASH,
-  AWAIT_RING,
+  AWAIT_WAKE_UP,
   COMPARE_EXCHANGE,
   changesQueue,
   type END,
@@ -58,6 +58,9 @@ import { ReadStreak } from './read-streak.js'
 
 /** The turns themselves must not be simulated: these are the real ones. */
 const { load, store, add, wait, notify } = Atomics
+
+/** The clock never goes back, since the packages keep times from one schedule to the next. By then they are long past. */
+const MS_BETWEEN_SCHEDULES = 1_000_000
 
 /** Looks for the turn before the thread sleeps: handing over back and forth is then much faster. */
 const LOOKS = 400
@@ -79,7 +82,7 @@ export class Turn {
   /** False in `prepare` and outside of a schedule: operations then are what they always are. */
   isStepping = false
   #isHalted = false
-  /** The agent's own clock. It stands still but for timeouts. */
+  /** The agent's own clock. It stands still but for timeouts and timers. */
   nowMs = 0
 
   constructor(control: Control, self: number, region: Int32Array, invariant: () => string | undefined) {
@@ -97,7 +100,7 @@ export class Turn {
   begin(): boolean {
     this.isStepping = false
     this.#isHalted = false
-    this.nowMs = 1000
+    this.nowMs += MS_BETWEEN_SCHEDULES
     this.#streak.clear()
     this.#awaitTurn()
     return this.#words[PHASE] === GATHERING
@@ -137,10 +140,14 @@ export class Turn {
     if (violation !== undefined) this.#violate(violation)
   }
 
-  /** Goes to sleep on a word. Returns whether somebody has woken it; false for a timeout. */
-  sleep(word: number, timeoutMs: number, isProgramTimeout: boolean): boolean {
+  /** Whether the timeouts of blocking waits may end them in this scenario. */
+  get hasTimeouts(): boolean {
+    return this.#words[HAS_TIMEOUTS] !== 0
+  }
+
+  /** Goes to sleep on a word. Returns whether another agent has woken it; false for a timeout. */
+  sleep(word: number, canTimeOut: boolean): boolean {
     const words = this.#words
-    const canTimeOut = isProgramTimeout && words[HAS_TIMEOUTS] !== 0
     if (!canTimeOut && words[this.#at + SLICE_DUE] !== 0) {
       words[this.#at + SLICE_DUE] = 0
       return false
@@ -153,8 +160,6 @@ export class Turn {
     this.#streak.clear()
     this.#yield(SLEEPING)
     const isWoken = words[this.#at + STATUS] === READY
-    // Who is woken is woken late: with a timeout of its own, it has no time left.
-    if (canTimeOut) this.nowMs += timeoutMs
     this.done(isWoken ? WAKE : TIME_OUT, word, 0, 0, 0)
     return isWoken
   }
@@ -174,8 +179,8 @@ export class Turn {
       if (first < 0) break
       const at = this.#control.agentAt(first)
       const isAsleep = words[at + STATUS] === SLEEPING && words[at + WORD] === word
-      if (words[at + EAR_WORD] === word) words[at + EAR_WORD] = -1
-      // Who only has an ear there learns of it when its loop has nothing else to do.
+      if (words[at + LISTENER_WORD] === word) words[at + LISTENER_WORD] = -1
+      // An event loop that is busy learns of it when it has nothing else to do.
       if (!isAsleep) continue
       words[at + STATUS] = READY
       words[at + KIND] = WAKE
@@ -184,28 +189,30 @@ export class Turn {
     return woken
   }
 
-  /** From now on this agent's event loop has an ear at the word, until a notify. */
-  hear(word: number): void {
-    this.#words[this.#at + EAR_WORD] = word
-    this.#words[this.#at + EAR_TICKET] = this.#words[QUEUE_TICKET]++
+  /** From now on this agent's event loop listens at the word, until a notify. */
+  listen(word: number): void {
+    this.#words[this.#at + LISTENER_WORD] = word
+    this.#words[this.#at + LISTENER_TICKET] = this.#words[QUEUE_TICKET]++
   }
 
-  /** The event loop turns until its ear has heard a notify. */
-  awaitRing(word: number): void {
-    this.before(AWAIT_RING, word)
-    const isHeard = this.#words[this.#at + EAR_WORD] !== word
-    this.done(AWAIT_RING, word, 0, 0, isHeard ? 1 : 0)
-    if (!isHeard) this.sleep(word, Number.POSITIVE_INFINITY, false)
+  /** The event loop sleeps until its listener has been notified. Returns false if time has passed instead. */
+  awaitWakeUp(word: number, canTimeOut: boolean): boolean {
+    this.before(AWAIT_WAKE_UP, word)
+    const isNotified = (): boolean => this.#words[this.#at + LISTENER_WORD] !== word
+    this.done(AWAIT_WAKE_UP, word, 0, 0, isNotified() ? 1 : 0)
+    if (!isNotified()) this.sleep(word, canTimeOut)
+    if (!isNotified()) this.#words[this.#at + SLICE_DUE] = 0
+    return isNotified()
   }
 
   #isInQueue(at: number, word: number): boolean {
     const words = this.#words
     if (words[at + STATUS] === CRASHED) return false
-    return words[at + EAR_WORD] === word || (words[at + STATUS] === SLEEPING && words[at + WORD] === word)
+    return words[at + LISTENER_WORD] === word || (words[at + STATUS] === SLEEPING && words[at + WORD] === word)
   }
 
   #ticketAt(at: number, word: number): number {
-    return this.#words[at + (this.#words[at + EAR_WORD] === word ? EAR_TICKET : TICKET)]
+    return this.#words[at + (this.#words[at + LISTENER_WORD] === word ? LISTENER_TICKET : TICKET)]
   }
 
   /** Ends the slice of every sleep that is under way; whoever does not sleep will not sleep long the next time. */
@@ -216,11 +223,16 @@ export class Turn {
     for (let agent = 0; agent < words[AGENT_COUNT]; agent++) {
       const at = this.#control.agentAt(agent)
       if (agent === this.#self || words[at + CAN_TIME_OUT] !== 0) continue
-      if (words[at + STATUS] === SLEEPING) {
-        words[at + STATUS] = READY
-        words[at + KIND] = WAKE
-        words[record + WOKEN] |= 1 << agent
-      } else words[at + SLICE_DUE] = 1
+      if (words[at + STATUS] !== SLEEPING) {
+        words[at + SLICE_DUE] = 1
+        continue
+      }
+      words[at + STATUS] = READY
+      words[record + WOKEN] |= 1 << agent
+      const isLoop = words[at + LISTENER_WORD] === words[at + WORD]
+      // A notify may still reach the listener of an event loop first. Then its time passes at the next sleep.
+      words[at + KIND] = isLoop ? TIME_OUT : WAKE
+      words[at + SLICE_DUE] = isLoop ? 1 : 0
     }
     this.done(END_SLICES, -1, 0, 0, 0)
   }

@@ -13,7 +13,6 @@ import {
 } from './barrier.js'
 import { condvarCrash, condvarOne, condvarTimeout, condvarTwoWaiters } from './condvar.js'
 import { consumerTakeover, consumerTakeoverFull } from './consumer-takeover.js'
-import { doorbell, doorbellLoops, doorbellMixed, doorbellMutex } from './doorbell.js'
 import { eventCount } from './event-count.js'
 import { eventCountCrash } from './event-count-crash.js'
 import { futexAll, futexCrash, futexTwo } from './futex.js'
@@ -35,6 +34,16 @@ import { spscClose } from './spsc-close.js'
 import { spscSendReceive } from './spsc-send-receive.js'
 import { spscTakeover, spscTakeoverChunked } from './spsc-takeover.js'
 import { spscWrap } from './spsc-wrap.js'
+import {
+  wakeUp,
+  wakeUpCrash,
+  wakeUpLoops,
+  wakeUpMixed,
+  wakeUpMutex,
+  wakeUpReceive,
+  wakeUpTick,
+  wakeUpTwoWaits,
+} from './wake-up.js'
 
 // A sleep ends only by a wake-up or by the program's own timeout: fallback polling would hide a lost wake-up.
 fallbackPolling.sliceMs = Number.POSITIVE_INFINITY
@@ -44,10 +53,14 @@ fallbackPolling.handOffMs = Number.POSITIVE_INFINITY
 export const scenarios = [
   eventCount,
   eventCountCrash,
-  doorbell,
-  doorbellMixed,
-  doorbellLoops,
-  doorbellMutex,
+  wakeUp,
+  wakeUpTwoWaits,
+  wakeUpTick,
+  wakeUpCrash,
+  wakeUpMixed,
+  wakeUpLoops,
+  wakeUpMutex,
+  wakeUpReceive,
   peerSlots,
   peerReuse,
   futexTwo,
