@@ -532,8 +532,7 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
     this.close()
   }
 
-  /** @internal */
-  override waitPoints(): readonly EventCount[] {
+  protected override waitPoints(): readonly EventCount[] {
     return [this.#dataEvents]
   }
 

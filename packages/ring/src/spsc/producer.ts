@@ -477,8 +477,7 @@ export class Producer<T = Uint8Array> extends Awaitable implements Waitable {
     this.close()
   }
 
-  /** @internal */
-  override waitPoints(): readonly EventCount[] {
+  protected override waitPoints(): readonly EventCount[] {
     return [this.#spaceEvents]
   }
 

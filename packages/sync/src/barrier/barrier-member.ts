@@ -155,8 +155,7 @@ export class BarrierMember extends Awaitable implements Waitable {
     return { point: this.#barrier.waiters, condition: { ...this.#baseCondition, poll } }
   }
 
-  /** @internal */
-  override waitPoints(): readonly WaiterSet[] {
+  protected override waitPoints(): readonly WaiterSet[] {
     return [this.#barrier.waiters]
   }
 

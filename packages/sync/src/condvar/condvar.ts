@@ -209,8 +209,7 @@ export class Condvar extends Awaitable {
     return { waiters: this.#waiters.waiters() }
   }
 
-  /** @internal */
-  override waitPoints(): readonly WaiterSet[] {
+  protected override waitPoints(): readonly WaiterSet[] {
     return [this.#waiters]
   }
 

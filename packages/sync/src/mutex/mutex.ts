@@ -200,8 +200,12 @@ export class Mutex extends Awaitable implements Waitable, RelockableMutex {
     }
   }
 
-  /** @internal */
-  override waitPoints(): readonly WaiterSet[] {
+  /** @internal Where its calls wait: for structures that contain a mutex. */
+  get waiterSet(): WaiterSet {
+    return this.#waiters
+  }
+
+  protected override waitPoints(): readonly WaiterSet[] {
     return [this.#waiters]
   }
 

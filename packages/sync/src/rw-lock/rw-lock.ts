@@ -323,9 +323,8 @@ export class RwLock extends Awaitable implements GuardedRwLock {
     }
   }
 
-  /** @internal */
-  override waitPoints(): readonly WaitPoint[] {
-    return [this.#readers, this.#drained, ...this.#writers.waitPoints()]
+  protected override waitPoints(): readonly WaitPoint[] {
+    return [this.#readers, this.#drained, this.#writers.waiterSet]
   }
 
   /** @internal Use guard.unlock. As in `#tryEnter`, no call stands between the store and what notes it. */

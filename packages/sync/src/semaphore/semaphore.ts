@@ -212,8 +212,7 @@ export class Semaphore extends Awaitable implements Waitable, PermitSource {
     return { point: this.#waiters, condition: this.#condition }
   }
 
-  /** @internal */
-  override waitPoints(): readonly WaiterSet[] {
+  protected override waitPoints(): readonly WaiterSet[] {
     return [this.#waiters]
   }
 

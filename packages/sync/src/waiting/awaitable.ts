@@ -2,8 +2,8 @@ import type { WaitPoint } from './wait-point.js'
 
 /** A handle with calls that return promises: as long as one is pending, it keeps the process running, or not. */
 export abstract class Awaitable {
-  /** @internal Where its calls wait. */
-  abstract waitPoints(): readonly WaitPoint[]
+  /** Where its calls wait. */
+  protected abstract waitPoints(): readonly WaitPoint[]
 
   /** Pending promises of this handle keep the process running; this is the default. */
   ref(): this {
