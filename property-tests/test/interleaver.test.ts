@@ -31,15 +31,18 @@ describe('The interleaver', { timeout: 120_000 }, () => {
     expect(verdict.schedules).toBeGreaterThan(100)
   })
 
-  it.each(['event-count-crash', 'futex-crash'])('loses no history of the agents to its reduction: %s', (name) => {
-    const folder = copyWith()
-    const reduced = verdictOf(folder, name, '--histories')
-    const plain = verdictOf(folder, name, '--histories', '--plain', '--preemptions', '30')
-    expect(plain.preemptionBound).toBe(30)
-    expect(plain.schedules).toBeGreaterThan(5 * reduced.schedules)
-    expect(reduced.isExhaustive).toBe(true)
-    expect(reduced.histories).toBe(plain.histories)
-  })
+  it.each(['event-count-crash', 'event-count-timeout', 'futex-crash'])(
+    'loses no history of the agents to its reduction: %s',
+    (name) => {
+      const folder = copyWith()
+      const reduced = verdictOf(folder, name, '--histories')
+      const plain = verdictOf(folder, name, '--histories', '--plain', '--preemptions', '30')
+      expect(plain.preemptionBound).toBe(30)
+      expect(plain.schedules).toBeGreaterThan(5 * reduced.schedules)
+      expect(reduced.isExhaustive).toBe(true)
+      expect(reduced.histories).toBe(plain.histories)
+    },
+  )
 
   it('finds a sleeper that is not marked before it polls again', () => {
     const folder = copyWith({
@@ -183,13 +186,29 @@ describe('The interleaver', { timeout: 120_000 }, () => {
       'barrier-leave',
       'deadlock: stays',
     ],
+    ['an event loop whose bit is not set', 'this.#setBit(this.#awaitingIndex);', '', 'wake-up-mixed', 'deadlock: loop'],
     [
-      'an event loop whose bit is not set',
-      'this.#setBit(this.#awaitingIndex);',
-      '',
-      'wake-up-mixed',
+      'a pending wait that does not poll once it is armed',
+      'this.#watch(this.#waits);\n    if (!this.#settleIf(({ condition }) => pollArmed(condition))) this.#planTick();\n  }\n  /** Polls',
+      'this.#watch(this.#waits);\n    this.#planTick();\n  }\n  /** Polls',
+      'wake-up',
       'deadlock: loop',
     ],
+    [
+      'an event loop that listens only after it has polled',
+      'this.listen();\n      this.#pollAsHinted();',
+      'this.#pollAsHinted();\n      this.listen();',
+      'wake-up',
+      'deadlock: loop',
+    ],
+    [
+      'a wait that takes away the mark of another one of its loop',
+      'if (--this.#armedCount === 0) this.#clear',
+      'if (--this.#armedCount >= 0) this.#clear',
+      'wake-up-two-waits',
+      'deadlock: loop',
+    ],
+    ['a tick that polls nothing', 'this.#reapDeadOf(due);', '', 'wake-up-crash', 'deadlock: loop'],
   ]
 
   it.each(faultsInLocks)('finds %s', (_, right, wrong, scenario, told) => {

@@ -13,9 +13,9 @@ import { generationOf, MAX_PEERS, nextGeneration, type PeerId, slotOf } from './
 import type { Liveness } from './peers.js'
 
 /**
- * Liveness for memory without an operating system behind it: the hold is a word in the slot: 0, the generation that has
- * it, or, negative, the slot of the peer that sweeps a declared-dead generation. It ends when its holder lets go or when
- * its holder's death has been declared and swept.
+ * Liveness for memory without an operating system: the lease of a slot is a word in it. The word is 0, or the generation
+ * that has the lease, or, negative, the slot of the peer that sweeps a generation declared dead (see layout.ts). A lease
+ * ends when its holder releases it, or when its holder was declared dead and is swept.
  */
 export class DeclaredLiveness implements Liveness {
   readonly #words: Int32Array
@@ -31,8 +31,9 @@ export class DeclaredLiveness implements Liveness {
     for (;;) {
       const last = generationOfSlotWord(Atomics.load(this.#words, base + STATE_WORD))
       const next = nextGeneration(last)
+      // SYNC lease visible to other claimers
       if (Atomics.compareExchange(this.#words, base + LEASE_WORD, 0, next) !== 0) return false
-      // Somebody may have come and gone in between. Then the hold bears a generation that has passed: try again.
+      // Another peer may have come and gone in between. Then the lease names a past generation: try again.
       if (generationOfSlotWord(Atomics.load(this.#words, base + STATE_WORD)) === last) return true
       Atomics.compareExchange(this.#words, base + LEASE_WORD, next, 0)
     }
@@ -43,13 +44,20 @@ export class DeclaredLiveness implements Liveness {
   }
 
   isHeldByAnother(slot: number): boolean {
+    // SYNC lease visible to other claimers
     return Atomics.load(this.#words, this.#wordOf(slot) + LEASE_WORD) !== 0
   }
 
   /**
-   * Makes a live peer a dead one, gives back what it held, and ends its hold. Of several that declare the same death, one
-   * at a time goes on: a sweep must be over before the slot can have its next holder. Where that one dies half-way, and
-   * is declared dead itself, declaring the first death again completes it.
+   * Declares a live peer dead, gives back what it held, and ends its lease.
+   *
+   * 1. The state word goes from LIVE to DEAD, if it still has this generation.
+   * 2. The lease goes from the dead generation to the mark of this sweeper. Only one of several callers succeeds; the others
+   *    return: the sweep must be over before the slot can have its next holder.
+   * 3. The sweep gives back what the dead peer held.
+   * 4. The lease becomes free.
+   *
+   * If the sweeper dies half-way and is declared dead itself, declaring the first death again completes the sweep.
    */
   declareDead(peer: PeerId, self: PeerId, sweep: (deadPeer: PeerId) => void): void {
     const base = this.#wordOf(slotOf(peer))
@@ -60,7 +68,7 @@ export class DeclaredLiveness implements Liveness {
     const mark = -(slotOf(self) + 1)
     if (!this.#takeOver(base + LEASE_WORD, generation, mark)) return
     try {
-      // FREE: it died between giving everything back and letting go.
+      // FREE: it died after it had given everything back, and before it released its lease.
       if (stateOfSlotWord(before) !== FREE) sweep(peer)
     } catch (error) {
       Atomics.compareExchange(this.#words, base + LEASE_WORD, mark, generation)
@@ -69,18 +77,18 @@ export class DeclaredLiveness implements Liveness {
     Atomics.compareExchange(this.#words, base + LEASE_WORD, mark, 0)
   }
 
-  /** From the dead generation, or from a sweeper that is dead as well. */
-  #takeOver(holdIndex: number, generation: number, mark: number): boolean {
-    const hold = Atomics.compareExchange(this.#words, holdIndex, generation, mark)
-    if (hold === generation) return true
-    if (hold >= 0) return false
-    const sweeper = -hold - 1
-    // No correct peer writes such a mark, so nobody is sweeping.
+  /** Takes the lease from the dead generation, or from a sweeper that is dead as well. */
+  #takeOver(leaseIndex: number, generation: number, mark: number): boolean {
+    const lease = Atomics.compareExchange(this.#words, leaseIndex, generation, mark)
+    if (lease === generation) return true
+    if (lease >= 0) return false
+    const sweeper = -lease - 1
+    // No correct peer writes such a mark, so no peer is sweeping.
     const isNobody = sweeper >= MAX_PEERS
     const sweeperState = isNobody
       ? FREE
       : stateOfSlotWord(Atomics.load(this.#words, this.#wordOf(sweeper) + STATE_WORD))
-    return sweeperState !== LIVE && Atomics.compareExchange(this.#words, holdIndex, hold, mark) === hold
+    return sweeperState !== LIVE && Atomics.compareExchange(this.#words, leaseIndex, lease, mark) === lease
   }
 
   #wordOf(slot: number): number {

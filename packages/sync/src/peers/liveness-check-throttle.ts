@@ -1,28 +1,33 @@
 import { nowMs } from '../host/clock.js'
 
-const PROBE_INTERVAL_MS = 10
-const LOOKS_BETWEEN_CLOCKS_MAX = 64
+const CHECK_INTERVAL_MS = 10
+const POLLS_BETWEEN_CLOCKS_MAX = 64
 
 /**
- * Says when somebody who polls in vain should pay for a proof of life of the other side. It costs a system call, so it
- * must not stand in every look; and for those who look millions of times a second, even the clock is read only now and
- * then. Whoever looks seldom reads it every time.
+ * Rate limit for liveness checks by callers that poll with `try…`: each check is a system call. For a caller that polls
+ * millions of times a second, even the clock is read only now and then; for one that polls seldom, it is read each time.
+ *
+ * @example
+ * ```ts
+ * if (message === undefined && throttle.isDue() && peers.isDead(producer)) reportDeath()
+ * ```
  */
 export class LivenessCheckThrottle {
-  #looksUntilClock = 1
-  #looksBetweenClocks = 1
+  #pollsUntilClock = 1
+  #pollsBetweenClocks = 1
   #lastClockMs = nowMs()
-  #lastProbeMs = this.#lastClockMs
+  #lastCheckMs = this.#lastClockMs
 
+  /** Whether this poll, one in vain, should pay for a check. */
   isDue(): boolean {
-    if (--this.#looksUntilClock > 0) return false
+    if (--this.#pollsUntilClock > 0) return false
     const now = nowMs()
-    const isLookingOften = now - this.#lastClockMs < PROBE_INTERVAL_MS / 10
-    this.#looksBetweenClocks = isLookingOften ? Math.min(LOOKS_BETWEEN_CLOCKS_MAX, this.#looksBetweenClocks * 2) : 1
-    this.#looksUntilClock = this.#looksBetweenClocks
+    const isPollingOften = now - this.#lastClockMs < CHECK_INTERVAL_MS / 10
+    this.#pollsBetweenClocks = isPollingOften ? Math.min(POLLS_BETWEEN_CLOCKS_MAX, this.#pollsBetweenClocks * 2) : 1
+    this.#pollsUntilClock = this.#pollsBetweenClocks
     this.#lastClockMs = now
-    if (now - this.#lastProbeMs < PROBE_INTERVAL_MS) return false
-    this.#lastProbeMs = now
+    if (now - this.#lastCheckMs < CHECK_INTERVAL_MS) return false
+    this.#lastCheckMs = now
     return true
   }
 }

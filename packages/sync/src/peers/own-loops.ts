@@ -2,14 +2,15 @@ import { randomWord } from '../host/host.js'
 import type { LoopId } from './peers.js'
 
 /**
- * The loop ids under which this thread stands in peer slots, the same for every copy of this package in it: a thread that is
- * about to block finds out whether it would wait for itself. On heap regions it has one. On segments each copy has its own,
- * and others for segment files and after a change of user, since its FIFOs are named by it.
+ * The loop ids that this thread has written into peer slots, through all copies of this package in it. With them a thread
+ * that is about to block finds out whether it would wait for itself. On heap regions a thread has one loop id. On segments
+ * the FIFOs of a thread are named by its loop id: there each copy of the package has its own, with others for segment
+ * files and after a change of user.
  */
 class OwnLoops {
-  /** For the slots of heap regions. */
+  /** The loop id in the slots of heap regions. */
   readonly heapLoopId: LoopId = [randomWord(), randomWord() || 1]
-  /** How many attachments have each. */
+  /** How many attachments have each loop id. */
   readonly #counts = new Map<string, number>()
 
   add(loopId: LoopId): void {
@@ -36,5 +37,6 @@ function keyOf([low, high]: LoopId): string {
 const KEY = Symbol.for('isthmus.own-loops@1')
 const shared = globalThis as { [KEY]?: OwnLoops }
 
+/** One for each thread. */
 export const ownLoops: OwnLoops = shared[KEY] ?? new OwnLoops()
 shared[KEY] = ownLoops

@@ -1,7 +1,8 @@
 import { IsthmusTypeError, inWords } from '../errors.js'
 
 /**
- * One attachment of one thread to one region: its slot in the peers table and the generation of that slot.
+ * A peer is one attachment of one thread to one region. Its id is its slot in the peers table, and the generation of that
+ * slot.
  *
  * ```
  *  31   29 28                     7 6          0
@@ -10,13 +11,13 @@ import { IsthmusTypeError, inWords } from '../errors.js'
  * +-------+------------------------+------------+
  * ```
  *
- * Generations start at 1, so no id is 0 and a word can use 0 for "nobody". The three highest bits are free for the
- * flags of whoever stores an id in a word. A slot is swept of its last holder before its generation is raised, so an
- * id that is still in use is never given out a second time.
+ * Generations start at 1, so no id is 0, and a word can use 0 for "no peer". The three highest bits are free for flags of
+ * the structure that stores an id in a word. A slot is swept of its last holder before its generation grows, so no id is
+ * given out a second time while a word still contains it.
  */
 export type PeerId = number & { readonly peerId: unique symbol }
 
-/** How many attachments one region can have at a time. Part of the format: per-peer words have a fixed place. */
+/** How many attachments one region can have at a time. It is part of the format: structures have words for each slot. */
 export const MAX_PEERS = 128
 
 const SLOT_BITS = 7
@@ -41,7 +42,7 @@ export function nextGeneration(generation: number): number {
 }
 
 /**
- * For callers without types.
+ * Checks what callers without types pass.
  * @throws IsthmusTypeError `ERR_ISTHMUS_INVALID_ARGUMENT`
  */
 export function assertPeer(peer: unknown, attempt: string): void {

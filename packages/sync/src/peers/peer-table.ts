@@ -26,13 +26,13 @@ export type Sweep = (deadPeer: PeerId) => void
 
 const NO_LOOP_ID: LoopId = [0, 0]
 
-/** The peers table of one region, as one attachment of it sees and uses it. See layout.ts for the words. */
+/** The peers table of one region, as used by one attachment. See layout.ts for the words. */
 export class PeerTable implements Peers {
   readonly #words: Int32Array
   readonly #firstWord: number
   readonly #liveness: Liveness
   #self: PeerId | undefined
-  /** As this attachment has written it: what stands in the memory may be anybody's. */
+  /** The loop id that this attachment has written. Another peer may have overwritten the words in the memory. */
   #loopId: LoopId = NO_LOOP_ID
   #isReleased = false
 
@@ -43,7 +43,8 @@ export class PeerTable implements Peers {
   }
 
   get self(): PeerId {
-    if (this.#self === undefined) throw new IsthmusError('ERR_ISTHMUS_CLOSED', 'This attachment has no peer slot')
+    if (this.#self === undefined)
+      throw new IsthmusError('ERR_ISTHMUS_CLOSED', 'Using an attachment: it has no peer slot. Attach again.')
     return this.#self
   }
 
@@ -52,8 +53,16 @@ export class PeerTable implements Peers {
   }
 
   /**
-   * Takes a slot for this attachment. A slot whose last holder is proven dead is swept before it changes hands: as long
-   * as a slot is LIVE, every word in the region that names the slot belongs to its present holder.
+   * Takes a slot for this attachment. If the last holder of a slot is proven dead, the slot is swept first: while a slot is
+   * LIVE, every word in the region that names the slot belongs to its present holder.
+   *
+   * 1. Pass over slots that are LIVE, and slots whose lease another agent has.
+   * 2. Take the lease, and sweep what the last holder left.
+   * 3. Write process, thread, loop id and address.
+   * 4. Store LIVE with the next generation: from now on the peer is attached.
+   *
+   * If the claimer is killed before step 4, the slot is not LIVE, and the next claimer begins with step 2 again.
+   * @throws IsthmusError `ERR_ISTHMUS_TOO_MANY_PEERS`
    */
   claim(agent: PeerIdentity, sweep: Sweep): PeerId {
     assertStackRoom()
@@ -83,7 +92,7 @@ export class PeerTable implements Peers {
     )
   }
 
-  /** Gives the slot back. The caller has given back everything else before. */
+  /** Gives the slot back. The caller must have given back everything else before. */
   release(): void {
     const self = this.self
     const slot = slotOf(self)
@@ -94,7 +103,7 @@ export class PeerTable implements Peers {
     this.#isReleased = true
   }
 
-  /** Sweeps every slot whose holder is proven dead, and frees it. */
+  /** Sweeps and frees each slot whose holder is proven dead. */
   sweepDead(sweep: Sweep): void {
     for (let slot = 0; slot < MAX_PEERS; slot++) {
       if (this.#self !== undefined && slot === slotOf(this.#self)) continue
@@ -115,17 +124,17 @@ export class PeerTable implements Peers {
   isDead(peer: PeerId): boolean {
     if (peer === this.#self) return false
     assertPeer(peer, 'Asking for a proof of death')
-    // What the proof rests on is gone with the attachment: a closed descriptor may be somebody else's by now.
+    // The proof needs the attachment: after it, its descriptor may belong to another file.
     if (this.#isReleased) throw closedError('Asking for a proof of death')
-    // Once more behind the hold: if it is the next holder's, the slot had moved on before that one was LIVE. Without that
-    // look, one who is stopped between the first two would take a dead peer, proven and buried, for alive again.
+    // Check the generation again after the lease: the lease may already belong to the slot's next holder. Without this
+    // second check, a caller that stalls between the two could report a dead peer as alive.
     return this.#hasMovedOn(peer) || !this.#liveness.isHeldByAnother(slotOf(peer)) || this.#hasMovedOn(peer)
   }
 
   isOwnThread(peer: PeerId): boolean {
     if (peer === this.#self) return true
     assertPeer(peer, 'Asking for the thread of a peer')
-    // After the loop id: if the slot has moved on since, this may be its next holder's.
+    // Checked after the loop id, which belongs to the next holder if the slot has moved on.
     return ownLoops.has(this.loopIdAt(slotOf(peer))) && !this.#hasMovedOn(peer)
   }
 
@@ -159,13 +168,13 @@ export class PeerTable implements Peers {
     return this.#words[this.#wordOf(slot) + PID_WORD]
   }
 
-  /** Where the event loop of the holder of a slot, or of its last holder, can be rung. */
+  /** Where the event loop of the holder of a slot, or of its last holder, can be woken. */
   addressAt(slot: number): LoopAddress {
     const base = this.#wordOf(slot)
     return { place: this.#words[base + PLACE_WORD], uid: this.#words[base + UID_WORD] }
   }
 
-  /** For a waker that could not reach this peer's event loop: the peer learns that it has to look for itself. */
+  /** Tells a peer that a waker could not reach its event loop, so that it polls by itself. */
   noteUnreachable(peer: PeerId): void {
     if (this.at(slotOf(peer)) === peer) Atomics.store(this.#words, this.#wordOf(slotOf(peer)) + UNREACHABLE_WORD, 1)
   }
@@ -175,7 +184,7 @@ export class PeerTable implements Peers {
     return this.#self !== undefined && this.#words[this.#wordOf(slotOf(this.#self)) + UNREACHABLE_WORD] !== 0
   }
 
-  /** For this attachment, once its event loop can be reached again. */
+  /** Says that the event loop of this attachment can be reached again. */
   forgetUnreachable(): void {
     if (this.#self !== undefined) Atomics.store(this.#words, this.#wordOf(slotOf(this.#self)) + UNREACHABLE_WORD, 0)
   }
@@ -203,15 +212,15 @@ export class PeerTable implements Peers {
     return peers
   }
 
-  /** SYNC peer attached: a generation that moved on, or any state but LIVE, says that this peer is gone. */
+  /** SYNC peer attached: another generation, or another state than LIVE, says that this peer is gone. */
   #hasMovedOn(peer: PeerId): boolean {
     return Atomics.load(this.#words, this.#wordOf(slotOf(peer)) + STATE_WORD) !== slotWord(generationOf(peer), LIVE)
   }
 
   /**
-   * LIVE only of a living holder: where nobody has the hold, the holder died, since it has the hold before it stores LIVE.
-   * Whoever wants the hold has to see another state first. With the hold of a LIVE slot it would make the dead one look
-   * alive to all others, until it has stored DEAD, which may take long where it is stopped in between.
+   * Returns LIVE only if the holder is alive: it takes the lease before it stores LIVE, so a free lease proves its death.
+   * An agent must see another state before it takes the lease. If it took the lease of a LIVE slot, the dead holder would
+   * look alive to all others until the agent has stored DEAD, and the agent may be stopped in between.
    */
   #stateOf(slot: number): number {
     const index = this.#wordOf(slot) + STATE_WORD
@@ -222,13 +231,13 @@ export class PeerTable implements Peers {
     return found === word ? DEAD : stateOfSlotWord(found)
   }
 
-  /** For the agent that has the hold: returns the generation that the slot has now, with nothing of it left anywhere. */
+  /** Called with the lease. Gives back what the slot's generation left, and returns that generation. */
   #sweepHeldSlot(slot: number, sweep: Sweep): number {
     const index = this.#wordOf(slot) + STATE_WORD
     const word = Atomics.load(this.#words, index)
     const generation = generationOfSlotWord(word)
     if (stateOfSlotWord(word) === FREE) return generation
-    // Having the hold is the proof. DEAD tells it to those who cannot see the hold change hands.
+    // The lease proves the death. DEAD tells it to peers that do not see the lease change hands.
     Atomics.store(this.#words, index, slotWord(generation, DEAD))
     try {
       sweep(peerId(slot, generation))

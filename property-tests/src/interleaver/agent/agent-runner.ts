@@ -70,13 +70,22 @@ export class AgentRunner {
     for (;;) {
       if (this.#turn.begin()) {
         this.#tell(await this.#runOnce())
-        await this.#clear()
       }
       this.#turn.end()
     }
   }
 
   async #runOnce(): Promise<AgentEnd> {
+    const end = await this.#takeSteps()
+    try {
+      await this.#clear()
+    } catch (error) {
+      return threw(error)
+    }
+    return end
+  }
+
+  async #takeSteps(): Promise<AgentEnd> {
     try {
       this.#loop.begin(this.#scenario.timersMax ?? 0)
       const prepared = this.#program.prepare(this.#tools)

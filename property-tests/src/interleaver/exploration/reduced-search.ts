@@ -2,7 +2,7 @@ import { agentOf, agentsIn, crashOf, isCrash, stepOf } from '../choice.js'
 import { MAX_AGENTS } from '../control.js'
 import type { Crew, Plan } from '../crew.js'
 import type { Execution } from '../execution.js'
-import { AWAIT_CRASH, areDependent, changesQueue, END_SLICES, readsValue, writesValue } from '../operation.js'
+import { AWAIT_CRASH, areDependent, changesQueue, END_SLICES, readsValue, TIME_OUT, writesValue } from '../operation.js'
 import { crashCandidates } from './crash-candidates.js'
 import type { Search } from './search.js'
 
@@ -71,7 +71,20 @@ export class ReducedSearch implements Search {
       if (step >= known) {
         for (const agent of agentsIn(execution.aliveAt(step))) this.#wantReversal(execution, clocks, step, agent)
       }
-      if (step < execution.steps) clocks.advance(step)
+      if (step === execution.steps) return
+      // The last step that was planned is new as well.
+      if (step >= known - 1) this.#wantTimeouts(execution, step)
+      clocks.advance(step)
+    }
+  }
+
+  /**
+   * A step that wakes a sleeper disables the end of its timeout. So the two race, but no later state shows it: the order in
+   * which the timeout ends first is wanted here.
+   */
+  #wantTimeouts(execution: Execution, step: number): void {
+    for (const agent of agentsIn(execution.wokenAt(step))) {
+      if (execution.isTimeoutAt(step, agent)) this.#stack[step].wanted |= 1 << agent
     }
   }
 

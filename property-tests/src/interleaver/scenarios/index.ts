@@ -15,6 +15,7 @@ import { condvarCrash, condvarOne, condvarTimeout, condvarTwoWaiters } from './c
 import { consumerTakeover, consumerTakeoverFull } from './consumer-takeover.js'
 import { eventCount } from './event-count.js'
 import { eventCountCrash } from './event-count-crash.js'
+import { eventCountTimeout } from './event-count-timeout.js'
 import { futexAll, futexCrash, futexTwo } from './futex.js'
 import { mutexThree, mutexTryTimeout, mutexTwo } from './mutex.js'
 import { mutexCrash, mutexInconsistent } from './mutex-crash.js'
@@ -53,6 +54,7 @@ fallbackPolling.handOffMs = Number.POSITIVE_INFINITY
 export const scenarios = [
   eventCount,
   eventCountCrash,
+  eventCountTimeout,
   wakeUp,
   wakeUpTwoWaits,
   wakeUpTick,
