@@ -7,14 +7,14 @@ import type { Region } from '../region/region.js'
 import type { Waiter } from '../region/waiter.js'
 import { pendingWaits } from '../waiting/pending-waits.js'
 
-/** The memory of a region, seen in two ways. */
+/** The memory of a region, as two views. */
 export interface Memory {
   readonly words: Int32Array
-  /** Asked for when the region is asked for them: they may be made only then. */
+  /** Read on the first use of the region's `bytes`: the view may be made only then. */
   readonly bytes: Uint8Array
 }
 
-/** What one attachment to a region consists of. */
+/** The parts of one attachment to a region. */
 export interface Attachment {
   /** See Region.subject. */
   readonly subject: string
@@ -24,8 +24,14 @@ export interface Attachment {
 }
 
 /**
- * What every kind of region has in common: the attached root, and an orderly end. For those who implement Region on
- * another kind of memory; programs use HeapRegion, or Segment of `@isthmus/shm-posix`.
+ * What all kinds of regions have in common: the attached root, and an orderly end. An implementation of Region on another
+ * kind of memory extends this class. Programs use HeapRegion, or Segment of `@isthmus/shm-posix`.
+ *
+ * @example
+ * ```ts
+ * using region = HeapRegion.create(struct({ total: f64() }))
+ * region.root.total.value = 12.5
+ * ```
  */
 export abstract class AttachedRegion<T> implements Region {
   readonly subject: string
@@ -53,7 +59,7 @@ export abstract class AttachedRegion<T> implements Region {
     return this.#memory.bytes
   }
 
-  /** @throws IsthmusError `ERR_ISTHMUS_CLOSED` after close. */
+  /** @throws IsthmusError `ERR_ISTHMUS_CLOSED` after close */
   get peers(): Peers {
     if (this.#isClosed) throw closedError('Asking for the peers of a region')
     return this.peerTable
@@ -61,7 +67,7 @@ export abstract class AttachedRegion<T> implements Region {
 
   /**
    * The objects that the layout describes, attached to this memory.
-   * @throws IsthmusError `ERR_ISTHMUS_CLOSED` after close.
+   * @throws IsthmusError `ERR_ISTHMUS_CLOSED` after close
    */
   get root(): T {
     if (this.#isClosed) throw closedError('Using the root of a region')
@@ -85,8 +91,15 @@ export abstract class AttachedRegion<T> implements Region {
   }
 
   /**
-   * Ends this attachment: its handles publish what they hold back and give their roles back, the peer slot becomes free,
-   * the memory goes. Other attachments, of this thread too, are not touched. Closing twice does nothing.
+   * Ends this attachment. Other attachments, including those of this thread, are not affected. Closing twice does nothing.
+   *
+   * 1. Its pending waits reject with `ERR_ISTHMUS_CLOSED`.
+   * 2. Its handles publish what they hold back, and give their roles back: the newest handle first.
+   * 3. What the program still holds (locks, permits) is given back as after a death.
+   * 4. The peer slot becomes free, then the memory goes.
+   *
+   * If the thread is killed half-way, the peer is dead, and others give back the rest.
+   * @throws CloseError if several steps fail; a single error is thrown as it is. All other steps are done in either case.
    */
   close(): void {
     if (this.#isClosed) return
@@ -100,9 +113,9 @@ export abstract class AttachedRegion<T> implements Region {
       }
     }
     attempt(() => pendingWaits.endWaitsOf(this))
-    // The last first: what was built upon something else ends before it.
+    // The newest first: a handle may be built upon an older one.
     for (const listener of [...this.#closeListeners].reverse()) attempt(listener)
-    // What the program still holds is given back as if it had died: nothing may stand in the name of the slot's next holder.
+    // Nothing that names this slot may remain for its next holder.
     attempt(() => this.sweep(this.peerTable.self))
     this.#isClosed = true
     this.#closeListeners.clear()

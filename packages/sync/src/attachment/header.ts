@@ -4,7 +4,7 @@ import { PEER_SLOT_BYTES } from '../peers/layout.js'
 import { MAX_PEERS } from '../peers/peer-id.js'
 
 /**
- * The header with which every region begins, on the heap, in /dev/shm or in a file. All numbers are little-endian.
+ * The header at the start of each region, on the heap, in /dev/shm or in a file. All numbers are little-endian.
  *
  * ```
  * byte    0                   8           12          16                  24                  32
@@ -31,34 +31,34 @@ import { MAX_PEERS } from '../peers/peer-id.js'
  * | field           | written by                            | read by       | its writer is killed right after                |
  * |-----------------|---------------------------------------|---------------|-------------------------------------------------|
  * | magic … pairs   | the creator, before it is reachable   | every opener  | the region never becomes reachable              |
- * | state           | the creator: READY; a remover, under  | every opener, | RETIRED and still named: whoever meets it next  |
- * |                 | the header lock: RETIRED              | under the lock| under the lock completes the removal            |
- * | boot id         | the creator; the first opener after a | every opener, | the next opener finds another boot id still and |
- * |                 | boot, under the lock: of a clean file | under the lock| recovers again; of a clean file, slots that are |
- * |                 | before its sweep, else when recovered |               | not swept yet are when they are taken           |
+ * | state           | the creator: READY; a remover, under  | every opener, | RETIRED and still named: the next opener or     |
+ * |                 | the header lock: RETIRED              | under the lock| remover completes the removal, under the lock   |
+ * | boot id         | the creator; the first opener after a | every opener, | the next opener still finds another boot id and |
+ * |                 | boot, under the lock: of a clean file | under the lock| recovers again; in a clean file, slots that are |
+ * |                 | before its sweep, else when recovered |               | not swept yet are swept when they are taken     |
  * | checksum, then  | the flusher of a file, under the lock:| the first     | the checksum fits, or the file counts as not    |
- * | flushed         | its checksum and its flush number     | opener after  | flushed; an earlier flush that is still under   |
- * |                 | (0: never flushed), unless flushed is | a boot;       | way stores its own, which is as good if nothing |
+ * | flushed         | its checksum and its flush number     | opener after  | flushed; an earlier flush that is still running |
+ * |                 | (0: never flushed), unless flushed is | a boot;       | stores its own, which is as good if nothing     |
  * |                 | of a later flush                      | flushers      | was changed meanwhile                           |
- * | flush number    | a flusher, +1, before it reads what   | flushers      | a number is left out                            |
- * |                 | it takes the checksum of              |               |                                                 |
+ * | flush number    | a flusher, +1, before it reads the    | flushers      | one number is skipped                           |
+ * |                 | bytes for its checksum                |               |                                                 |
  * | lock pid, lock  | the holder of the header lock, when   | waiters for   | they name a dead process; a waiter only shows   |
  * | purpose         | it takes and leaves the lock          | the lock      | them, and starts its time anew if they change   |
- * | lock turn       | a holder that has the region mapped,  | waiters, who  | waiters sleep to the end of their slice (20 ms) |
+ * | lock turn       | a holder that has the region mapped,  | waiters, which| waiters sleep to the end of their slice (20 ms) |
  * |                 | +1: after it has left the lock, and   | sleep on it   | and try the lock, which alone decides           |
- * |                 | when it gets on with what takes long  |               |                                                 |
+ * |                 | at each step of a long operation      |               |                                                 |
  * | attachments     | an attacher, +1, under the lock and   | closers and   | a checksum that was computed meanwhile is       |
  * |                 | before it changes anything else       | openers of a  | computed once more                              |
  * |                 |                                       | file          |                                                 |
  *
  * A region is valid if and only if
  * 1. it begins with the magic and a version that the reader knows,
- * 2. the file, where there is one, is as long as `byte length` says,
- * 3. text, pairs and root lie behind each other inside it, in this order,
+ * 2. the file, if there is one, is as long as `byte length` says,
+ * 3. text, pairs and root lie in it one after the other, in this order,
  * 4. its state is READY.
  */
 export const MAGIC = 'ISTHMUS\0'
-/** 2: a peer slot says where the FIFOs of its thread stand. */
+/** 2: a peer slot says where the FIFOs of its thread are. */
 export const FORMAT_VERSION = 2
 
 export const VERSION_WORD = 2
@@ -73,7 +73,7 @@ const PAIR_COUNT_WORD = 15
 export const FLUSHED_WORD = 16
 export const CHECKSUM_WORD = 17
 export const LOCK_PID_WORD = 18
-/** What the holder of the lock does; the meaning of the numbers is in shm-posix/src/segment/header-lock.ts. */
+/** What the holder of the lock is doing; shm-posix/src/segment/header-lock.ts defines the numbers. */
 export const LOCK_PURPOSE_WORD = 19
 export const LOCK_TURN_WORD = 20
 export const FLUSH_NUMBER_WORD = 21
@@ -81,7 +81,7 @@ export const ATTACHMENTS_WORD = 22
 
 export const PEERS_BYTE_OFFSET = 128
 const TEXT_BYTE_OFFSET = PEERS_BYTE_OFFSET + MAX_PEERS * PEER_SLOT_BYTES
-/** The fixed part: enough to learn everything else. */
+/** The fixed part, which says where everything else lies. */
 export const FIXED_HEADER_BYTES = 128
 
 export const INITIALISING = 0
@@ -90,7 +90,7 @@ export const RETIRED = 2
 
 /** Bytes are reserved in whole pages, since memory is mapped in whole pages. */
 const PAGE_BYTES = 4096
-/** Signatures and backlog pairs together stay below this, so that a hostile header cannot make a reader allocate much. */
+/** Signature and backlog pairs together stay below this, so that a hostile header cannot make a reader allocate much. */
 const HEADER_BYTES_MAX = 1 << 16
 const REGION_BYTES_MAX = 2 ** 32
 
@@ -109,7 +109,7 @@ export interface HeaderPlan {
   readonly byteLength: number
 }
 
-/** @throws IsthmusRangeError `ERR_ISTHMUS_INVALID_ARGUMENT` for a layout beyond 4 GiB. */
+/** @throws IsthmusRangeError `ERR_ISTHMUS_INVALID_ARGUMENT` if the region would be larger than 4 GiB */
 export function planHeader(layout: Layout<unknown>): HeaderPlan {
   assertLayout(layout, 'Making a region')
   const signature = new TextEncoder().encode(layout.signature)
@@ -143,7 +143,9 @@ export function writeHeader(words: Int32Array, bytes: Uint8Array, plan: HeaderPl
   })
 }
 
+/** Says that the region is complete. */
 export function markReady(words: Int32Array): void {
+  // SYNC region complete: header, and everything that the layout has initialised
   Atomics.store(words, STATE_WORD, READY)
 }
 
@@ -160,8 +162,9 @@ export interface HeaderFacts {
 
 /**
  * Checks magic, version, size and structure of a header, in this order.
- * @param head a private copy of the first FIXED_HEADER_BYTES bytes, or fewer where there are not as many
- * @param found the size of what holds the region, in bytes
+ * @param head a private copy of the first FIXED_HEADER_BYTES bytes, or of all bytes if there are fewer
+ * @param found how messages call the region, and its size in bytes
+ * @throws IsthmusError `ERR_ISTHMUS_FOREIGN`, `ERR_ISTHMUS_VERSION`, `ERR_ISTHMUS_SIZE`, `ERR_ISTHMUS_CORRUPT`
  */
 export function readHeader(head: Uint8Array, found: { subject: string; byteLength: number }): HeaderFacts {
   const attempt = `Opening ${found.subject}`
@@ -169,7 +172,7 @@ export function readHeader(head: Uint8Array, found: { subject: string; byteLengt
   if (!hasMagic) {
     throw new IsthmusError(
       'ERR_ISTHMUS_FOREIGN',
-      `${attempt}: it does not begin with isthmus's magic, so something else made it. It was left as it is; use another name.`,
+      `${attempt}: it does not begin with isthmus's magic, so another program made it. It was left as it is; use another name.`,
     )
   }
   if (head.byteLength < FIXED_HEADER_BYTES) throw sizeError(attempt, found.byteLength, 'a whole header')
@@ -206,27 +209,31 @@ export function readHeader(head: Uint8Array, found: { subject: string; byteLengt
   )
 }
 
-/** Signature and backlog, for which the whole header has to be at hand: a private copy of its bytes up to the root. */
+/** @param header a private copy of the bytes up to the root */
 export function readSignature(header: Uint8Array, facts: HeaderFacts): string {
   return new TextDecoder().decode(copyOf(header, TEXT_BYTE_OFFSET, facts.textByteLength))
 }
 
-/** The word pairs that differ while something waits to be delivered, as byte offsets from the start of the region. */
+/**
+ * The word pairs that differ while something waits to be delivered, as byte offsets from the start of the region.
+ * @param header a private copy of the bytes up to the root
+ */
 export function readBacklogPairs(header: Uint8Array, facts: HeaderFacts): WordPair[] {
   const pairsByteOffset = alignUp(TEXT_BYTE_OFFSET + facts.textByteLength, 4)
   const offsets = new Uint32Array(copyOf(header, pairsByteOffset, facts.pairCount * 8).buffer)
   return Array.from({ length: facts.pairCount }, (_, pair): WordPair => [offsets[pair * 2], offsets[pair * 2 + 1]])
 }
 
-/** @throws IsthmusError `ERR_ISTHMUS_CORRUPT` for a region that is not complete */
+/** @throws IsthmusError `ERR_ISTHMUS_CORRUPT` if the region is not complete */
 export function assertReady(subject: string, facts: HeaderFacts): void {
+  // SYNC region complete: header, and everything that the layout has initialised
   if (facts.state === READY) return
   throw corruptError(subject, `its state is ${facts.state}, which no complete region has`)
 }
 
 /**
- * Checks the signature, and that everything lies where this layout has it. From here on, no offset is taken from the
- * header: they are all known.
+ * Checks the signature, and that everything lies where this layout has it. From here on all offsets are known, and none is
+ * taken from the header.
  * @param header a private copy of the bytes up to the root
  * @throws IsthmusError `ERR_ISTHMUS_LAYOUT_MISMATCH`, with both signatures; `ERR_ISTHMUS_CORRUPT`
  */
@@ -237,7 +244,7 @@ export function assertHolds(layout: Layout<unknown>, subject: string, header: Ui
     throw new IsthmusError(
       'ERR_ISTHMUS_LAYOUT_MISMATCH',
       `Opening ${subject}: it holds ${shortened(signature)}, but was opened as ${shortened(layout.signature)}. ` +
-        'Let every program import the same layout, or use another name.',
+        'Import the same layout in all programs, or use another name.',
     )
   }
   const plan = planHeader(layout)
@@ -256,7 +263,7 @@ function sizeError(attempt: string, byteLength: number, expected: string): Isthm
   )
 }
 
-/** Also of a Node.js Buffer, whose own slice shares the memory instead, at any alignment. */
+/** A copy at alignment 0, even of a Node.js Buffer, whose own slice would share the memory. */
 function copyOf(bytes: Uint8Array, byteOffset: number, byteLength: number): Uint8Array<ArrayBuffer> {
   return new Uint8Array(bytes.subarray(byteOffset, byteOffset + byteLength))
 }

@@ -20,7 +20,7 @@ import { pendingWaits } from '../waiting/pending-waits.js'
 import { assertOptions } from '../waiting/wait-options.js'
 import { HeapWaiter } from './heap-waiter.js'
 
-/** What another thread needs to attach: to be sent with `postMessage` or `workerData`. */
+/** What another thread needs to attach. Send it with `postMessage` or `workerData`. */
 export interface HeapRegionHandle {
   readonly isthmus: 'heap-region'
   readonly buffer: SharedArrayBuffer
@@ -31,17 +31,17 @@ export interface HeapRegionOptions {
   readonly threadId?: number
 }
 
-/** What messages call it: it has no name. */
+/** What error messages call it: it has no name. */
 const SUBJECT = 'a heap region'
 
-/** Available in Node.js without an import; browsers have no such thing. */
+/** A global of Node.js. Browsers do not have it. */
 declare const process: { readonly pid?: number } | undefined
 
 /**
  * A region over a plain SharedArrayBuffer, for the threads of one process or page. It needs no native code.
  *
- * Nothing can prove the death of a thread here. Where a worker may be terminated while it holds something, the program
- * says so: `worker.on('exit', () => region.declareDead(peer))`, with the `region.peers.self` that the worker had.
+ * Nothing can prove the death of a thread here. If a worker may be terminated while it holds something, the program must
+ * say so: `worker.on('exit', () => region.declareDead(peer))`, with the `region.peers.self` of the worker.
  *
  * @example
  * ```ts
@@ -58,9 +58,15 @@ export class HeapRegion<T> extends AttachedRegion<T> {
   readonly #waiter: HeapWaiter
 
   /**
-   * A new region with zeroed memory in which the layout has been initialised.
+   * A new region with zeroed memory, in which the layout is initialised.
+   *
+   * @example
+   * ```ts
+   * const region = HeapRegion.create(struct({ total: f64() }))
+   * ```
+   *
    * @throws IsthmusError `ERR_ISTHMUS_UNSUPPORTED` in a page without SharedArrayBuffer
-   * @throws IsthmusTypeError, IsthmusRangeError `ERR_ISTHMUS_INVALID_ARGUMENT` for what is no layout, or one beyond 4 GiB
+   * @throws IsthmusTypeError, IsthmusRangeError `ERR_ISTHMUS_INVALID_ARGUMENT` if the layout is not one, or larger than 4 GiB
    */
   static create<T>(layout: Layout<T>, options: HeapRegionOptions = {}): HeapRegion<T> {
     assertSharedMemory()
@@ -75,11 +81,17 @@ export class HeapRegion<T> extends AttachedRegion<T> {
   }
 
   /**
-   * Attaches this thread to a region that another thread created.
-   * @throws IsthmusTypeError `ERR_ISTHMUS_INVALID_ARGUMENT` for what is no handle
-   * @throws IsthmusError `ERR_ISTHMUS_LAYOUT_MISMATCH` where it was created with another layout;
+   * Attaches this thread to a region that another thread has created.
+   *
+   * @example
+   * ```ts
+   * const region = HeapRegion.attach(workerData, struct({ total: f64() }))
+   * ```
+   *
+   * @throws IsthmusTypeError `ERR_ISTHMUS_INVALID_ARGUMENT` if the handle is not one
+   * @throws IsthmusError `ERR_ISTHMUS_LAYOUT_MISMATCH` if the region was created with another layout;
    * `ERR_ISTHMUS_TOO_MANY_PEERS`; `ERR_ISTHMUS_FOREIGN`, `ERR_ISTHMUS_VERSION`, `ERR_ISTHMUS_SIZE`, `ERR_ISTHMUS_CORRUPT`
-   * for memory in which no region of this release stands; `ERR_ISTHMUS_UNSUPPORTED` as create
+   * if the memory does not hold a region of this release; `ERR_ISTHMUS_UNSUPPORTED` as `create`
    */
   static attach<T>(handle: HeapRegionHandle, layout: Layout<T>, options: HeapRegionOptions = {}): HeapRegion<T> {
     assertSharedMemory()
@@ -113,20 +125,26 @@ export class HeapRegion<T> extends AttachedRegion<T> {
   }
 
   /**
-   * To be called once the thread that had this attachment no longer runs: from its worker's exit event. What it held is
-   * given back, and whoever waits for it learns of its death. Harmless for a peer that has already detached.
-   * @throws IsthmusRangeError `ERR_ISTHMUS_INVALID_ARGUMENT` for this attachment itself
+   * To be called when the thread of this attachment no longer runs, from the exit event of its worker. What the peer held is
+   * given back, and its waiters learn of its death. It does nothing for a peer that has already detached.
+   *
+   * @example
+   * ```ts
+   * worker.on('exit', () => region.declareDead(peerOfWorker))
+   * ```
+   *
+   * @throws IsthmusRangeError `ERR_ISTHMUS_INVALID_ARGUMENT` if the peer is this attachment
    */
   declareDead(peer: PeerId): void {
     assertPeer(peer, 'Declaring a peer dead')
     if (peer === this.peers.self) {
       throw new IsthmusRangeError(
         'ERR_ISTHMUS_INVALID_ARGUMENT',
-        'Declaring a peer dead: it is the one that calls. Use close instead.',
+        'Declaring a peer dead: the peer is this attachment itself. Use close instead.',
       )
     }
     this.#liveness.declareDead(peer, this.peers.self, this.sweep)
-    // Now that everything is swept: whoever waits for what the dead one had finds it.
+    // After the sweep: the waiters now find what the dead peer held.
     for (const other of this.peers.others()) this.#waiter.wakeLoop(other)
     pendingWaits.schedulePoll()
   }
@@ -152,12 +170,12 @@ function threadIdOf(options: HeapRegionOptions): number {
   )
 }
 
-/** Browsers hide it from pages that are not isolated from others. */
+/** Browsers hide SharedArrayBuffer from pages that are not isolated from others. */
 function assertSharedMemory(): void {
   if (typeof SharedArrayBuffer === 'function') return
   throw new IsthmusError(
     'ERR_ISTHMUS_UNSUPPORTED',
-    'Using a heap region: there is no SharedArrayBuffer here. A page has one if it is served with the headers Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp.',
+    'Using a heap region: there is no SharedArrayBuffer here. A page has it if it is served with the headers Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp.',
   )
 }
 

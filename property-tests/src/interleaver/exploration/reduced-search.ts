@@ -2,7 +2,7 @@ import { agentOf, agentsIn, crashOf, isCrash, stepOf } from '../choice.js'
 import { MAX_AGENTS } from '../control.js'
 import type { Crew, Plan } from '../crew.js'
 import type { Execution } from '../execution.js'
-import { AWAIT_CRASH, areDependent, changesQueue, END_SLICES, readsValue, TIME_OUT, writesValue } from '../operation.js'
+import { AWAIT_CRASH, areDependent, changesQueue, END_SLICES, readsValue, writesValue } from '../operation.js'
 import { crashCandidates } from './crash-candidates.js'
 import type { Search } from './search.js'
 
