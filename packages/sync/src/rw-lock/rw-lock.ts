@@ -1,3 +1,4 @@
+import { OwnedCells } from '../region/owned-cells.js'
 import { IsthmusError } from '../errors.js'
 import type { Layout } from '../layout/layout.js'
 import { ABANDONED, INCONSISTENT, OWNER_MASK, OWNER_WORD_OFFSET } from '../mutex/layout.js'

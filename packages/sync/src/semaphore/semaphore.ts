@@ -1,3 +1,4 @@
+import { NO_CELL, OwnedCells } from '../region/owned-cells.js'
 import { IsthmusError, IsthmusRangeError, inWords } from '../errors.js'
 import { notHeldError } from '../guard.js'
 import type { Layout } from '../layout/layout.js'

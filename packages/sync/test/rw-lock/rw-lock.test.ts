@@ -243,17 +243,6 @@ describe('ReadGuard and WriteGuard', () => {
     expect(async.isHeld).toBe(true)
   })
 
-  test('WriteGuard and ReadGuard are disposable', () => {
-    const { own, expectFree } = setUp()
-    for (const guard of [own.readLockSync(), own.writeLockSync]) {
-      const held = typeof guard === 'function' ? own.writeLockSync() : guard
-      held[Symbol.dispose]()
-      expect(held.isHeld).toBe(false)
-      held[Symbol.dispose]()
-      expectFree()
-    }
-  })
-
   test('RwLock of a closed region is refused', () => {
     const { regions, own, other } = setUp()
     const reader = own.readLockSync()

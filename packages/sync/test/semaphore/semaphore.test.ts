@@ -83,17 +83,6 @@ describe('Semaphore.tryAcquire and acquireSync', () => {
     expectFree()
   })
 
-  test('Semaphore.tryAcquire gives the same permit again for the same cell; acquire gives one of its own', async () => {
-    const { own } = setUp()
-    const permit = own.acquireSync()
-    permit.release()
-    expect(own.tryAcquire()).toBe(permit)
-    permit.release()
-    const async = await own.acquire()
-    expect(async).not.toBe(permit)
-    expect([permit.isHeld, async.isHeld]).toEqual([false, true])
-  })
-
   test('Semaphore.acquireSync throws EDEADLK only where this attachment has all permits', async () => {
     const { own, other } = setUp()
     const [first] = [await own.acquire(), own.acquireSync()]
@@ -130,25 +119,6 @@ describe('Permit', () => {
     const others = [other.acquireSync(), other.acquireSync()]
     expectCode('ERR_ISTHMUS_NOT_HELD', () => permit.release())
     expect([own.describe().available, others.every(({ isHeld }) => isHeld)]).toEqual([0, true])
-  })
-
-  test('Permit that was released does not release the one that was given out since for the same cell', async () => {
-    const { own } = setUp()
-    const first = await own.acquire()
-    first.release()
-    const second = await own.acquire()
-    const third = await own.acquire()
-    expectCode('ERR_ISTHMUS_NOT_HELD', () => first.release())
-    expect([second.isHeld, third.isHeld, own.describe().available]).toEqual([true, true, 0])
-  })
-
-  test('Permit[Symbol.dispose] releases what is held, and nothing else', () => {
-    const { own, expectFree } = setUp()
-    const permit = own.acquireSync()
-    permit[Symbol.dispose]()
-    expectFree()
-    permit[Symbol.dispose]()
-    expectFree()
   })
 })
 
