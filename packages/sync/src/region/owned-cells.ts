@@ -1,9 +1,5 @@
 import { type PeerId, slotOf } from '../peers/peer-id.js'
-<<<<<<<< HEAD:packages/sync/src/region/owned-cells.ts
 import { assertOpen, type Region } from './region.js'
-========
-import { assertOpen, type Region } from '../region/region.js'
->>>>>>>> dc4be8b (Owned cells stand above regions, in a folder of their own; one test for all guards, tests of cells and of the slot bitmap):packages/sync/src/cells/owned-cells.ts
 
 export const NO_CELL = -1
 

@@ -11,15 +11,7 @@ export abstract class Awaitable {
     return this
   }
 
-  /**
-   * Pending promises of this handle no longer keep the process running.
-   *
-   * @example
-   * ```ts
-   * const { root } = HeapRegion.create(mutex())
-   * root.unref() // returns the mutex
-   * ```
-   */
+  /** Pending promises of this handle no longer keep the process running. */
   unref(): this {
     for (const point of this.waitPoints()) point.setRef(false)
     return this
