@@ -5,7 +5,8 @@ import type { MutexGuard } from '../mutex/mutex-guard.js'
 import type { PeerDescription } from '../peers/peers.js'
 import { assertOpen, type Region } from '../region/region.js'
 import { Awaitable } from '../waiting/awaitable.js'
-import type { Condition } from '../waiting/condition.js'
+import type { Condition, WaitFor } from '../waiting/condition.js'
+import { WAITABLE, type Waitable } from '../waiting/wait-any.js'
 import {
   deadlineOf,
   signalOf,
@@ -66,7 +67,7 @@ export function condvar(): Layout<Condvar> {
  *
  * The algorithm is that of Rust's std: a counter that is read under the mutex, and a sleep until it changes.
  */
-export class Condvar extends Awaitable {
+export class Condvar extends Awaitable implements Waitable {
   readonly #region: Region
   readonly #waiters: WaiterSet
 
@@ -207,6 +208,25 @@ export class Condvar extends Awaitable {
   describe(): CondvarDescription {
     assertOpen(this.#region)
     return { waiters: this.#waiters.waiters() }
+  }
+
+  /**
+   * For waitAny: ready once it has been notified after the call of waitAny. Look at what you wait for, and call waitAny,
+   * while you have the mutex locked, then unlock: no notification after your look is missed.
+   *
+   * @example
+   * ```ts
+   * const { lock, changed, letters } = HeapRegion.create(struct({ lock: mutex(), changed: condvar(), letters: u32() })).root
+   * const guard = await lock.lock()
+   * const waiting = letters.value > 0 ? undefined : waitAny([changed], { timeoutMs: 5 })
+   * guard.unlock()
+   * await waiting // []
+   * ```
+   */
+  [WAITABLE](): WaitFor {
+    const ticket = this.#waiters.sequence
+    const handOffWakeup = (isUsed: boolean) => void this.#waiters.relaySince(ticket, isUsed)
+    return { point: this.#waiters, condition: { ...this.#conditionOf(ticket), handOffWakeup }, isMomentary: true }
   }
 
   protected override waitPoints(): readonly WaiterSet[] {

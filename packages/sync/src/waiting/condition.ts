@@ -29,6 +29,11 @@ export interface Condition {
 export interface WaitFor {
   readonly point: ArmablePoint
   readonly condition: Condition
+  /**
+   * The condition becomes true through a notification alone, and a notifier that finds no waiter leaves no trace. So waitAny
+   * registers this waiter when it is called, and until it returns.
+   */
+  readonly isMomentary?: true
 }
 
 /** What the pending waits of an event loop know of a wait point (see WaitPoint). */

@@ -21,8 +21,9 @@ export interface Waitable {
 
 /**
  * Waits on the event loop until at least one of these is ready: a consumer with something to receive (a message, an end, a
- * death), a producer with space, a mutex that is free, a semaphore with a permit … It takes nothing, and another agent may
- * be quicker: call `tryX` on what is ready, and wait again. A consumer that has ended, or a handle that was closed, stays
+ * death), a producer with space, a mutex that is free, a semaphore with a permit, a condition variable that was notified, a
+ * barrier member whose phase has ended … It takes nothing, and another agent may be quicker: call `tryX` on what is ready,
+ * and wait again. A consumer that has ended, or a handle that was closed, stays
  * ready: leave it out of the next wait.
  *
  * If a peer dies, the objects that its death makes ready are among the result; the error, if there is one, comes from their
@@ -45,12 +46,29 @@ export async function waitAny<W extends Waitable>(waitables: Iterable<W>, option
   const all = [...iterable(waitables)]
   if (all.length === 0) return []
   const waits = all.map(waitForOf)
-  for (;;) {
-    const isReady = await pendingWaits.wait(waits, deadline, signal)
-    const ready = isReady ? all.filter((_, at) => waits[at].condition.poll()) : []
-    // Other calls of this thread may have been quicker.
-    if (!isReady || ready.length > 0) return ready
+  const registered: WaitFor[] = []
+  let ready: W[] = []
+  try {
+    for (const wait of waits.filter(({ isMomentary }) => isMomentary)) {
+      wait.point.arm()
+      registered.push(wait)
+    }
+    for (;;) {
+      const isReady = await pendingWaits.wait(waits, deadline, signal)
+      if (isReady) ready = all.filter((_, at) => waits[at].condition.poll())
+      // Other calls of this thread may have been quicker.
+      if (!isReady || ready.length > 0) return ready
+    }
+  } finally {
+    for (const wait of registered) deregister(wait, ready.includes(all[waits.indexOf(wait)]))
   }
+}
+
+function deregister({ point, condition }: WaitFor, isUsed: boolean): void {
+  // A closed region has swept this waiter.
+  if (point.region.isClosed) return
+  point.disarm()
+  condition.handOffWakeup?.(isUsed)
 }
 
 function iterable<W>(waitables: Iterable<W>): Iterable<W> {
@@ -71,7 +89,7 @@ function waitForOf(waitable: Waitable | undefined): WaitFor {
   }
   throw new IsthmusTypeError(
     'ERR_ISTHMUS_INVALID_ARGUMENT',
-    `${ATTEMPT}: got ${inWords(waitable)}, which waitAny cannot wait for. Give consumers, producers, mutexes, semaphores or futex.otherThan().`,
+    `${ATTEMPT}: got ${inWords(waitable)}, which waitAny cannot wait for. Give consumers, producers, mutexes, semaphores, condition variables, barrier members, rwLock.forReading or futex.otherThan().`,
   )
 }
 

@@ -6,6 +6,7 @@ import {
   IsthmusRangeError,
   IsthmusTypeError,
   PeerDiedError,
+  waitAny,
 } from '../../src/index.js'
 import { expectCode, expectRejection } from '../support/expect-code.js'
 import { attach, leftovers } from '../support/regions.js'
@@ -239,6 +240,67 @@ describe('Barrier.join and BarrierMember', () => {
   test('BarrierMember.ref and unref return the member', () => {
     const member = setUp().own.join()
     expect([member.unref(), member.ref()]).toEqual([member, member])
+  })
+})
+
+describe('BarrierMember and waitAny', () => {
+  test('waitAny tells of the end of the phase at which the member has arrived; it does not arrive itself', async () => {
+    const { own, other, waiters } = setUp()
+    const [member, second] = [own.join(), other.join()]
+    const early = waitAny([member])
+    expect(await stateOf(early)).toBe('pending')
+    expect(own.describe().members.map(({ hasArrived }) => hasArrived)).toEqual([false, false])
+    expect(member.arrive()).toBe(false)
+    const waiting = waitAny([member])
+    await until(() => waiters() === 1)
+    expect(second.arrive()).toBe(true)
+    expect(await soon(Promise.all([early, waiting]))).toEqual([[member], [member]])
+    // It is told of the phase at which it had arrived, and has not arrived at the next.
+    expect(member.arrive()).toBe(true)
+    expect(own.describe()).toMatchObject({ phase: 1, members: [{ hasArrived: false }, { hasArrived: false }] })
+    expect(waiters()).toBe(0)
+  })
+
+  test('waitAny tells of a barrier that breaks, also if it was reset before the member looks', async () => {
+    const { regions, own, other, third, waiters } = setUp()
+    const members = [own, other].map((root) => root.join())
+    third.join()
+    members[0].arrive()
+    const waiting = members.map((member) => waitAny([member]))
+    await until(() => waiters() === 2)
+    regions[0].declareDead(regions[2].peers.self)
+    own.reset()
+    expect(await soon(Promise.all(waiting))).toEqual([[members[0]], [members[1]]])
+    expectCode('ERR_ISTHMUS_PEER_DIED', () => members[0].arrive())
+    expect([members[1].arrive(), members[0].arrive()]).toEqual([false, true])
+  })
+
+  test('waitAny is told at once by a member of a broken barrier, and by one that has left', async () => {
+    const { regions, own, other, third, waiters } = setUp()
+    const [member, leaving] = [own.join(), other.join()]
+    const waiting = waitAny([leaving])
+    await until(() => waiters() === 1)
+    leaving.leave()
+    expect(await soon(waiting)).toEqual([leaving])
+    expect(await waitAny([leaving], { timeoutMs: 0 })).toEqual([leaving])
+    third.join()
+    regions[0].declareDead(regions[2].peers.self)
+    expect(await waitAny([member], { timeoutMs: 0 })).toEqual([member])
+  })
+
+  test('waitAny upholds the arrival of its member, which a reset that stalled may have undone', async () => {
+    const { regions, own, other, waiters } = setUp()
+    const [member, second] = [own.join(), other.join()]
+    member.arrive()
+    const index = regions[0].words.findIndex((word, at) => at > 2048 && isMemberWord(word, regions[0].peers.self))
+    const arrived = regions[0].words[index]
+    regions[0].words[index] = regions[0].peers.self
+    expect(own.describe().members[0].hasArrived).toBe(false)
+    const waiting = waitAny([member])
+    await until(() => waiters() === 1)
+    expect(regions[0].words[index]).toBe(arrived)
+    second.arrive()
+    expect(await soon(waiting)).toEqual([member])
   })
 })
 

@@ -1,5 +1,17 @@
 import { describe, expect, test, vi } from 'vitest'
-import { type Condvar, condvar, type Futex, futex, HeapRegion, type Mutex, mutex, struct } from '../../src/index.js'
+import {
+  type Condvar,
+  condvar,
+  type Futex,
+  futex,
+  HeapRegion,
+  type Mutex,
+  mutex,
+  struct,
+  type Waitable,
+  waitAny,
+} from '../../src/index.js'
+import { WAITABLE } from '../../src/internal.js'
 import { expectCode, expectRejection } from '../support/expect-code.js'
 import { attach, leftovers } from '../support/regions.js'
 import { withoutSafetyNet } from '../support/safety-net.js'
@@ -337,6 +349,94 @@ describe('Condvar.notifyOne and notifyAll', () => {
     expect(own.changed.describe().waiters.map(({ peer }) => peer)).toEqual([regions[1].peers.self])
     own.changed.notifyOne()
     expect(await soon(waiting)).toEqual({ isNotified: true, isHeld: true })
+    expectFree()
+  })
+})
+
+describe('Condvar and waitAny', () => {
+  test('waitAny tells of a notification after its call, not of an earlier one, and leaves nothing behind', async () => {
+    const { own, other, waiters, expectFree } = setUp()
+    own.changed.notifyAll()
+    const waiting = waitAny([other.changed])
+    expect(waiters()).toBe(1)
+    expect(await stateOf(waiting)).toBe('pending')
+    own.changed.notifyOne()
+    expect(await soon(waiting)).toEqual([other.changed])
+    expectFree()
+  })
+
+  test('waitAny that was called with the mutex locked misses no notification after the unlock', async () => {
+    const { own, other, expectFree } = setUp()
+    const guard = await other.lock.lock()
+    const waiting = waitAny([other.changed])
+    guard.unlock()
+    own.changed.notifyOne()
+    expect(await soon(waiting)).toEqual([other.changed])
+    expectFree()
+  })
+
+  test('waitAny misses no notification between two looks', async () => {
+    const { own, other, expectFree } = setUp()
+    let polls = 0
+    const flickering: Waitable = {
+      [WAITABLE]: () => {
+        const { point, condition } = other.letters.otherThan(0)[WAITABLE]()
+        const poll = () => {
+          polls++
+          // Ready for waitAny's wait, and not any more when it asks which of them is.
+          if (polls === 2) own.changed.notifyOne()
+          return polls === 1
+        }
+        return { point, condition: { ...condition, poll } }
+      },
+    }
+    expect(await soon(waitAny([flickering, other.changed]))).toEqual([other.changed])
+    expect(polls).toBeGreaterThan(1)
+    expectFree()
+  })
+
+  test('waitAny that does not use a notification passes it on', async () => {
+    const { own, other, third, waiters, expectFree } = setUp()
+    const controller = new AbortController()
+    const aborted = waitAny([other.changed], { signal: controller.signal })
+    aborted.catch(() => {})
+    const waiting = waitIn(third)
+    await until(() => waiters() === 2)
+    own.changed.notifyOne()
+    controller.abort()
+    await expectRejection('ABORT_ERR', aborted)
+    expect(await soon(waiting)).toEqual({ isNotified: true, isHeld: true })
+    expectFree()
+  })
+
+  test('waitAny that ends for another reason has left the condition variable', async () => {
+    const { own, other, waiters, expectFree } = setUp()
+    expect(await waitAny([other.changed], { timeoutMs: 5 })).toEqual([])
+    expect(waiters()).toBe(0)
+    expect(await waitAny([other.changed, other.letters.otherThan(7)])).toHaveLength(1)
+    expect(waiters()).toBe(0)
+    await expectRejection('ABORT_ERR', waitAny([other.changed], { signal: AbortSignal.abort() }))
+    const broken: Waitable = {
+      [WAITABLE]: () => {
+        const { point, condition } = other.changed[WAITABLE]()
+        const poll = () => {
+          throw new Error('poll failed')
+        }
+        return { point, condition: { ...condition, poll } }
+      },
+    }
+    await expect(waitAny([other.changed, broken])).rejects.toThrow('poll failed')
+    own.changed.notifyAll()
+    expectFree()
+  })
+
+  test('waitAny rejects if the region is closed meanwhile, and leaves nothing behind', async () => {
+    const { regions, other, waiters, expectFree } = setUp()
+    const waiting = waitAny([other.changed])
+    waiting.catch(() => {})
+    await until(() => waiters() === 1)
+    regions[1].close()
+    await expectRejection('ERR_ISTHMUS_CLOSED', soon(waiting))
     expectFree()
   })
 })

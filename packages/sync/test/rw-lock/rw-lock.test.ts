@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { HeapRegion, type RwLock, rwLock } from '../../src/index.js'
+import { HeapRegion, type RwLock, rwLock, waitAny } from '../../src/index.js'
 import { expectCode, expectRejection } from '../support/expect-code.js'
 import { attach, leftovers, rootWord } from '../support/regions.js'
 import { withoutSafetyNet } from '../support/safety-net.js'
@@ -373,6 +373,50 @@ describe('RwLock and those who die', () => {
       readers: [],
       waitingReaders: [],
     })
+  })
+})
+
+describe('RwLock and waitAny', () => {
+  test('RwLock.forReading is ready if there is no writer, takes nothing, and leaves nothing behind', async () => {
+    const { own, other, third, expectFree } = setUp()
+    const { forReading } = other
+    expect(await waitAny([forReading])).toEqual([forReading])
+    const reader = third.readLockSync()
+    expect(await waitAny([forReading])).toEqual([forReading])
+    reader.unlock()
+    const writer = own.writeLockSync()
+    const waiting = waitAny([forReading])
+    expect(await stateOf(waiting)).toBe('pending')
+    writer.unlock()
+    expect(await soon(waiting)).toEqual([forReading])
+    expectFree()
+  })
+
+  test('RwLock.forReading of an attachment that reads is ready, although a writer waits', async () => {
+    const { own, other, third, isDraining } = setUp()
+    const reader = own.readLockSync()
+    const writing = other.writeLock()
+    await until(isDraining)
+    expect(await waitAny([own.forReading], { timeoutMs: 0 })).toHaveLength(1)
+    expect(await waitAny([third.forReading], { timeoutMs: 5 })).toEqual([])
+    own.tryReadLock()?.unlock()
+    reader.unlock()
+    ;(await soon(writing)).unlock()
+  })
+
+  test('RwLock.forReading is told of the death of a writer, and of an abandoned lock', async () => {
+    const { regions, own, other, third } = setUp()
+    other.writeLockSync()
+    const waiting = waitAny([own.forReading])
+    expect(await stateOf(waiting)).toBe('pending')
+    regions[0].declareDead(regions[1].peers.self)
+    expect(await soon(waiting)).toHaveLength(1)
+    const writer = third.writeLockSync()
+    const again = waitAny([own.forReading])
+    await sleep(5)
+    writer.abandon()
+    expect(await soon(again)).toHaveLength(1)
+    expectCode('ERR_ISTHMUS_ABANDONED', () => own.tryReadLock())
   })
 })
 
