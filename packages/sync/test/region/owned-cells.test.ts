@@ -1,8 +1,8 @@
 import { describe, expect, test, vi } from 'vitest'
-import { NO_CELL, OwnedCells } from '../../src/region/owned-cells.js'
 import type { HeapRegion, PeerId } from '../../src/index.js'
 import { words } from '../../src/index.js'
 import { planHeader } from '../../src/internal.js'
+import { NO_CELL, OwnedCells } from '../../src/region/owned-cells.js'
 import { expectCode } from '../support/expect-code.js'
 import { attach } from '../support/regions.js'
 
