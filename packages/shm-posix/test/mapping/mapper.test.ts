@@ -10,7 +10,7 @@ import { endAllChildren, inChild } from '../support/child.js'
 afterEach(endAllChildren)
 
 describe('chooseMapper()', () => {
-  it('gives the one that was asked for, and the overlay by itself', () => {
+  it('gives the mapper of this name, and the overlay without a name', () => {
     expect(chooseMapper('view')).toBe(mapView)
     expect(chooseMapper('overlay')).toBe(mapOverlay)
     expect(chooseMapper(undefined)).toBe(mapOverlay)
@@ -23,7 +23,7 @@ describe('chooseMapper()', () => {
 })
 
 describe('doesOverlayWork()', () => {
-  it('says yes here, and lets its scratch memory go', () => {
+  it('says yes here, however often it is asked', () => {
     expect(doesOverlayWork()).toBe(true)
     expect(doesOverlayWork()).toBe(true)
   })
@@ -43,7 +43,7 @@ describe('doesOverlayWork()', () => {
     expect(seen.failure?.message).toMatch(/Leave the mapper out/)
   })
 
-  it('says no where V8 gives no growable SharedArrayBuffer', async () => {
+  it('says no if V8 gives no growable SharedArrayBuffer', async () => {
     const mapper = await inChild(async (kit) => {
       globalThis.SharedArrayBuffer = new Proxy(SharedArrayBuffer, {
         construct(Real, [byteLength, options]: [number, object?]) {

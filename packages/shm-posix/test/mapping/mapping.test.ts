@@ -36,7 +36,7 @@ function readByte(fd: number, byteOffset: number): number {
 }
 
 describe('the overlay mapper', () => {
-  it('maps the file for the bytes when they are first asked for, once, and not at all after unmap', () => {
+  it('maps the file for `bytes` once, when they are first asked for, and not at all after unmap', () => {
     const { fd, path } = openFile()
     const [used, unused] = [mapOverlay(fd, BYTE_LENGTH), mapOverlay(fd, BYTE_LENGTH)]
     expect(mappingsOf(path)).toBe(2)
@@ -53,7 +53,7 @@ describe('the overlay mapper', () => {
     expect(mappingsOf(path)).toBe(0)
   })
 
-  it('needs no descriptor for the bytes: the one it was made through may be closed', () => {
+  it('needs no descriptor for `bytes`: the descriptor of the mapping may be closed', () => {
     const { fd } = openFile()
     const own = openSync(`/proc/self/fd/${fd}`, constants.O_RDWR)
     const { bytes } = mapOverlayAndClose(own)
@@ -61,7 +61,7 @@ describe('the overlay mapper', () => {
     expect(readByte(fd, BYTE_LENGTH - 1)).toBe(3)
   })
 
-  it('has bytes that no transfer takes away', () => {
+  it('has bytes that no transfer can detach', () => {
     const { fd } = openFile()
     const { bytes } = mapOverlay(fd, BYTE_LENGTH)
     try {
@@ -73,7 +73,7 @@ describe('the overlay mapper', () => {
     expect([bytes.byteLength, readByte(fd, 9)]).toEqual([BYTE_LENGTH, 4])
   })
 
-  it('has a mapping of every length up to the last page of a WebAssembly page', () => {
+  it('maps any number of pages, also if they fill no WebAssembly page', () => {
     const { fd } = openFile()
     for (const pages of [1, 15, 16, 17, 33]) {
       const byteLength = pages * 4096
@@ -108,7 +108,7 @@ describe('the overlay mapper', () => {
     expect(seen).toEqual({ mapper: 'overlay', isShared: true, received: [7, 7], left: false })
   })
 
-  it('gives back what thousands of attachments took that were closed or forgotten', async () => {
+  it('gives back the resources of thousands of attachments that were closed or forgotten', async () => {
     const { first, last } = await inChild(
       async (kit) => {
         const { Segment, bytes } = await kit.load()
@@ -134,7 +134,7 @@ describe('the overlay mapper', () => {
       null,
       { execArgv: ['--expose-gc'] },
     )
-    // V8's own heap takes and gives back some.
+    // V8's own heap maps and unmaps some.
     expect(last[0]).toBeLessThan(first[0] + 200)
     expect(last[1]).toBeLessThan(first[1] + 10)
   })
@@ -147,7 +147,7 @@ function mapOverlayAndClose(fd: number): { readonly bytes: Uint8Array } {
 }
 
 describe.each(MAPPERS)('the %s mapper', (name, map) => {
-  it('shows the whole file through words and bytes, and says who it is', () => {
+  it('shows the whole file through words and bytes, and says its name', () => {
     const { fd } = openFile()
     const { words, bytes, mapper, address } = map(fd, BYTE_LENGTH)
     expect(mapper).toBe(name)
@@ -156,7 +156,7 @@ describe.each(MAPPERS)('the %s mapper', (name, map) => {
     expect(bytes.every((byte) => byte === 0)).toBe(true)
   })
 
-  it('has what is stored through it in the file at once, and the other way round', () => {
+  it('has in the file at once what is stored through it, and the other way round', () => {
     const { fd } = openFile()
     const { words, bytes } = map(fd, BYTE_LENGTH)
     Atomics.store(words, 1, 0x04030201)
@@ -241,11 +241,11 @@ describe.each(MAPPERS)('the %s mapper', (name, map) => {
         const seen: { [held: string]: number[] } = {}
         const views = new Map<string, Uint8Array | Int32Array>()
         for (const held of ['bytes', 'words'] as const) {
-          // In functions of their own: nothing else is to stay on the stack.
+          // In functions of their own, so that nothing else stays on the stack.
           ;(() => views.set(held, Segment.open(name, layout, { mapper })[held]))()
           await kit.collectGarbage()
           ;(() => {
-            // Memory that was given back too early would be given out again here.
+            // Memory that was unmapped too early would be reused here.
             const churn = Array.from({ length: 50 }, () => new Uint8Array(new SharedArrayBuffer(16384)).fill(255))
             const view = views.get(held)
             if (view === undefined || churn.length === 0) throw new Error('The view is gone')
@@ -262,7 +262,7 @@ describe.each(MAPPERS)('the %s mapper', (name, map) => {
       { name: uniqueName(), mapper: name },
       { execArgv: ['--expose-gc'] },
     )
-    // What is in the file; mappings of it; descriptors.
+    // The byte in the file; the number of mappings; the number of descriptors.
     expect(seen).toEqual({ bytes: [5, 1, 0], words: [5, 1, 0], nothing: [0, 0] })
   })
 })

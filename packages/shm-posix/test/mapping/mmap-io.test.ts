@@ -15,7 +15,7 @@ afterEach(async () => {
 })
 
 describe('the mmap-io mapper', () => {
-  it('is refused with advice where the package is not installed, and nothing is left behind', () => {
+  it('is refused with advice if the package is not installed, and nothing is left behind', () => {
     const attempt = () => Segment.create(uniqueName(), counter, { mapper: 'mmap-io' })
     const holdingsBefore = holdingsUnder('/dev/shm')
     const error = expectCode('ERR_ISTHMUS_UNSUPPORTED', attempt)
@@ -34,11 +34,11 @@ describe('the mmap-io mapper', () => {
     segment.close()
   })
 
-  it('maps through the package where it is installed, and shares with other mappers', async () => {
+  it('maps through the package if it is installed, and shares with other mappers', async () => {
     const directory = temporaryDirectory()
     const koffi = createRequire(import.meta.url).resolve('koffi')
     mkdirSync(join(directory, 'mmap-io'))
-    // Stands in for the real package, which has to be compiled: the same call with the same arguments.
+    // Replaces the real package, which has to be compiled: the same call with the same arguments.
     writeFileSync(
       join(directory, 'mmap-io', 'index.js'),
       `const koffi = require(${JSON.stringify(koffi)})

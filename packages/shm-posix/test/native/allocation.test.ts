@@ -22,10 +22,10 @@ function newFile(): number {
 }
 
 describe('allocate()', () => {
-  it('gets there on a kernel that gives each long call up at a signal and undoes it', () => {
+  it('succeeds on a kernel that gives up and undoes each long call at a signal', () => {
     const pieces: number[] = []
     let interruptions = 0
-    /** Between two signals, so much is done. */
+    /** The kernel allocates this much between two signals. */
     const bytesPerSignal = 300_000
     const interrupted = (fd: number, start: number, byteLength: number) => {
       if (byteLength > bytesPerSignal) {
@@ -44,7 +44,7 @@ describe('allocate()', () => {
     expect(Math.max(...pieces)).toBeGreaterThan(bytesPerSignal / 4)
   })
 
-  it('goes on with small pieces where even those are interrupted now and then', () => {
+  it('goes on with small pieces if even those are interrupted now and then', () => {
     let calls = 0
     const interrupted = (fd: number, start: number, byteLength: number) =>
       ++calls % 2 === 1 ? EINTR : posix_fallocate(fd, start, byteLength)
@@ -54,7 +54,7 @@ describe('allocate()', () => {
     expect(fstatSync(fd).size).toBe(1 << 20)
   })
 
-  it('makes one call where nothing interrupts it, and reports what it says', () => {
+  it('makes one call if nothing interrupts it, and reports its error', () => {
     const lengths: number[] = []
     const full = (_: number, __: number, byteLength: number) => {
       lengths.push(byteLength)

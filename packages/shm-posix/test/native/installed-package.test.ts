@@ -25,7 +25,7 @@ const PROGRAM = `
 
 afterEach(removeEverything)
 
-/** A program's folder with copies of the built packages, and with koffi where it is asked for. */
+/** A program's folder with copies of the built packages, and with koffi or without. */
 function projectWith({ koffi: linkKoffi }: { koffi: boolean }): string {
   const folder = realpathSync(temporaryDirectory())
   for (const name of ['sync', 'shm-posix']) {
@@ -40,7 +40,7 @@ function projectWith({ koffi: linkKoffi }: { koffi: boolean }): string {
 
 function runIn(folder: string, flags: string[] = [], cwd = '/'): string {
   const args = ['--no-warnings', ...flags, join(folder, 'program.mjs')]
-  // Package managers point it at folders with koffi in them.
+  // Package managers set it to folders that contain koffi.
   const env = { ...process.env, NODE_PATH: '' }
   const { stdout, stderr } = spawnSync(process.execPath, args, { cwd, env, encoding: 'utf8' })
   return stdout + stderr
@@ -50,7 +50,7 @@ describe('koffi', () => {
   it('is found beside the package, and with --preserve-symlinks beside the place the package is really in', () => {
     const folder = projectWith({ koffi: true })
     expect(runIn(folder)).toBe('5\n')
-    // As pnpm installs: the program sees a link, and the package has its own dependencies beside it.
+    // As pnpm installs it: the program sees a link, and the package's dependencies are beside its real path.
     const store = join(folder, 'store')
     mkdirSync(store)
     renameSync(join(folder, 'node_modules'), join(store, 'node_modules'))
@@ -69,7 +69,7 @@ describe('koffi', () => {
     expect(runIn(projectWith({ koffi: false }), [], elsewhere)).toBe('5\n')
   })
 
-  it('that is nowhere gets an error that says where it was looked for, and what to do', () => {
+  it('that is not installed gets an error that says where it was looked for, and what to do', () => {
     const folder = projectWith({ koffi: false })
     const output = runIn(folder)
     expect(output).toMatch(/^ERR_ISTHMUS_UNSUPPORTED .*koffi.* is not installed where it was looked for/)

@@ -68,7 +68,7 @@ describe('tryLock(), unlock() and isLockedByAnother()', () => {
     expect(tryLock(other, 1)).toBe(false)
   })
 
-  it('lose the locks with their descriptor', () => {
+  it('free the locks with their descriptor', () => {
     const path = newFile()
     const [one, other] = [open(path), open(path)]
     tryLock(one, 1)
@@ -76,7 +76,7 @@ describe('tryLock(), unlock() and isLockedByAnother()', () => {
     expect(tryLock(other, 1)).toBe(true)
   })
 
-  it('tell the same through a descriptor opened anew under /proc', () => {
+  it('see the same locks through a descriptor that was opened below /proc', () => {
     const fd = open(newFile())
     const again = open(`/proc/self/fd/${fd}`)
     tryLock(fd, 1)
@@ -104,7 +104,7 @@ describe('tryLock(), unlock() and isLockedByAnother()', () => {
     expect(readFileSync(path, 'utf8')).toBe('x')
   })
 
-  it('hold while their process is stopped, and are free once it is killed', async () => {
+  it('keep the locks while their process is stopped, and free them when it is killed', async () => {
     const path = newFile()
     const child = Child.start(async (kit, path) => {
       const { struct, u32, Segment } = await kit.load()
@@ -124,7 +124,7 @@ describe('tryLock(), unlock() and isLockedByAnother()', () => {
     expect(tryLock(fd, 0)).toBe(true)
   })
 
-  it('report what is not a lock conflict', () => {
+  it('report an error that is no conflict', () => {
     for (const attempt of [tryLock, unlock, isLockedByAnother]) {
       expect(() => attempt(123456, 0)).toThrow(SystemCallError)
       expect(() => attempt(123456, 0)).toThrow(expect.objectContaining({ code: 'EBADF', syscall: 'fcntl' }))

@@ -32,7 +32,7 @@ describe.each([
   const bytes = Uint8Array.of(1, 2, 3, 4)
   const write = (fd: number) => writeBytes(fd, bytes)
 
-  it('writes its bytes, says when the FIFO is full, and when nobody reads it', () => {
+  it('writes its bytes, and says if the FIFO is full, or if it has no reader', () => {
     const { reader, writer } = openFifo()
     expect(write(writer)).toBe(0)
     expect(writeBytes(writer, Uint8Array.of(9))).toBe(0)
@@ -65,8 +65,8 @@ function statusOfThread(field: string): string {
   return text.toString('latin1', 0, length).match(new RegExp(`^${field}:\\s*(\\w+)`, 'm'))?.[1] ?? ''
 }
 
-describe('a program that listened to SIGPIPE and stopped', () => {
-  it('goes on when it rings the bell of an event loop that was killed', async () => {
+describe('A program that has listened to SIGPIPE and stopped', () => {
+  it('survives waking an event loop that was killed', async () => {
     const name = uniqueName()
     const peer = Child.start(async (kit, name) => {
       const { Segment, mutex } = await kit.load()
@@ -79,7 +79,7 @@ describe('a program that listened to SIGPIPE and stopped', () => {
       return kit.hear()
     }, name)
     await peer.next()
-    const ringing = Child.start(async (kit, name) => {
+    const waker = Child.start(async (kit, name) => {
       const { Segment, mutex } = await kit.load()
       const stop = () => {}
       process.on('SIGPIPE', stop)
@@ -88,22 +88,22 @@ describe('a program that listened to SIGPIPE and stopped', () => {
       const guard = segment.root.lockSync()
       kit.tell('locked')
       await kit.hear()
-      // The rope to the bell is held from here on.
+      // From here on the peer's wake FIFO is open.
       guard?.unlock()
-      kit.tell('rang')
+      kit.tell('woken')
       await kit.hear()
       const { waiter, peers } = segment
       const other = peers.list().find(({ peer }) => peer !== peers.self)
       return other !== undefined && waiter.wakeLoop(other.peer)
     }, name)
-    await ringing.next()
+    await waker.next()
     peer.say('lock')
     await peer.next()
     await new Promise((resolve) => setTimeout(resolve, 100))
-    ringing.say('unlock')
-    await ringing.next()
+    waker.say('unlock')
+    await waker.next()
     await peer.kill()
-    ringing.say('ring')
-    expect(await ringing.result).toBe(false)
+    waker.say('wake')
+    expect(await waker.result).toBe(false)
   })
 })

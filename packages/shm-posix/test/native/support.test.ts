@@ -52,7 +52,7 @@ describe('the built package on an unsupported system', () => {
     ['platform', 'darwin'],
     ['platform', 'win32'],
     ['arch', 'ia32'],
-  ])('with process.%s %s is imported without a crash, and every entrance refuses', async (property, value) => {
+  ])('with process.%s %s is imported without a crash, and every call refuses', async (property, value) => {
     const seen = await inChild(
       async (kit, { property, value }) => {
         Object.defineProperty(process, property, { value })
@@ -78,7 +78,7 @@ describe('the built package on an unsupported system', () => {
           prune: () => Segment.prune(),
         }
         const failures = Object.entries(attempts).map(([name, attempt]) => [name, kit.failureOf(attempt)?.code])
-        // What needs no operating system still works.
+        // Heap regions need no operating system, so they still work.
         const region = HeapRegion.create(layout)
         region.root.count.value = 7
         const isKoffiLoaded = Object.keys(kit.require.cache).some((file) => file.includes('koffi'))

@@ -3,8 +3,8 @@ import { endAllChildren, inChild } from '../support/child.js'
 
 afterEach(endAllChildren)
 
-describe('a thread that has its first segment', () => {
-  it('makes no further calls of koffi that could fail while the thread is being terminated', async () => {
+describe('A thread that has its first segment', () => {
+  it('makes no call of koffi that could fail while the thread is being terminated', async () => {
     const used = await inChild(async (kit) => {
       const koffi = kit.require('koffi')
       const used = new Set<string>()
@@ -37,14 +37,14 @@ describe('a thread that has its first segment', () => {
       return { atFirst, later: [...used].sort() }
     }, null)
     expect(used.atFirst).toContain('load')
-    // Both take numbers and views, and make a number and a BigInt, without a call into JavaScript.
+    // These two take numbers and views, and return a number or a BigInt, without running JavaScript.
     expect(used.later.filter((name) => name !== 'address' && name !== 'errno')).toEqual([])
   })
 
   it('can be terminated at any time without ending the process', async () => {
     const terminated = await inChild(async (kit) => {
       const { Worker } = kit.require('node:worker_threads')
-      // As fast as it can, what every attachment does once.
+      // Attaches as fast as it can.
       const program = `
         import { parentPort } from 'node:worker_threads'
         import { bytes } from '@isthmus/sync'

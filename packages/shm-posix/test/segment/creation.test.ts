@@ -39,7 +39,7 @@ describe.each([
   ['openUnnamed()', openUnnamed],
   ['openTemporary()', openTemporary],
 ])('%s', (_, open) => {
-  it('makes a file that nobody finds until it is published, and then at its name alone', () => {
+  it('makes a file that has no name until it is published, and one name from then on', () => {
     const location = newLocation()
     const file = kept(open(location, 0o600))
     writeSync(file.fd, 'whole')
@@ -50,7 +50,7 @@ describe.each([
     expect(fstatSync(file.fd).nlink).toBe(1)
   })
 
-  it('leaves what has the name already, and is gone once discarded', () => {
+  it('leaves a file that has the name already, and is gone after it was discarded', () => {
     const location = newLocation()
     writeFileSync(location.path, 'precious')
     const { ino } = statSync(location.path)
@@ -78,7 +78,7 @@ describe.each([
     expect(readdirSync(location.directory)).toEqual([])
   })
 
-  it('says where there is no directory', () => {
+  it('says which directory does not exist', () => {
     const location = locate({ file: join(temporaryDirectory(), 'missing', 'segment') })
     const error = expectCode('ENOENT', () => open(location, 0o600))
     expect(error).toMatchObject({ name: 'SystemCallError' })
@@ -104,7 +104,7 @@ describe('openUnnamed()', () => {
 })
 
 describe('openTemporary()', () => {
-  it('makes a file under a name that no segment can have, locked as long as its creator lives', () => {
+  it('makes a file under a name that no segment can have, locked while its creator lives', () => {
     const location = newLocation()
     const { fd } = kept(openTemporary(location, 0o600))
     const path = readlinkSync(`/proc/self/fd/${fd}`)
@@ -115,7 +115,7 @@ describe('openTemporary()', () => {
     expect(isLockedByAnother(other, HEADER_LOCK_BYTE)).toBe(true)
   })
 
-  it('lets the lock go with publishing: the header lock is free for those who open', () => {
+  it('frees the lock when it is published, so that others can attach', () => {
     const location = newLocation()
     const file = kept(openTemporary(location, 0o600))
     file.publish()
@@ -126,10 +126,10 @@ describe('openTemporary()', () => {
 })
 
 describe('assertLocksWork()', () => {
-  it('is content here, in memory and on disk, and leaves no lock behind', () => {
+  it('accepts memory and disk here, and leaves no lock', () => {
     for (const location of [newLocation(), locate('/isthmus-never-published')]) {
       const { fd } = kept(openUnnamed(location, 0o600))
-      // A device number that it has not seen: it tries the locks only once for each.
+      // A new device number, since it tries the locks only once for each.
       assertLocksWork(fd, -fstatSync(fd).dev - 1, 'it')
       const other = openSync(`/proc/self/fd/${fd}`, 'r+')
       descriptors.push(other)

@@ -9,7 +9,7 @@ import { Segment } from '../../src/index.js'
 import { counter } from '../support/ledger.js'
 import { removeEverything, temporaryDirectory } from '../support/names.js'
 
-/** What takes long with a large file, and must not keep anybody out: reading it all for a checksum. */
+/** Reading a large file for its checksum takes long, and must not keep other peers out. */
 
 const { crc32 } = zlib
 
@@ -18,7 +18,7 @@ afterEach(() => {
   removeEverything()
 })
 
-/** Does something in the middle of each checksum, so many times. */
+/** Runs the action during the next checksums, this many times. */
 function duringChecksums(times: number, action: () => void): void {
   let left = times
   zlib.crc32 = (...given) => {
@@ -50,8 +50,8 @@ function wordsOf({ file }: { file: string }): Int32Array {
 
 const AT_ONCE = { lockTimeoutMs: 0 }
 
-describe('The last one that closes a file', () => {
-  it('keeps nobody out while it reads the file, and reads it again where somebody was there', () => {
+describe('The last peer that closes a file', () => {
+  it('keeps no peer out while it reads the file, and reads it again if a peer was there', () => {
     const where = newFile()
     const segment = Segment.create(where, counter)
     duringChecksums(1, () => {
@@ -65,7 +65,7 @@ describe('The last one that closes a file', () => {
     expect(again.root.count.value).toBe(7)
   })
 
-  it('is not the last one where somebody stays', () => {
+  it('is not the last one if a peer stays', () => {
     const where = newFile()
     const segment = Segment.create(where, counter)
     let guest: Segment<unknown> | undefined
@@ -78,7 +78,7 @@ describe('The last one that closes a file', () => {
     expect(wordsOf(where)[FLUSHED_WORD]).not.toBe(0)
   })
 
-  it('comes to an end where visitors come and go all the time, who are then told what it does', () => {
+  it('finishes although visitors come and go all the time; the last of them is told what it does', () => {
     const where = newFile()
     const segment = Segment.create(where, counter)
     const codes: unknown[] = []
@@ -103,7 +103,7 @@ describe('The last one that closes a file', () => {
 })
 
 describe('Segment.flush()', () => {
-  it('of two at once, leaves the checksum of the one that began later', () => {
+  it('leaves the checksum of the flush that began later, of two at once', () => {
     const where = newFile()
     using segment = Segment.create(where, counter)
     using other = Segment.open(where, counter)
@@ -114,12 +114,12 @@ describe('Segment.flush()', () => {
     segment.flush()
     expect([segment.words[FLUSH_NUMBER_WORD], segment.words[FLUSHED_WORD]]).toEqual([2, 2])
     const checksum = segment.words[CHECKSUM_WORD]
-    // Nothing was changed since the later of the two.
+    // Nothing was changed after the later of the two.
     other.flush()
     expect(segment.words[CHECKSUM_WORD]).toBe(checksum)
   })
 
-  it('counts beyond 32 bits, and leaves out the number that says "never"', () => {
+  it('counts beyond 32 bits, and leaves out 0, which means "never"', () => {
     const where = newFile()
     using segment = Segment.create(where, counter)
     segment.flush()
@@ -134,8 +134,8 @@ describe('Segment.flush()', () => {
   })
 })
 
-describe('The first one that opens a file after a restart', () => {
-  it('keeps nobody out while it reads the file; who comes first recovers it', () => {
+describe('The first peer that opens a file after a restart', () => {
+  it('keeps no peer out while it reads the file: a faster one recovers it', () => {
     const where = newFile()
     Segment.create(where, counter).close()
     reboot(where)
@@ -149,7 +149,7 @@ describe('The first one that opens a file after a restart', () => {
     guest?.close()
   })
 
-  it('does not trust what it has read where somebody has been there and gone', () => {
+  it('does not trust what it has read if a peer has come and gone meanwhile', () => {
     const where = newFile()
     let recoveries = 0
     const layout: Layout<{ count: { value: number } }> = {
@@ -162,14 +162,14 @@ describe('The first one that opens a file after a restart', () => {
       const visitor = Segment.open(where, layout, AT_ONCE)
       visitor.root.count.value = 3
       visitor.close()
-      // And once more: what the visitor changed was flushed by it as the last one.
+      // Another restart: the visitor has flushed its change, as the last peer.
       reboot(where)
     })
     using segment = Segment.open(where, layout, AT_ONCE)
     expect([segment.root.count.value, recoveries]).toEqual([3, 0])
   })
 
-  it('tells those who wait for it that it recovers the file', () => {
+  it('tells waiters that it recovers the file', () => {
     const where = newFile()
     const messages: string[] = []
     const layout = {

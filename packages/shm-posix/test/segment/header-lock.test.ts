@@ -29,7 +29,7 @@ function holderOf(path: string): number {
 }
 
 describe('withHeaderLock()', () => {
-  it('runs the action, names its holder meanwhile, and returns its result', () => {
+  it('runs the action, notes its holder meanwhile, and returns its result', () => {
     const { path, one } = openTwice()
     expect(
       withHeaderLock({ fd: one, subject: 'it' }, 'attaching', new HeaderLockDeadline(0), () => [
@@ -40,7 +40,7 @@ describe('withHeaderLock()', () => {
     expect(holderOf(path)).toBe(0)
   })
 
-  it('keeps others out, who say who has it once their time is up', () => {
+  it('keeps other threads out; after their time they throw an error that names the holder', () => {
     const { one, other } = openTwice()
     let hasRun = false
     withHeaderLock({ fd: one, subject: 'it' }, 'attaching', new HeaderLockDeadline(0), () => {
@@ -59,7 +59,7 @@ describe('withHeaderLock()', () => {
     )
   })
 
-  it('lets go where the action throws', () => {
+  it('is free after an action that throws', () => {
     const { path, one, other } = openTwice()
     const broken = () =>
       withHeaderLock({ fd: one, subject: 'it' }, 'attaching', new HeaderLockDeadline(0), () => {
@@ -79,7 +79,7 @@ describe('withHeaderLock()', () => {
     ['checking', /is being checked after a restart of the machine by process/],
     ['recovering', /is being recovered after a restart of the machine by process/],
     ['removing', /is being removed by process/],
-  ] as const)('says of a holder that it is %s', (purpose, message) => {
+  ] as const)('tells waiters that the holder is %s', (purpose, message) => {
     const name = uniqueName()
     using segment = Segment.create(name, counter)
     const fd = openSync(pathOf(name), 'r+')
@@ -96,7 +96,7 @@ describe('withHeaderLock()', () => {
     })
   })
 
-  it('takes no purpose from the header that there is none of', () => {
+  it('ignores an unknown purpose in the header', () => {
     const { path, one, other } = openTwice()
     withHeaderLock({ fd: one, subject: 'it' }, 'attaching', new HeaderLockDeadline(0), () => {
       writeSync(one, new Int32Array([0x7fffffff]), 0, 4, LOCK_PURPOSE_WORD * 4)
@@ -106,7 +106,7 @@ describe('withHeaderLock()', () => {
     expect(holderOf(path)).toBe(0)
   })
 
-  it('has one deadline for all steps of a call', () => {
+  it('has one deadline for all steps of openOrCreate', () => {
     const name = uniqueName()
     Segment.create(name, counter).close()
     const fd = openSync(pathOf(name), 'r+')
@@ -120,18 +120,18 @@ describe('withHeaderLock()', () => {
     })
   })
 
-  it('counts the turns of those who have the memory mapped: a waiter sleeps on that word', () => {
+  it('raises the lock turn, on which waiters sleep, after each holder that has the memory mapped', () => {
     using segment = Segment.create(uniqueName(), counter)
     const before = segment.words[LOCK_TURN_WORD]
     Segment.attach(segment.handle, counter).close()
     expect(segment.words[LOCK_TURN_WORD] - before).toBe(1)
   })
 
-  it('gives each holder its own time: those who attach one after the other all get there', async () => {
+  it('starts the time anew with each holder, so that many peers can attach one after the other', async () => {
     const name = uniqueName()
     using segment = Segment.create(name, counter)
     const children = 5
-    // Slots of dead peers: whoever takes one sweeps it, under the lock.
+    // Slots of dead peers: each child sweeps one, under the lock.
     for (let slot = 1; slot <= children; slot++) segment.words[(128 + slot * 64) / 4] = (1 << 3) | 1
     const attaching = Array.from({ length: children }, () =>
       Child.start(async (kit, name) => {
@@ -153,18 +153,18 @@ describe('withHeaderLock()', () => {
     for (const child of attaching) child.say('go')
     const seen = (await Promise.all(attaching.map((child) => child.next()))) as [boolean, number][]
     expect(seen.map(([isClosed]) => isClosed)).toEqual(Array(children).fill(false))
-    // The last one waited for longer than one holder may take.
+    // The last one waited longer than one holder may take.
     expect(Math.max(...seen.map(([, ms]) => ms))).toBeGreaterThan(1600)
     for (const child of attaching) child.say('end')
     await Promise.all(attaching.map(({ result }) => result))
   })
 
-  it('goes with a killed holder, whose name it may still bear', async () => {
+  it('is freed with a killed holder, although the header still names it', async () => {
     const path = pathOf(uniqueName())
     const name = path.slice('/dev/shm'.length)
     const child = Child.start(async (kit, name) => {
       const { Segment, struct, u32 } = await kit.load()
-      // Its sweep runs under the header lock.
+      // The sweep runs under the header lock.
       const layout = {
         ...struct({ count: u32(), other: u32() }),
         sweep() {

@@ -20,7 +20,7 @@ afterEach(async () => {
   removeEverything()
 })
 
-/** Lets the calls that open this file, and no others, fail. */
+/** Makes the calls that open this file fail, and no others. */
 function failToOpen(path: string, error: Error): void {
   const { openSync } = fs
   const opening: typeof openSync = (opened, ...rest) => {
@@ -44,7 +44,7 @@ function systemError(code: string, path: string): Error {
   return Object.assign(new Error(`${code}: made up, open '${path}'`), { code, errno: -5, syscall: 'open', path })
 }
 
-/** What the system may say of a file that somebody else has put there. */
+/** Errors of the system about a file that another program has put there. */
 const OF_A_FILE = ['ETXTBSY', 'EAGAIN', 'ENXIO', 'EISDIR', 'ELOOP', 'EIO', 'ESTALE', 'ENODEV', 'EOVERFLOW', 'EACCES']
 const OF_ITSELF = ['EMFILE', 'ENFILE', 'ENOMEM']
 
@@ -54,7 +54,7 @@ const listAndPrune = [
 ] as const
 
 describe.each(listAndPrune)('Segment.%s()', (_, keepHouse) => {
-  it.each(OF_A_FILE)('passes over a file of which the system says %s', (code) => {
+  it.each(OF_A_FILE)('passes over a file whose opening fails with %s', (code) => {
     const [strange, unused] = [uniqueName(), uniqueName()]
     for (const name of [strange, unused]) Segment.create(name, counter).close()
     failToOpen(pathOf(strange), systemError(code, strange))
@@ -70,7 +70,7 @@ describe.each(listAndPrune)('Segment.%s()', (_, keepHouse) => {
     expect(keepHouse()).not.toContain(name)
   })
 
-  it.each(OF_ITSELF)('says that this process has come to an end of its means: %s', (code) => {
+  it.each(OF_ITSELF)('reports that this process has run out of something: %s', (code) => {
     const name = uniqueName()
     Segment.create(name, counter).close()
     failToOpen(
@@ -81,7 +81,7 @@ describe.each(listAndPrune)('Segment.%s()', (_, keepHouse) => {
     expect(error).toBeInstanceOf(SystemCallError)
   })
 
-  it('says so where /dev/shm cannot be read', () => {
+  it('reports that /dev/shm cannot be read', () => {
     const { readdirSync } = fs
     const reading = (path: string, ...rest: unknown[]) => {
       if (path === '/dev/shm' && rest[0] === 'buffer')
@@ -92,14 +92,14 @@ describe.each(listAndPrune)('Segment.%s()', (_, keepHouse) => {
     expect(expectCode('EACCES', keepHouse).message).toMatch(/reading \/dev\/shm: it cannot be read/)
   })
 
-  it('does not hide a mistake of ours', () => {
+  it('does not hide a fault of isthmus', () => {
     const name = uniqueName()
     Segment.create(name, counter).close()
     failToOpen(pathOf(name), new TypeError('a mistake'))
     expect(keepHouse).toThrow('a mistake')
   })
 
-  it('passes over a file that becomes shorter while it is read', () => {
+  it('passes over a file that is truncated while it is read', () => {
     const name = uniqueName()
     Segment.create(name, counter).close()
     const { readSync } = fs
@@ -117,7 +117,7 @@ describe.each(listAndPrune)('Segment.%s()', (_, keepHouse) => {
 
 describe('A creator', () => {
   it.each([...OF_A_FILE, ...OF_ITSELF])(
-    'does not mind an unfinished file of which the system says %s: it needs nothing of it',
+    'ignores an unfinished file whose opening fails with %s: it needs nothing of it',
     (code) => {
       const directory = temporaryDirectory()
       const unfinished = join(directory, '.isthmus-0123456789abcdef.unfinished')
@@ -134,8 +134,8 @@ describe('A creator', () => {
 describe.each([
   ['ETXTBSY', /a program that is running/],
   ['EAGAIN', /a lease/],
-])('A name on which a file stands of which the system says %s', (code, message) => {
-  it('is refused in words', () => {
+])('A name whose file cannot be opened (%s)', (code, message) => {
+  it('is refused with an explanation', () => {
     const name = uniqueName()
     Segment.create(name, counter).close()
     failToOpen(pathOf(name), systemError(code, name))
@@ -151,7 +151,7 @@ describe.each([
 })
 
 describe('A program that runs from /dev/shm', () => {
-  it('keeps nobody from anything but its own name', async () => {
+  it('occupies its own name, and disturbs nothing else', async () => {
     const name = uniqueName()
     copyFileSync('/bin/sleep', pathOf(name))
     const program = spawn(pathOf(name), ['60'])
@@ -194,7 +194,7 @@ describe('A FIFO of another program', () => {
 })
 
 describe('fileNamesIn()', () => {
-  it('leaves out a name that is no text, which would be taken for another one', () => {
+  it('leaves out a name that is not UTF-8, which would be mistaken for another one', () => {
     const directory = temporaryDirectory()
     for (const bytes of [[0xff], [0xed, 0xa0, 0x80], [...Buffer.from('\ufffd')], [...Buffer.from('é')]]) {
       mkdirSync(Buffer.concat([Buffer.from(`${directory}/`), Buffer.from(bytes)]))
@@ -202,7 +202,7 @@ describe('fileNamesIn()', () => {
     expect(fileNamesIn(directory).sort()).toEqual(['é', '\ufffd'].sort())
   })
 
-  it('says what is missing where there is no such directory', () => {
+  it('says which directory does not exist', () => {
     const directory = temporaryDirectory()
     rmSync(directory, { recursive: true })
     expect(expectCode('ENOENT', () => fileNamesIn(directory)).message).toContain(`${directory}: there is no such`)

@@ -35,7 +35,7 @@ describe('Segment.list()', () => {
     expect(listed(name)?.hasBacklog).toBe(false)
   })
 
-  it('goes on listing a segment without peers, until it is unlinked', () => {
+  it('lists a segment without peers, too, until it is unlinked', () => {
     const name = uniqueName()
     Segment.create(name, counter).close()
     expect(listed(name)).toMatchObject({ peers: [], signature: counter.signature })
@@ -43,7 +43,7 @@ describe('Segment.list()', () => {
     expect(listed(name)).toBeUndefined()
   })
 
-  it('shows who died, and no longer who came in their place', async () => {
+  it('shows a dead peer until a new one has its slot', async () => {
     const name = uniqueName()
     using segment = Segment.create(name, counter)
     const child = Child.start(async (kit, name) => {
@@ -71,7 +71,7 @@ describe('Segment.list()', () => {
     closeSync(unfinished.fd)
   })
 
-  it('changes nothing and holds on to nothing', () => {
+  it('changes nothing, and keeps nothing open', () => {
     const name = uniqueName()
     Segment.create(name, counter).close()
     const fd = openSync(pathOf(name), 'r')

@@ -60,7 +60,7 @@ describe('locate() with a file', () => {
     expectCode('ERR_ISTHMUS_INVALID_NAME', () => locate({ file }))
   })
 
-  it('resolves its path now', () => {
+  it('resolves its path at once', () => {
     const path = resolve('some/where.isthmus')
     expect(locate({ file: 'some/where.isthmus' })).toEqual({
       path,

@@ -8,7 +8,7 @@ import { holdingsUnder } from '../support/processes.js'
 
 afterEach(removeEverything)
 
-/** What a JavaScript program may write, and TypeScript would not let pass. */
+/** A call that TypeScript refuses, but that a JavaScript program may contain. */
 type Loose = (...given: unknown[]) => unknown
 
 const NO_OPTIONS = [null, 5, 'fast', true, () => {}]
@@ -63,7 +63,7 @@ const CALLS: [string, string, unknown[]][] = [
   ...[1, null, '/orders', {}].map((argument): [string, string, unknown[]] => ['list', INVALID, [argument]]),
 ]
 
-describe('Wrong arguments', () => {
+describe('Arguments', () => {
   it.each(CALLS.map(([method, code, given]) => [method, code, inspect(given), given] as const))(
     'of Segment.%s: %s for %s',
     (method, code, _, given) => {
@@ -74,12 +74,12 @@ describe('Wrong arguments', () => {
     },
   )
 
-  it('are told before the system is asked: where there is no segment, too', () => {
+  it('are reported before the system is asked, even if there is no segment', () => {
     const given = { mapper: 'fast' } as object
     expectCode(INVALID, () => Segment.open(uniqueName(), counter, given))
   })
 
-  it('of which a getter throws: nothing is made', () => {
+  it('whose getter throws: nothing is made', () => {
     const options = {
       get mapper(): 'view' {
         throw new Error('of a getter')
@@ -89,7 +89,7 @@ describe('Wrong arguments', () => {
     expect(takenNames()).toEqual([])
   })
 
-  it('are no options that are left undefined', () => {
+  it('may be undefined: then they count as not given', () => {
     const options = {
       mapper: undefined,
       mode: undefined,

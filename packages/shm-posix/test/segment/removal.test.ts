@@ -31,8 +31,8 @@ async function startPeer(name: string): Promise<Child<unknown>> {
   return child
 }
 
-describe('what comes between opening a file and its header lock', () => {
-  it('is not pruned in the place of what was there before', () => {
+describe('A segment that replaces another one between its opening and its header lock', () => {
+  it('is not pruned in place of that one', () => {
     const name = uniqueName()
     Segment.create(name, counter).close()
     const successor = interpose(() => replace(name))
@@ -42,7 +42,7 @@ describe('what comes between opening a file and its header lock', () => {
     expect(inodeOf(pathOf(name))).toBe(inodeOf(segment.handle.path))
   })
 
-  it('is unlinked as what it is', () => {
+  it('is unlinked like any other', () => {
     const name = uniqueName()
     Segment.create(name, counter).close()
     const successor = interpose(() => replace(name))
@@ -52,7 +52,7 @@ describe('what comes between opening a file and its header lock', () => {
     expect(takenNames()).toEqual([])
   })
 
-  it('is opened in the place of what was there before', () => {
+  it('is opened in place of that one', () => {
     const name = uniqueName()
     Segment.create(name, counter).close()
     const successor = interpose(() => replace(name))
@@ -61,7 +61,7 @@ describe('what comes between opening a file and its header lock', () => {
     expect(opened.handle.segmentId).toBe(segment.handle.segmentId)
   })
 
-  it('is missing for open where nothing took the place', () => {
+  it('is missed by open if there is none', () => {
     const name = uniqueName()
     Segment.create(name, counter).close()
     const removed = interpose(() => Segment.unlink(name))
@@ -78,7 +78,7 @@ describe('what comes between opening a file and its header lock', () => {
     return statSync(path).ino
   }
 
-  /** Does something right before the next look at an open file. Returns what gives its result. */
+  /** Runs the action right before the next fstat. Returns a function that gives its result. */
   function interpose<R>(action: () => R): () => R {
     const { fstatSync } = fs
     const restore = (replacement: typeof fstatSync) => {
@@ -94,14 +94,14 @@ describe('what comes between opening a file and its header lock', () => {
     restore(interposed as typeof fstatSync)
     return () => {
       restore(fstatSync)
-      if (results.length === 0) throw new Error('Nobody looked')
+      if (results.length === 0) throw new Error('There was no fstat')
       return results[0]
     }
   }
 })
 
 describe('Segment.unlink()', () => {
-  it('marks the segment as removed for those who have its file open', () => {
+  it('marks the segment as removed for processes that have its file open', () => {
     const name = uniqueName()
     using segment = Segment.create(name, counter)
     Segment.unlink(name)
@@ -120,7 +120,7 @@ describe('Segment.unlink()', () => {
     await peer.result
   })
 
-  it('waits for the header lock only until its deadline', () => {
+  it('waits for the header lock until its deadline', () => {
     const name = uniqueName()
     using segment = Segment.create(name, counter)
     const fd = openSync(pathOf(name), 'r+')
@@ -133,7 +133,7 @@ describe('Segment.unlink()', () => {
     Segment.unlink(name)
   })
 
-  it('holds on to nothing', () => {
+  it('keeps nothing open', () => {
     const before = holdingsUnder('/dev/shm')
     for (let turn = 0; turn < 20; turn++) {
       const name = uniqueName()
@@ -145,13 +145,13 @@ describe('Segment.unlink()', () => {
   })
 })
 
-/** Of the names of these tests alone. */
+/** Prunes the names of these tests only. */
 function prune(options: PruneOptions = {}): string[] {
   return Segment.prune({ ...options, prefix: NAME_PREFIX })
 }
 
 describe('Segment.prune()', () => {
-  it('removes what nobody is attached to', () => {
+  it('removes segments without peers', () => {
     const names = [uniqueName(), uniqueName()]
     for (const name of names) Segment.create(name, counter).close()
     expect(prune().sort()).toEqual(names.sort())
@@ -159,7 +159,7 @@ describe('Segment.prune()', () => {
     expect(prune()).toEqual([])
   })
 
-  it('keeps what this thread is attached to, forced or not', () => {
+  it('keeps segments of this thread, forced or not', () => {
     const name = uniqueName()
     using segment = Segment.create(name, counter)
     expect(prune()).toEqual([])
@@ -169,7 +169,7 @@ describe('Segment.prune()', () => {
     expect(segment.words[3]).toBe(1)
   })
 
-  it('keeps a segment while its one peer lives or is stopped, and removes it once it is killed', async () => {
+  it('keeps a segment while its one peer runs or is stopped, and removes it when the peer was killed', async () => {
     const name = uniqueName()
     const own = Segment.create(name, counter)
     const peer = await startPeer(name)
@@ -202,10 +202,10 @@ describe('Segment.prune()', () => {
     expect(prune({ force: true })).toEqual([name])
   })
 
-  it('keeps data whose words lie outside the segment: nobody can tell', () => {
+  it('keeps a segment whose backlog words lie outside of it: it may contain data', () => {
     const name = uniqueName()
     const segment = Segment.create(name, ledger)
-    // The pairs stand behind the signature text, 4-aligned.
+    // The pairs follow the signature text, 4-aligned.
     const pairsByteOffset = Math.ceil((segment.words[13] + segment.words[14]) / 4) * 4
     segment.words[pairsByteOffset / 4] = segment.bytes.byteLength
     segment.words[pairsByteOffset / 4 + 1] = segment.bytes.byteLength
@@ -214,7 +214,7 @@ describe('Segment.prune()', () => {
     expect(prune({ force: true })).toEqual([name])
   })
 
-  it('sees no life in what dead processes wrote about themselves', () => {
+  it('ignores what dead processes have written about themselves', () => {
     const name = uniqueName()
     const segment = Segment.create(name, counter)
     const states = [1, 5, 127].map((slot) => (PEERS_BYTE_OFFSET + slot * 64) / 4)
@@ -227,7 +227,7 @@ describe('Segment.prune()', () => {
     expect(prune()).toEqual([name])
   })
 
-  it('passes over a segment whose header lock somebody has, without waiting', () => {
+  it('passes over a segment whose header lock is taken, without waiting', () => {
     const name = uniqueName()
     Segment.create(name, counter).close()
     const fd = openSync(pathOf(name), 'r+')
@@ -251,8 +251,8 @@ describe('Segment.prune()', () => {
     expect([existsSync(livePath), existsSync(location.path)]).toEqual([false, true])
   })
 
-  it('removes nothing of somebody else whose name begins like that of an unfinished file', () => {
-    const name = `/.isthmus-of-somebody-${process.pid}`
+  it("keeps another program's file whose name begins like that of an unfinished one", () => {
+    const name = `/.isthmus-of-a-program-${process.pid}`
     writeFileSync(pathOf(name), 'precious')
     try {
       expect(Segment.prune({ prefix: name, force: true })).toEqual([])
@@ -262,7 +262,7 @@ describe('Segment.prune()', () => {
     }
   })
 
-  it('removes only what has the prefix', () => {
+  it('removes only names with the prefix', () => {
     const names = [uniqueName(), `${uniqueName()}-of-mine`, `${uniqueName()}-of-mine-too`]
     for (const name of names) Segment.create(name, counter).close()
     expect(Segment.prune({ prefix: names[1] })).toEqual([names[1]])
@@ -271,14 +271,14 @@ describe('Segment.prune()', () => {
     expect(takenNames()).toEqual([names[0]])
   })
 
-  it('does not look at files of the program’s choice', () => {
+  it('does not touch segment files', () => {
     const file = join(temporaryDirectory(), 'segment')
     Segment.create({ file }, counter).close()
     expect(prune({ force: true })).toEqual([])
     expect(statSync(file).size).toBeGreaterThan(0)
   })
 
-  it('works on the whole of a /dev/shm with all kinds of things in it', async () => {
+  it('works in a /dev/shm that contains all kinds of files', async () => {
     const seen = await inChild(
       async (kit) => {
         const { Segment, struct, u32 } = await kit.load()
@@ -290,7 +290,7 @@ describe('Segment.prune()', () => {
         const live = Segment.create('/live', layout)
         const listed = Segment.list().map(({ name }) => name)
         const pruned = Segment.prune()
-        // The folder is that of the living segment's thread.
+        // The folder belongs to the thread of the segment that is in use.
         const left = kit.fs.readdirSync('/dev/shm').filter((fileName) => !/^isthmus-\d+$/.test(fileName))
         live.close()
         return [listed, pruned, left].map((names) => names.sort())
@@ -302,11 +302,11 @@ describe('Segment.prune()', () => {
     expect(seen).toEqual([[...unused, '/live'].sort(), unused, ['directory', 'link', 'live', 'text']])
   })
 
-  it('passes over a name that is no text, as list does', async () => {
+  it('passes over a name that is not UTF-8, as list does', async () => {
     const seen = await inChild(
       async (kit) => {
         const { Segment, struct, u32 } = await kit.load()
-        // No UTF-8: read as text, each byte becomes a sign of three bytes, and the name too long.
+        // Decoded as text, each byte would become a character of three bytes, and the name would be too long.
         const path = Buffer.concat([Buffer.from('/dev/shm/'), Buffer.alloc(100, 0xff)])
         kit.fs.writeFileSync(path, 'precious')
         Segment.create('/unused', struct({ count: u32() })).close()

@@ -14,7 +14,7 @@ afterEach(async () => {
 })
 
 describe('Segment.close()', () => {
-  it.each(['overlay', 'view'] as const)('lets mapping, descriptor and slot go at once, %s', (mapper) => {
+  it.each(['overlay', 'view'] as const)('gives mapping, descriptor and slot back at once, %s', (mapper) => {
     const name = uniqueName()
     using observer = Segment.create(name, counter)
     const segment = Segment.open(name, counter, { mapper })
@@ -37,7 +37,7 @@ describe('Segment.close()', () => {
     const name = uniqueName()
     const segment = Segment.create(name, counter)
     segment.close()
-    // Its descriptor's number may belong to somebody else by now.
+    // The number of its descriptor may be given out again by now.
     const innocent = openSync('/proc/self/stat', 'r')
     segment.close()
     segment[Symbol.dispose]()
@@ -55,7 +55,7 @@ describe('Segment.close()', () => {
     expect(kept.isClosed).toBe(true)
   })
 
-  it('tells its listeners once, while the memory is still there', () => {
+  it('calls its listeners once, while the memory is still there', () => {
     const segment = Segment.createAnonymous(counter)
     const seen: unknown[] = []
     segment.onClose(() => seen.push(segment.root.count.value, segment.isClosed))
@@ -67,7 +67,7 @@ describe('Segment.close()', () => {
     expect(seen).toEqual([3, false])
   })
 
-  it('lets everything go where a listener throws', () => {
+  it('gives everything back if a listener throws', () => {
     const name = uniqueName()
     const segment = Segment.create(name, counter)
     segment.onClose(() => {
@@ -117,15 +117,15 @@ describe('Segment after close', () => {
     })
   })
 
-  it.each([false, true])('answers nothing about peers, its buffer taken: %s', (isBufferTaken) => {
+  it.each([false, true])('answers nothing wrong about peers, its buffer taken: %s', (isBufferTaken) => {
     const name = uniqueName()
     using other = Segment.create(name, counter)
     const segment = Segment.open(name, counter)
     if (isBufferTaken) expect(segment.buffer.byteLength).toBeGreaterThan(0)
     const { peers } = segment
     segment.close()
-    // That nobody is there is an answer too. The error of a descriptor that is not its own any more is none, and with
-    // somebody else's descriptor under the old number, what it says would be wrong.
+    // "No peers" is an answer, and so is ERR_ISTHMUS_CLOSED. An error of the old descriptor is none: its number may be that
+    // of another file by now, and then the answer would be wrong.
     const questions = [() => segment.peers.list(), () => peers.list(), () => peers.isDead(other.peers.self)]
     for (const question of questions) {
       try {
@@ -178,13 +178,13 @@ describe('Segment.buffer', () => {
     }
   })
 
-  it('is unmapped once nobody has it', async () => {
+  it('is unmapped when it is collected', async () => {
     const seen = await inChild(
       async (kit, name) => {
         const { Segment, struct, u32 } = await kit.load()
         const layout = struct({ count: u32() })
         const mappings = () => kit.fs.readFileSync('/proc/self/maps', 'utf8').split(`/dev/shm${name}`).length - 1
-        // In a function of its own: nothing is to stay on the stack.
+        // In a function of its own, so that nothing stays on the stack.
         const takeAndClose = (mapper: 'overlay' | 'view'): ArrayBufferLike => {
           const segment = Segment.open(name, layout, { mapper })
           const { buffer } = segment
@@ -227,7 +227,7 @@ describe('Segment.handle', () => {
     expect(again.root.count.value).toBe(2)
   })
 
-  it('of a closed attachment is refused, whatever has its descriptor now', () => {
+  it('of a closed attachment is refused, whatever file has its descriptor now', () => {
     const name = uniqueName()
     const segment = Segment.create(name, counter)
     const { handle } = segment
@@ -237,7 +237,7 @@ describe('Segment.handle', () => {
     for (const path of ['/dev/null', '/proc/self/stat', '/dev/shm', pathOf(name)]) {
       const fd = openSync(path, 'r')
       expect(handle.path).toBe(`/proc/self/fd/${fd}`)
-      // The file itself, opened by somebody else, is not the attachment, but leads to the same segment.
+      // The segment's own file, opened again, leads to the same segment.
       if (path === pathOf(name)) attempt().close()
       else expectCode('ERR_ISTHMUS_CLOSED', attempt)
       closeSync(fd)

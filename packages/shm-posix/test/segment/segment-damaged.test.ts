@@ -15,7 +15,7 @@ const TEXT_LENGTH_WORD = 14
 const PAIR_COUNT_WORD = 15
 const ROOT_OFFSET_WORD = 12
 
-/** A segment that nobody is attached to, after somebody wrote into its file. */
+/** A segment without peers, after another program has written its file. */
 function damaged(damage: (path: string) => void): string {
   const name = uniqueName()
   const segment = Segment.create(name, counter)
@@ -35,7 +35,7 @@ function setWord(word: number, value: number): (path: string) => void {
 
 const cutTo = (byteLength: number) => (path: string) => truncateSync(path, byteLength)
 
-/** What is wrong, what open says about it, how it is made; whether its header is in order all the same. */
+/** The damage, the error of open, how the damage is done; whether the header can be read all the same. */
 const DAMAGES: [string, string, (path: string) => void, boolean?][] = [
   ['cut to nothing', 'ERR_ISTHMUS_FOREIGN', cutTo(0)],
   ['cut to 4 bytes', 'ERR_ISTHMUS_FOREIGN', cutTo(4)],
@@ -61,7 +61,7 @@ const DAMAGES: [string, string, (path: string) => void, boolean?][] = [
   ['with another signature', 'ERR_ISTHMUS_LAYOUT_MISMATCH', setWord((128 + MAX_PEERS * 64) / 4, 0x20202020), true],
 ]
 
-describe.each(DAMAGES)('a segment %s', (_, code, damage, isReadable = false) => {
+describe.each(DAMAGES)('A segment %s', (_, code, damage, isReadable = false) => {
   it(`is refused by open and openOrCreate with ${code}, exists for create, and is not touched`, () => {
     const name = damaged(damage)
     const path = pathOf(name)
@@ -99,10 +99,10 @@ describe.each(DAMAGES)('a segment %s', (_, code, damage, isReadable = false) => 
   })
 })
 
-describe('a segment whose remover was killed half-way', () => {
+describe('A segment whose remover was killed between its two steps', () => {
   const half = () => damaged(setWord(STATE_WORD, RETIRED))
 
-  it('does not exist for open, and is gone afterwards', () => {
+  it('does not exist for open, which completes the removal', () => {
     const name = half()
     expectCode('ENOENT', () => Segment.open(name, counter))
     expect(() => lstatSync(pathOf(name))).toThrow(/ENOENT/)
@@ -118,7 +118,7 @@ describe('a segment whose remover was killed half-way', () => {
     expect(other.handle.segmentId).toBe(segment.handle.segmentId)
   })
 
-  it('makes room whatever layout it had', () => {
+  it('makes room, whatever layout it had', () => {
     const name = half()
     using segment = Segment.create(name, { ...counter, signature: 'another' })
     expect(segment.isClosed).toBe(false)

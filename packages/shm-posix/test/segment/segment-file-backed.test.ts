@@ -20,7 +20,7 @@ function newFile(): string {
   return join(temporaryDirectory(), 'segment.isthmus')
 }
 
-/** What a start of the machine looks like to those who come after it. */
+/** Makes a file look as after a restart of the machine. */
 function reboot(file: string): void {
   writeWords(file, BOOT_ID_WORD, [1, 2, 3, 4])
 }
@@ -98,7 +98,7 @@ describe('Segment in a file, without a reboot in between', () => {
     expect(wordsOf(file)[CHECKSUM_WORD]).not.toBe(checksum)
   })
 
-  it('is flushed by the last one that closes it, and by no other', () => {
+  it('is flushed by the last peer that closes it, and by no other', () => {
     const file = newFile()
     const [one, other] = [Segment.create({ file }, counter), Segment.open({ file }, counter)]
     one.close()
@@ -107,7 +107,7 @@ describe('Segment in a file, without a reboot in between', () => {
     expect(wordsOf(file)[FLUSHED_WORD]).toBe(1)
   })
 
-  it('is flushed by the last one that closes it also where another one was killed', async () => {
+  it('is flushed by the last peer that closes it also if another one was killed', async () => {
     const file = newFile()
     const segment = Segment.create({ file }, ledger)
     await killedWorker(file, { flush: false, changeAfter: true })
@@ -146,7 +146,7 @@ describe('Segment in a file, opened first after a reboot,', () => {
     expect(bootId).toBe(currentBootId())
   })
 
-  it('is clean after a flush and nothing more, and what the dead held is swept', async () => {
+  it('is clean after a flush without a close, and what its dead peer held is swept', async () => {
     const file = newFile()
     await killedWorker(file, { flush: true, changeAfter: false })
     reboot(file)
@@ -169,27 +169,27 @@ describe('Segment in a file, opened first after a reboot,', () => {
       () => Segment.open({ file }, ledger, { recover: false }),
     ]
     for (const attempt of attempts) expect(expectCode(UNCLEAN, attempt).message).toContain('{ recover: true }')
-    // Refused as often as one likes, it stays as it is.
+    // However often it was refused, it is unchanged.
     expect(readFileSync(file).equals(rebooted)).toBe(true)
     expect([descriptorsOf(file), mappingsOf(file)]).toEqual([0, 0])
 
     const segment = Segment.open({ file }, ledger, { recover: true })
     expect(segment.root).toMatchObject({ written, holder: 0, sweeps: 1, recoveries: 1 })
     expect(segment.peers.list()).toHaveLength(1)
-    // Once is enough: now it bears the id of this boot.
+    // It is recovered once: now it contains the id of this boot.
     using other = Segment.open({ file }, ledger)
     expect(other.root.recoveries).toBe(1)
     segment.close()
   })
 
   const LEFT_LIVE = [1, 2, 77, 127]
-  /** As four that died left it: one of them held the role, and one was being swept. */
+  /** As four dead peers left it: one of them had the role, and one was being swept. */
   function leaveDead(segment: Segment<{ holder: number }>): void {
     for (const slot of LEFT_LIVE) segment.words[(128 + slot * 64) / 4] = (9 << 3) | (slot === 77 ? 2 : 1)
     segment.root.holder = (9 << 7) | 127
   }
 
-  it('knows that all are dead, however many there were', () => {
+  it('counts all its peers as dead, however many there were', () => {
     const file = newFile()
     const before = Segment.create({ file }, ledger)
     leaveDead(before)
@@ -201,7 +201,7 @@ describe('Segment in a file, opened first after a reboot,', () => {
     expect(segment.peers.isDead(((9 << 7) | 127) as PeerId)).toBe(true)
   })
 
-  it('sweeps every slot where it recovers', () => {
+  it('has every slot swept when it is recovered', () => {
     const file = newFile()
     const before = Segment.create({ file }, ledger)
     leaveDead(before)
@@ -221,7 +221,7 @@ describe('Segment in a file, opened first after a reboot,', () => {
     before.root.written = 9
     const copy = readFileSync(file)
     before.close()
-    // The state before the close, as the disk has it after a power failure.
+    // The state before the close, as it is on the disk after a power failure.
     const fd = openSync(file, 'r+')
     writeSync(fd, copy)
     closeSync(fd)
@@ -239,7 +239,7 @@ describe('Segment in a file, opened first after a reboot,', () => {
     expectCode(UNCLEAN, () => Segment.open({ file }, counter))
   })
 
-  it('is still clean for the next one where the first was killed while it swept', async () => {
+  it('is still clean for the next peer if the first one was killed while it swept', async () => {
     const file = newFile()
     await killedWorker(file, { flush: true, changeAfter: false })
     reboot(file)

@@ -16,7 +16,7 @@ afterEach(async () => {
   removeEverything()
 })
 
-/** What somebody else may have put there, and its content as text. */
+/** A file that another program may have put there, and how to read it. */
 interface Foreigner {
   make(path: string): unknown
   read(path: string): unknown
@@ -89,7 +89,7 @@ const ATTEMPTS: [string, string, (where: string | SegmentFile) => unknown][] = [
   ['unlink', 'ERR_ISTHMUS_FOREIGN', (where) => Segment.unlink(where)],
 ]
 
-describe.each(PLACES)('what isthmus did not make, %s,', (_, place) => {
+describe.each(PLACES)('A file that isthmus did not make, %s,', (_, place) => {
   describe.each(FOREIGNERS)('%s', (_, { make, read }) => {
     it.each(ATTEMPTS)('is refused by %s with %s, and not touched', async (_, code, attempt) => {
       const [where, path] = place()
@@ -102,7 +102,7 @@ describe.each(PLACES)('what isthmus did not make, %s,', (_, place) => {
   })
 })
 
-describe('what isthmus did not make', () => {
+describe('A file that isthmus did not make', () => {
   it('is passed over by list and prune, forced or not', async () => {
     const paths: string[] = []
     for (const [, { make }] of FOREIGNERS) {
@@ -110,7 +110,7 @@ describe('what isthmus did not make', () => {
       await make(path)
       paths.push(path)
     }
-    // The target of the link is a segment of ours that nobody uses.
+    // The link leads to a segment that has no peers.
     using target = Segment.open(readlinkSync(paths[5]).slice('/dev/shm'.length), counter)
     const before = paths.map(statOf)
     expect(Segment.prune({ prefix: NAME_PREFIX })).toEqual([])

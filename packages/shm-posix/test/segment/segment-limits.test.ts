@@ -10,7 +10,7 @@ afterEach(async () => {
   removeEverything()
 })
 
-describe('Segment where /dev/shm is full', () => {
+describe('A segment in a full /dev/shm', () => {
   it('is not created (ENOSPC, with advice), leaves nothing behind, and no access faults', async () => {
     const seen = await inChild(
       async (kit) => {
@@ -31,7 +31,7 @@ describe('Segment where /dev/shm is full', () => {
         const orCreate = kit.failureOf(() => Segment.openOrCreate('/large', blob(1 << 20)))
         const left = [kit.fs.readdirSync('/dev/shm'), wholeBytes - free()]
 
-        // Fill it to the last page, and touch every byte of it.
+        // Fill it to the last page, and touch every page.
         const layouts: ReturnType<typeof blob>[] = []
         const segments: ReturnType<typeof Segment.create<ReturnType<(typeof layouts)[0]['attach']>>>[] = []
         let last: ReturnType<typeof kit.failureOf>
@@ -47,10 +47,10 @@ describe('Segment where /dev/shm is full', () => {
           root.count.value = 7
         }
         const isFull = free() < segments[0].bytes.byteLength
-        // What exists is opened, written to, and removed all the same.
+        // Existing segments are opened, written and removed all the same.
         const again = layouts.map((layout, at) => Segment.open(`/part-${at}`, layout))
         const counts = again.map(({ root }) => root.count.value)
-        // A segment in memory of its own needs no room here.
+        // An anonymous segment needs no room in /dev/shm.
         Segment.createAnonymous(blob(1 << 21)).bytes.fill(1)
         const names = segments.length
         for (const segment of [...segments, ...again]) segment.close()
@@ -72,7 +72,7 @@ describe('Segment where /dev/shm is full', () => {
     expect(seen.names).toBeGreaterThan(2)
   })
 
-  it('is not created where there are no inodes left', async () => {
+  it('is not created if no inode is left', async () => {
     const failure = await inChild(
       async (kit) => {
         const { Segment, struct, u32 } = await kit.load()
@@ -88,8 +88,8 @@ describe('Segment where /dev/shm is full', () => {
   })
 })
 
-describe('Segment under ulimit -f', () => {
-  it('is not created (EFBIG, with advice) where it would be larger, and is where it is not', async () => {
+describe('A segment under ulimit -f', () => {
+  it('is not created if it would be larger (EFBIG, with advice), and is created if it is smaller', async () => {
     const seen = await inChild(
       async (kit, name) => {
         const { Segment, struct, u32 } = await kit.load()
@@ -113,8 +113,8 @@ describe('Segment under ulimit -f', () => {
   })
 })
 
-describe('Segment of another user', () => {
-  /** Runs with another user's rights where that can be had; elsewhere the mode shuts out even its owner. */
+describe('A segment of another user', () => {
+  /** Runs with another user's rights if possible; if not, the mode shuts out even the owner. */
   const attempt = (name: string) =>
     inChild(async (kit, name) => {
       const { Segment, struct, u32 } = await kit.load()
@@ -147,7 +147,7 @@ describe('Segment of another user', () => {
     expect(statSync(pathOf(name)).ino).toBe(ino)
   })
 
-  it('says how its creator can allow it', async () => {
+  it('is refused with a message that says how its creator can allow it', async () => {
     const name = uniqueName()
     using _segment = Segment.create(name, counter, { mode })
     const failure = await inChild(async (kit, name) => {
@@ -165,17 +165,17 @@ describe('Segment of another user', () => {
     })
   })
 
-  it('lets in whom its mode lets in', async () => {
+  it('is opened if its mode allows it', async () => {
     const name = uniqueName()
     using segment = Segment.create(name, counter, { mode: 0o666 })
     const { failures, isListed } = await attempt(name)
-    // Not the name: the directory is not theirs, and sticky.
+    // The name may not be removed: the directory is another user's, and sticky.
     expect(failures.slice(0, 3)).toEqual([null, null, 'EEXIST'])
     expect(isListed).toBe(true)
     expect(segment.root.count.value).toBe(1)
   })
 
-  it('is not retired by somebody who may write to it, but not remove its name', async () => {
+  it('is not marked as removed by a user who may write it, but not remove its name', async () => {
     const name = uniqueName()
     Segment.create(name, counter, { mode: 0o666 }).close()
     const { failures } = await attempt(name)
@@ -186,14 +186,14 @@ describe('Segment of another user', () => {
     expect(segment.root.count.value).toBe(1)
   })
 
-  it('is passed over by prune where its name is not theirs to take, and the rest is pruned', async () => {
+  it('is passed over by prune if its name may not be removed, and the rest is pruned', async () => {
     const seen = await inChild(
       async (kit) => {
         const { Segment, struct, u32 } = await kit.load()
         const layout = struct({ count: u32(), other: u32() })
         kit.fs.chmodSync('/dev/shm', 0o1777)
         Segment.create('/of-another', layout, { mode: 0o666 }).close()
-        // In a user namespace there is nobody else to become: then every segment is one's own.
+        // In a user namespace there is no other user: then every segment is one's own.
         const isAnother = kit.failureOf(() => process.setuid?.(65534)) === undefined
         for (const name of ['/a', '/z']) Segment.create(name, layout).close()
         const failure = kit.failureOf(() => Segment.prune())

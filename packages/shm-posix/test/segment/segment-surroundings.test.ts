@@ -11,7 +11,7 @@ import { endAllChildren, inChild, withOwnSharedMemory } from '../support/child.j
 import { counter } from '../support/ledger.js'
 import { pathOf, removeEverything, temporaryDirectory, uniqueName } from '../support/names.js'
 
-/** What is around a segment: other users, other namespaces, a system that is short of something. */
+/** Segments among other users and namespaces, and on a system that lacks something. */
 
 const isSuperuser = process.getuid?.() === 0
 
@@ -20,8 +20,8 @@ afterEach(async () => {
   removeEverything()
 })
 
-describe('Segment in surroundings that lack something', () => {
-  it.runIf(isSuperuser)('says that there is no /proc, and does not look for the segment again and again', async () => {
+describe('A segment on a system that lacks something', () => {
+  it.runIf(isSuperuser)('is refused without /proc, and not tried again and again', async () => {
     const name = uniqueName()
     Segment.create(name, counter).close()
     const failures = await inChild(
@@ -40,31 +40,34 @@ describe('Segment in surroundings that lack something', () => {
     expect(failures.map((failure) => failure?.code)).toEqual(['ERR_ISTHMUS_UNSUPPORTED', 'ERR_ISTHMUS_UNSUPPORTED'])
   })
 
-  it.runIf(isSuperuser)('needs no boot id for memory, and says what a file needs it for', async () => {
-    const file = join(temporaryDirectory(), 'segment')
-    Segment.create({ file }, counter).close()
-    const failures = await inChild(
-      async ({ load, failureOf, require }, file) => {
-        const { Segment, struct, u32 } = await load()
-        const layout = struct({ count: u32(), other: u32() })
-        require('node:child_process').execFileSync('mount', ['-t', 'proc', '-o', 'subset=pid', 'proc', '/proc'])
-        return [
-          failureOf(() => Segment.createAnonymous(layout).close()),
-          failureOf(() => Segment.create('/without-boot-id', layout).close()),
-          failureOf(() => Segment.open('/without-boot-id', layout).close()),
-          failureOf(() => Segment.open({ file }, layout)),
-          failureOf(() => Segment.openOrCreate({ file }, layout)),
-          failureOf(() => Segment.create({ file: `${file}-2` }, layout)),
-        ]
-      },
-      file,
-      { wrapper: withOwnSharedMemory('1m') },
-    )
-    const unsupported = { code: 'ERR_ISTHMUS_UNSUPPORTED', message: expect.stringMatching(/boot_id.*subset=pid/) }
-    expect(failures.slice(0, 3)).toEqual([null, null, null])
-    expect(failures.slice(3)).toMatchObject([unsupported, unsupported, unsupported])
-    expect(existsSync(`${file}-2`)).toBe(false)
-  })
+  it.runIf(isSuperuser)(
+    'needs no boot id in memory, and is refused in a file with the reason for which that needs it',
+    async () => {
+      const file = join(temporaryDirectory(), 'segment')
+      Segment.create({ file }, counter).close()
+      const failures = await inChild(
+        async ({ load, failureOf, require }, file) => {
+          const { Segment, struct, u32 } = await load()
+          const layout = struct({ count: u32(), other: u32() })
+          require('node:child_process').execFileSync('mount', ['-t', 'proc', '-o', 'subset=pid', 'proc', '/proc'])
+          return [
+            failureOf(() => Segment.createAnonymous(layout).close()),
+            failureOf(() => Segment.create('/without-boot-id', layout).close()),
+            failureOf(() => Segment.open('/without-boot-id', layout).close()),
+            failureOf(() => Segment.open({ file }, layout)),
+            failureOf(() => Segment.openOrCreate({ file }, layout)),
+            failureOf(() => Segment.create({ file: `${file}-2` }, layout)),
+          ]
+        },
+        file,
+        { wrapper: withOwnSharedMemory('1m') },
+      )
+      const unsupported = { code: 'ERR_ISTHMUS_UNSUPPORTED', message: expect.stringMatching(/boot_id.*subset=pid/) }
+      expect(failures.slice(0, 3)).toEqual([null, null, null])
+      expect(failures.slice(3)).toMatchObject([unsupported, unsupported, unsupported])
+      expect(existsSync(`${file}-2`)).toBe(false)
+    },
+  )
 
   const permissionModel = [
     process.allowedNodeEnvironmentFlags.has('--permission') ? '--permission' : '--experimental-permission',
@@ -102,7 +105,7 @@ describe('Segment in surroundings that lack something', () => {
     expect(count).toEqual([3, 1, []])
   })
 
-  it('says which flags are missing under the permission model of Node.js', async () => {
+  it('is refused under the permission model of Node.js with the flags that are missing', async () => {
     const failures = await inChild(
       async ({ load, failureOf }) => {
         const { Segment, struct, u32 } = await load()
@@ -128,7 +131,7 @@ describe('Segment in surroundings that lack something', () => {
     }
   })
 
-  it('says whose a segment is, and what its mode is, where it may not be opened', async () => {
+  it('is refused with its owner and its mode if it may not be opened', async () => {
     const seen = await inChild(
       async ({ fs, load, failureOf }) => {
         const { Segment, struct, u32 } = await load()
@@ -147,13 +150,13 @@ describe('Segment in surroundings that lack something', () => {
       null,
       { wrapper: withOwnSharedMemory('1m') },
     )
-    // In a user namespace there is nobody else to become.
+    // In a user namespace there is no other user.
     if (seen.uid === 0) return
     const message = expect.stringMatching(/belongs to user 65534, and its mode is 0440/)
     expect(seen.open).toMatchObject({ code: 'EACCES', message })
   })
 
-  it('does not take a lack of descriptors for a runtime on which the overlay does not work', async () => {
+  it('is mapped by the overlay, or not at all, while descriptors run short', async () => {
     const mappers = await inChild(
       async ({ fs, load }) => {
         const { Segment, struct, u32 } = await load()
@@ -163,7 +166,7 @@ describe('Segment in surroundings that lack something', () => {
         } catch {
           // Full.
         }
-        // One more at a time: somewhere in between, the file can be opened, and the trial of the overlay not.
+        // One more descriptor at a time: at some number the file can be opened, but the overlay not be tried.
         const made: string[] = []
         for (const filler of fillers.splice(0, 12)) {
           fs.closeSync(filler)
@@ -183,7 +186,7 @@ describe('Segment in surroundings that lack something', () => {
     expect(new Set(mappers)).toEqual(new Set(['none', 'overlay']))
   })
 
-  it('prunes nothing, without an error, where /dev/shm may only be read', async () => {
+  it('is not pruned, without an error, if /dev/shm may only be read', async () => {
     const removed = await inChild(
       async ({ load, require }) => {
         const { Segment, struct, u32 } = await load()
@@ -198,8 +201,8 @@ describe('Segment in surroundings that lack something', () => {
   })
 })
 
-describe('Segment and the modules of the program', () => {
-  it('leaves the resolution of symbolic links as it was', async () => {
+describe('A segment and the modules of the program', () => {
+  it('does not disturb the resolution of symbolic links', async () => {
     const name = uniqueName()
     Segment.create(name, counter).close()
     const link = join(temporaryDirectory(), 'package')
@@ -209,15 +212,15 @@ describe('Segment and the modules of the program', () => {
         const { Segment, struct, u32, futex } = await load()
         const layout = struct({ count: u32(), other: u32() })
         const files: string[] = []
-        const look = (file: string) => files.push(require(`${directory}/${file}`))
+        const loadModule = (file: string) => files.push(require(`${directory}/${file}`))
         const named = Segment.open(segmentName, layout)
-        look('module.cjs')
+        loadModule('module.cjs')
         const waits = Segment.createAnonymous(futex())
         waits.root.waitWhile(0, { timeoutMs: 1 })
-        look('after-waiting.cjs')
+        loadModule('after-waiting.cjs')
         Segment.list()
         Segment.prune({ prefix: '/nothing-like-this' })
-        look('after-pruning.cjs')
+        loadModule('after-pruning.cjs')
         named.close()
         return files
       },
@@ -226,22 +229,22 @@ describe('Segment and the modules of the program', () => {
     expect(files.map((file) => file.startsWith(link))).toEqual([false, false, false])
   })
 
-  /** Modules that say where they are; returns the path of the link. */
+  /** Makes modules that export their path; returns the path of the link. */
   function linkWith(link: string, modules: string[]): string {
     for (const module of modules) writeFileSync(join(link, module), 'module.exports = __filename')
     return link
   }
 })
 
-describe('Segment and the boot id', () => {
-  /** As a container sees it that has a boot id of its own. */
+describe('A segment and the boot id', () => {
+  /** Makes a file look as in a container that has a boot id of its own. */
   function giveAnotherBootId(path: string): void {
     const fd = openSync(path, 'r+')
     writeSync(fd, new Uint8Array(16).fill(0x77), 0, 16, BOOT_ID_WORD * 4)
     closeSync(fd)
   }
 
-  it('is not recovered under a peer that lives, whatever the boot id says', () => {
+  it('is not recovered while it has a live peer, whatever the boot id says', () => {
     const where = { file: join(temporaryDirectory(), 'orders') }
     using first = Segment.create(where, counter)
     first.root.count.value = 7
@@ -252,7 +255,7 @@ describe('Segment and the boot id', () => {
     expect([second.root.count.value, recoveries]).toEqual([7, 0])
   })
 
-  it('in memory does not outlive a boot, so that its boot id is not asked for', () => {
+  it('in memory does not outlive a boot, so its boot id is ignored', () => {
     const name = uniqueName()
     Segment.create(name, counter).close()
     giveAnotherBootId(pathOf(name))
@@ -261,8 +264,8 @@ describe('Segment and the boot id', () => {
   })
 })
 
-describe('Segment.flush', () => {
-  it('waits for its turn: of two at once, the checksum of the first must not come last', () => {
+describe('Segment.flush()', () => {
+  it('waits for the header lock: of two at once, the checksum of the first must not come last', () => {
     const where = { file: join(temporaryDirectory(), 'orders') }
     const segment = Segment.create(where, counter, { lockTimeoutMs: 20 })
     const fd = openSync(where.file, 'r+')
@@ -274,8 +277,8 @@ describe('Segment.flush', () => {
   })
 })
 
-describe('Segment and other users', () => {
-  it.runIf(isSuperuser)('lets a process that has changed its user close, and end', async () => {
+describe('A segment and other users', () => {
+  it.runIf(isSuperuser)('is closed by a process that has changed its user', async () => {
     const name = uniqueName()
     const failure = await inChild(async ({ load, failureOf }, segmentName) => {
       const { Segment, struct, u32 } = await load()
@@ -287,7 +290,7 @@ describe('Segment and other users', () => {
     expect(failure).toBe(null)
   })
 
-  it.runIf(isSuperuser)('is opened where its group has no number, in a user namespace', async () => {
+  it.runIf(isSuperuser)('is opened if its group has no number in a user namespace', async () => {
     const name = uniqueName()
     Segment.create(name, counter, { mode: 0o666 }).close()
     chownSync(pathOf(name), 0, 1234)
@@ -302,7 +305,7 @@ describe('Segment and other users', () => {
     expect(count).toBe(0)
   })
 
-  it('lets those ring who may attach: a FIFO has one owner and one group', () => {
+  it('lets all users who may attach wake its threads, although a FIFO has one owner and one group', () => {
     const own = process.geteuid?.() ?? 0
     const file = (mode: number, uid: number, gid: number) => Object.assign(fstatSync(0), { mode, uid, gid })
     const none = { mode: 0, gid: 1 }

@@ -16,7 +16,7 @@ afterEach(async () => {
   removeEverything()
 })
 
-/** The same tests over every kind of place that has a name. */
+/** The kinds of places that have a name. */
 const PLACES: [string, () => { where: string | SegmentFile; path: string }][] = [
   [
     'a name',
@@ -47,11 +47,11 @@ describe.each(PLACES)('Segment under %s', (_, place) => {
     expect(segment.peers.list()).toMatchObject([
       { peer: segment.peers.self, pid: process.pid, threadId: expect.any(Number), isDead: false },
     ])
-    // Every byte has its place already: nothing is left to fail later.
+    // Every byte is reserved, so no later access can fail.
     expect(statSync(path).blocks * 512).toBeGreaterThanOrEqual(file.byteLength)
   })
 
-  it('is opened by others, who see the same memory and have peer slots of their own', () => {
+  it('is opened by other attachments, which see the same memory and have peer slots of their own', () => {
     const { where } = place()
     using one = Segment.create(where, counter)
     using other = Segment.open(where, counter)
@@ -64,7 +64,7 @@ describe.each(PLACES)('Segment under %s', (_, place) => {
     expect(other.handle.segmentId).toBe(one.handle.segmentId)
   })
 
-  it('is not opened with what is no layout', () => {
+  it('is not opened with a value that is no layout', () => {
     const { where } = place()
     Segment.create(where, counter).close()
     for (const layout of [undefined, struct, {}]) {
@@ -75,7 +75,7 @@ describe.each(PLACES)('Segment under %s', (_, place) => {
     expect(opened.peers.list()).toHaveLength(1)
   })
 
-  it('keeps its name and its data when everybody closes', () => {
+  it('keeps its name and its data when its last peer closes', () => {
     const { where } = place()
     const first = Segment.create(where, counter)
     first.root.count.value = 77
@@ -97,7 +97,7 @@ describe.each(PLACES)('Segment under %s', (_, place) => {
     expect(segment.root.count.value).toBe(3)
   })
 
-  it('is not opened where there is none, and none is made', () => {
+  it('is not opened if it does not exist, and is not made then', () => {
     const { where, path } = place()
     const error = expectCode('ENOENT', () => Segment.open(where, counter))
     expect(error).toMatchObject({ name: 'SystemCallError', syscall: 'open', path, errno: -2 })
@@ -115,7 +115,7 @@ describe.each(PLACES)('Segment under %s', (_, place) => {
     expect(second.handle.segmentId).toBe(first.handle.segmentId)
   })
 
-  it('loses its name with unlink, and lives on for those who have it', () => {
+  it('loses its name with unlink, and lives on for its peers', () => {
     const { where, path } = place()
     using old = Segment.create(where, counter)
     using opened = Segment.open(where, counter)
@@ -161,7 +161,7 @@ describe.each(PLACES)('Segment under %s', (_, place) => {
     }
   })
 
-  it('leaves nothing behind where its layout fails to initialise', () => {
+  it('leaves nothing if its layout fails to initialise', () => {
     const { where, path } = place()
     const holdingsBefore = holdingsUnder(dirname(path))
     const broken = {
@@ -186,7 +186,7 @@ describe.each(PLACES)('Segment under %s', (_, place) => {
         throw new Error('cannot be swept')
       },
     }
-    // A slot whose holder died: the next one to attach has to sweep it.
+    // A slot whose holder died: the next attachment has to sweep it.
     segment.words[(128 + 64) / 4] = (5 << 3) | 1
     expect(() => Segment.open(where, broken)).toThrow('cannot be swept')
     expect([descriptorsOf(path), mappingsOf(path)]).toEqual([1, 1])
@@ -236,7 +236,7 @@ describe('Segment in a file', () => {
     using segment = Segment.create({ file: join(directory, 'segment') }, counter)
     segment.root.count.value = 1
     rmSync(join(directory, 'segment'))
-    // Removed behind our back: the attachment goes on, and the name is free.
+    // After another program has removed the file, the attachment goes on, and the name is free.
     expect(segment.root.count.value).toBe(1)
     using next = Segment.openOrCreate({ file: join(directory, 'segment') }, counter)
     expect(next.root.count.value).toBe(0)
@@ -244,7 +244,7 @@ describe('Segment in a file', () => {
 })
 
 describe('Segment.createAnonymous()', () => {
-  it('has no name, and its handle leads other attachments to it', () => {
+  it('has no name; other attachments find it by its handle', () => {
     const namesBefore = takenNames()
     using segment = Segment.createAnonymous(counter)
     using other = Segment.attach(segment.handle, counter)
@@ -254,7 +254,7 @@ describe('Segment.createAnonymous()', () => {
     expect(takenNames()).toEqual(namesBefore)
   })
 
-  it('cannot be cut or lengthened, so that no access ever faults', async () => {
+  it('cannot be truncated or extended, so no access ever faults', async () => {
     const { path } = Segment.createAnonymous(counter).handle
     const failures = await inChild(async (kit) => {
       const { Segment, struct, u32 } = await kit.load()

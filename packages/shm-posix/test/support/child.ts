@@ -8,7 +8,7 @@ import type * as internal from '@isthmus/sync/internal'
 import { vi } from 'vitest'
 import type * as shm from '../../src/index.js'
 
-/** What a child's program has at hand. It must use nothing else: its text is sent to the child. */
+/** What a child's program may use. Nothing else is in its scope, since its text is sent to the child. */
 export interface Kit {
   readonly fs: typeof fs
   readonly require: ReturnType<typeof createRequire>
@@ -19,7 +19,7 @@ export interface Kit {
   tell(message: unknown): void
   /** Blocks until the parent says something. */
   hear(): Promise<unknown>
-  /** Lets the garbage be collected, and what was registered for it be done. Needs --expose-gc. */
+  /** Collects garbage, and waits until finalizers have run. Needs --expose-gc. */
   collectGarbage(): Promise<void>
 }
 
@@ -40,7 +40,7 @@ const PACKAGE_DIRECTORY = fileURLToPath(new URL('../..', import.meta.url))
 const WATCHDOG_MS = 60_000
 const running = new Set<Child<unknown>>()
 
-// A process takes its time to start where the machine is busy.
+// On a busy machine a process takes its time to start.
 vi.setConfig({ testTimeout: 2 * WATCHDOG_MS })
 
 /** To be called after each test. */
@@ -48,7 +48,7 @@ export async function endAllChildren(): Promise<void> {
   await Promise.all([...running].map((child) => child.kill()))
 }
 
-/** Runs a program in a process of its own, to its end. */
+/** Runs a program in a process of its own, and returns its result. */
 export function inChild<A, R>(
   program: (kit: Kit, argument: A) => R | Promise<R>,
   argument: A,
@@ -112,7 +112,7 @@ export class Child<R> {
     return pid
   }
 
-  /** What the child tells next; fails with the child. */
+  /** The next message that the child tells; rejects if the child fails. */
   next(): Promise<unknown> {
     const next = new Promise((resolve) => {
       if (this.#heard.length > 0) resolve(this.#heard.shift())
@@ -137,10 +137,7 @@ export class Child<R> {
   }
 }
 
-/**
- * A command that gives what it runs a /dev/shm of its own. The superuser needs nothing else for it, anybody else a user
- * namespace.
- */
+/** A command that runs another one with a /dev/shm of its own. Users other than root need a user namespace for it. */
 export function withOwnSharedMemory(size: string): string[] {
   const unshare = process.getuid?.() === 0 ? ['unshare', '--mount'] : ['unshare', '--map-root-user', '--mount']
   return [...unshare, 'sh', '-c', `mount -t tmpfs -o size=${size} tmpfs /dev/shm && exec "$@"`, 'sh']

@@ -12,14 +12,14 @@ import { PeerEndpoint } from '../../src/thread/peer-endpoint.js'
 const IN_MEMORY = { directory: '', isFile: false }
 const address = { place: MEMORY, uid: process.geteuid?.() ?? 0 }
 
-/** By what the FIFOs of a peer's thread are named. */
+/** The name that the FIFOs of a peer's thread bear. */
 export function threadOf(segment: Segment<unknown>, peer: PeerId = segment.peers.self): string {
   const name = threadNameOf((segment.peers as PeerTable).loopIdAt(slotOf(peer)))
   if (name === undefined) throw new Error(`Peer ${peer} has no loop id`)
   return name
 }
 
-/** Of a thread of this user, for its segments in memory. */
+/** The FIFO of a thread of this user, for its segments in memory. */
 export function fifoPath(thread: string, kind: FifoKind): string {
   const path = pathAt(address, IN_MEMORY, thread, kind)
   if (path === undefined) throw new Error('This place has no path')
@@ -30,12 +30,12 @@ export function endpointOf(thread: string): PeerEndpoint {
   return new PeerEndpoint(thread, process.pid, address, IN_MEMORY)
 }
 
-/** Which FIFOs of a thread there are. */
+/** The kinds of FIFOs that a thread has. */
 export function fifosOf(thread: string): string[] {
   return (['alive', 'wake'] as const).filter((kind) => existsSync(fifoPath(thread, kind)))
 }
 
-/** A thread that nobody has, with FIFOs beside segment files: nobody but the test finds or prunes them there. */
+/** A thread that does not exist, with FIFOs beside a segment file, where no other test finds or prunes them. */
 export function endpointBeside(
   directory: string,
   thread = randomBytes(8).toString('hex'),
@@ -44,7 +44,7 @@ export function endpointBeside(
   return new PeerEndpoint(thread, 0, { place: BESIDE, uid }, { directory, isFile: true })
 }
 
-/** A FIFO as its thread has it: made, opened for both, and locked. */
+/** A FIFO as its thread has it: made, opened for reading and writing, and locked. */
 export class HeldFifo {
   static readonly #all = new Set<HeldFifo>()
   readonly path: string
@@ -58,10 +58,10 @@ export class HeldFifo {
     this.path = path
     this.#fd = openSync(path, constants.O_RDWR | constants.O_NONBLOCK)
     HeldFifo.#all.add(this)
-    if (!holdFifo(this.#fd)) throw new Error('Somebody else holds it')
+    if (!holdFifo(this.#fd)) throw new Error('Another thread holds it')
   }
 
-  /** How many bytes were written to it that nobody has read. */
+  /** Reads what was written, and returns how many bytes it was. */
   read(): number {
     try {
       return readSync(this.#fd, new Uint8Array(4096))
@@ -75,13 +75,13 @@ export class HeldFifo {
     rmSync(this.path)
   }
 
-  /** What the end of its thread does, whatever ends it. */
-  letGo(): void {
+  /** Does what the end of its thread does, whatever ends it. */
+  close(): void {
     if (HeldFifo.#all.delete(this)) closeSync(this.#fd)
   }
 
   /** To be called after each test. */
-  static letAllGo(): void {
-    for (const fifo of HeldFifo.#all) fifo.letGo()
+  static closeAll(): void {
+    for (const fifo of HeldFifo.#all) fifo.close()
   }
 }

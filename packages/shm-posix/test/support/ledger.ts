@@ -6,7 +6,7 @@ export const counter = struct({ count: u32(), other: u32() })
 const WORDS = ['written', 'read', 'holder', 'sweeps', 'recoveries'] as const
 type Words = { [Word in (typeof WORDS)[number]]: number }
 
-/** A structure that shows what was done to it: it has a role that one peer holds, and a backlog. */
+/** A structure that shows what was done to it. It has a role that one peer holds, and a backlog. */
 export const ledger: Layout<Words> = {
   byteLength: 5 * 4,
   byteAlignment: 4,

@@ -13,22 +13,19 @@ export function uniqueName(): string {
   return `/${prefix}${count}`
 }
 
-/** Where the segment of that name is. */
+/** The path of the segment with this name. */
 export function pathOf(name: string): string {
   return `/dev/shm${name}`
 }
 
-/** A new directory on a file system that is not memory, where there is one. */
+/** A new directory, if possible on a file system that is not memory. */
 export function temporaryDirectory(): string {
   const directory = mkdtempSync(join(tmpdir(), 'isthmus-shm-test-'))
   directories.push(directory)
   return directory
 }
 
-/**
- * What begins the names of this process's tests: nothing else in /dev/shm must be pruned by a test, since it may be
- * somebody's data.
- */
+/** Names of this process's tests begin like this. A test must prune nothing else in /dev/shm: it may be a program's data. */
 export const NAME_PREFIX = `/${prefix}`
 
 /** The names of this process's tests that are taken now. */

@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 
 /**
- * How often this process has a file mapped. By inode: a file that was made without a name is shown as deleted for ever by
- * those who mapped it then.
+ * How often this process has a file mapped. Counted by inode: a file that was mapped before it had a name is shown as
+ * deleted from then on.
  */
 export function mappingsOf(path: string): number {
   const { ino } = statSync(path)
@@ -32,7 +32,7 @@ export function holdingsUnder(directory: string): { descriptors: number; mapping
   return { descriptors, mappings }
 }
 
-/** What the descriptors of this process lead to, as far as it is in shared memory: segments and FIFOs. */
+/** The segments and FIFOs in shared memory that this process has open. */
 export function openDescriptors(): string[] {
   const links: string[] = []
   for (const fd of readdirSync('/proc/self/fd')) {

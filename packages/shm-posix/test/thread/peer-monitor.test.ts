@@ -8,102 +8,98 @@ import { PeerMonitor } from '../../src/thread/peer-monitor.js'
 import { endpointBeside, HeldFifo } from '../support/fifos.js'
 import { removeEverything, temporaryDirectory } from '../support/names.js'
 
-/** How many looks a death is worth: it may show a moment later. */
-const LOOKS_MAX = 6
+/** How often the monitor checks after a death: the proof may be there only a moment later. */
+const CHECKS_MAX = 6
 const onDeath = vi.fn<(key: string) => void>()
 let directory: string
-let deathWatch: PeerMonitor
+let monitor: PeerMonitor
 
 beforeEach(() => {
   directory = temporaryDirectory()
-  deathWatch = new PeerMonitor(onDeath)
+  monitor = new PeerMonitor(onDeath)
 })
 
 afterEach(() => {
-  deathWatch.close()
+  monitor.close()
   vi.restoreAllMocks()
   onDeath.mockReset()
-  HeldFifo.letAllGo()
+  HeldFifo.closeAll()
   removeEverything()
 })
 
-/** Of a thread that was killed: its FIFO has its name still. */
+/** A thread that was killed: its FIFO still has its name. */
 function goneThread(): PeerEndpoint {
   const endpoint = endpointBeside(directory)
-  new HeldFifo(endpoint, 'alive').letGo()
+  new HeldFifo(endpoint, 'alive').close()
   return endpoint
 }
 
 describe('PeerMonitor', () => {
-  it('looks a few times for threads that are gone, however often waits ask for them', async () => {
+  it('checks for dead peers a few times, however often waits ask to watch threads that are gone', async () => {
     const reapDead = vi.spyOn(pendingWaits, 'reapDead').mockReturnValue()
     const open = vi.spyOn(libc(), 'open')
     const gone = Array.from({ length: 10 }, goneThread)
     for (let round = 0; round < 50; round++) {
-      for (const thread of gone) expect(deathWatch.watch(thread)).toBe('from-now-on')
+      for (const thread of gone) expect(monitor.watch(thread)).toBe('from-now-on')
       await sleep(4)
     }
     expect(open).toHaveBeenCalledTimes(gone.length)
     expect(reapDead.mock.calls.length).toBeGreaterThan(0)
-    expect(reapDead.mock.calls.length).toBeLessThanOrEqual(LOOKS_MAX)
+    expect(reapDead.mock.calls.length).toBeLessThanOrEqual(CHECKS_MAX)
   })
 
-  it('looks a few times for all those that end together', async () => {
+  it('checks for dead peers a few times if many threads end together', async () => {
     const reapDead = vi.spyOn(pendingWaits, 'reapDead').mockReturnValue()
     const fifos = Array.from({ length: 10 }, () => {
       const thread = endpointBeside(directory)
       const fifo = new HeldFifo(thread, 'alive')
-      expect(deathWatch.watch(thread)).toBe('from-now-on')
+      expect(monitor.watch(thread)).toBe('from-now-on')
       return fifo
     })
-    for (const fifo of fifos) fifo.letGo()
+    for (const fifo of fifos) fifo.close()
     await vi.waitFor(() => expect(onDeath).toHaveBeenCalledTimes(fifos.length))
     await sleep(100)
-    // One at each end, and one series.
-    expect(reapDead.mock.calls.length).toBeLessThanOrEqual(fifos.length + LOOKS_MAX)
+    // One check at each end, and one series.
+    expect(reapDead.mock.calls.length).toBeLessThanOrEqual(fifos.length + CHECKS_MAX)
   })
 
-  it('asks again after a second whether a thread that was gone is there', () => {
+  it('opens the FIFO of a thread that was gone again after a second', () => {
     const { now } = host
     let passedMs = 0
     vi.spyOn(host, 'now').mockImplementation(() => now() + passedMs)
     const open = vi.spyOn(libc(), 'open')
     const thread = goneThread()
     for (let second = 1; second <= 3; second++) {
-      for (let wait = 0; wait < 5; wait++) expect(deathWatch.watch(thread)).toBe('from-now-on')
+      for (let wait = 0; wait < 5; wait++) expect(monitor.watch(thread)).toBe('from-now-on')
       expect(open).toHaveBeenCalledTimes(second)
       passedMs += 1000
     }
   })
 
-  it('asks for a look at everything if a FIFO ends that its thread has made anew, and watches the new one', async () => {
+  it('polls all waits if a FIFO ends that its thread has made anew, and watches the new one', async () => {
     const repoll = vi.spyOn(pendingWaits, 'repoll')
     const thread = endpointBeside(directory)
     const first = new HeldFifo(thread, 'alive')
-    expect([deathWatch.watch(thread), deathWatch.watch(thread)]).toEqual(['from-now-on', 'already'])
+    expect([monitor.watch(thread), monitor.watch(thread)]).toEqual(['from-now-on', 'already'])
     first.deleteName()
     const second = new HeldFifo(thread, 'alive')
-    first.letGo()
+    first.close()
     await vi.waitFor(() => expect(onDeath).toHaveBeenCalledTimes(1))
     expect(repoll.mock.calls).toEqual([[]])
-    expect([deathWatch.watch(thread), deathWatch.watch(thread)]).toEqual(['from-now-on', 'already'])
-    second.letGo()
+    expect([monitor.watch(thread), monitor.watch(thread)]).toEqual(['from-now-on', 'already'])
+    second.close()
     await vi.waitFor(() => expect(onDeath.mock.calls).toEqual([[thread.key], [thread.key]]))
   })
 
-  it("takes another user's FIFO with the same number for another thread", async () => {
+  it('tells a FIFO of another user with the same number apart', async () => {
     const own = endpointBeside(directory)
     const theirs = endpointBeside(directory, own.thread, 65534)
-    const [ownLife, theirLife] = [own, theirs].map((thread) => new HeldFifo(thread, 'alive'))
-    expect([theirs, own, own].map((thread) => deathWatch.watch(thread))).toEqual([
-      'from-now-on',
-      'from-now-on',
-      'already',
-    ])
-    theirLife.letGo()
+    const [ownFifo, theirFifo] = [own, theirs].map((thread) => new HeldFifo(thread, 'alive'))
+    expect([theirs, own, own].map((thread) => monitor.watch(thread))).toEqual(['from-now-on', 'from-now-on', 'already'])
+    theirFifo.close()
     await vi.waitFor(() => expect(onDeath.mock.calls).toEqual([[theirs.key]]))
-    expect(deathWatch.watch(own)).toBe('already')
-    ownLife.letGo()
+    expect(monitor.watch(own)).toBe('already')
+    ownFifo.close()
     await vi.waitFor(() => expect(onDeath.mock.calls).toEqual([[theirs.key], [own.key]]))
   })
 })

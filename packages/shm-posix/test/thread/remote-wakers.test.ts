@@ -6,7 +6,7 @@ afterEach(endAllChildren)
 const FEW_DESCRIPTORS = { wrapper: [...withOwnSharedMemory('10m'), 'sh', '-c', 'ulimit -n 64 && exec "$@"', 'sh'] }
 
 describe('The descriptor in reserve', () => {
-  it('is there again after each bell that could not be opened, and after each one that could', async () => {
+  it('is there again after each FIFO that could not be opened, and after each one that could', async () => {
     const seen = await inChild(
       async (kit) => {
         const { execFileSync } = kit.require('node:child_process') as typeof import('node:child_process')
@@ -21,17 +21,17 @@ describe('The descriptor in reserve', () => {
         table.at = (slot) => 128 + slot
         table.loopIdAt = (slot) => [slot, 0x7e57]
         table.addressAt = () => own
-        const bellOf = (slot: number) => {
+        const fifoOf = (slot: number) => {
           return `/dev/shm/isthmus-${process.geteuid?.()}/00007e57${slot.toString(16).padStart(8, '0')}.wake`
         }
-        const makeBell = (slot: number) => execFileSync('mkfifo', [bellOf(slot)])
-        const ring = (slot: number) => segment.waiter.wakeLoop((128 + slot) as never)
-        // Of the first three, one has no bell, one has something else, and one does not listen.
-        kit.fs.writeFileSync(bellOf(2), '')
-        makeBell(3)
+        const makeFifo = (slot: number) => execFileSync('mkfifo', [fifoOf(slot)])
+        const wake = (slot: number) => segment.waiter.wakeLoop((128 + slot) as never)
+        // Peer 1 has no FIFO, peer 2 has a regular file, and peer 3 does not read its FIFO.
+        kit.fs.writeFileSync(fifoOf(2), '')
+        makeFifo(3)
         for (let slot = 4; slot <= 10; slot++) {
-          makeBell(slot)
-          kit.fs.openSync(bellOf(slot), kit.fs.constants.O_RDONLY | kit.fs.constants.O_NONBLOCK)
+          makeFifo(slot)
+          kit.fs.openSync(fifoOf(slot), kit.fs.constants.O_RDONLY | kit.fs.constants.O_NONBLOCK)
         }
         const fill = () => {
           try {
@@ -42,11 +42,11 @@ describe('The descriptor in reserve', () => {
         }
         fill()
         const afterFailures = [1, 2, 3].map((slot) => {
-          const isRung = ring(slot)
+          const isWoken = wake(slot)
           fill()
-          return [isRung, ring(slot + 3)]
+          return [isWoken, wake(slot + 3)]
         })
-        const oneAfterTheOther = [7, 8, 9, 10, 4].map(ring)
+        const oneAfterTheOther = [7, 8, 9, 10, 4].map(wake)
         return { afterFailures, oneAfterTheOther }
       },
       null,

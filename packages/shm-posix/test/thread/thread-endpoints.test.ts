@@ -12,7 +12,7 @@ import { counter } from '../support/ledger.js'
 import { removeEverything, uniqueName } from '../support/names.js'
 import { openDescriptors } from '../support/processes.js'
 
-/** So that nobody but the test prunes there. */
+/** So that no other test prunes there. */
 const OWN_SHARED_MEMORY = { wrapper: withOwnSharedMemory('10m') }
 const isSuperuser = process.getuid?.() === 0
 
@@ -32,7 +32,7 @@ function modeOf(thread: string, kind: 'alive' | 'wake'): number {
 }
 
 describe('ThreadEndpoints', () => {
-  it('is one for all segments of a thread, from the first to the last, and leaves nothing', () => {
+  it('serves all segments of a thread, from the first to the last, and leaves nothing', () => {
     const before = openDescriptors()
     const one = Segment.createAnonymous(counter)
     const thread = threadOf(one)
@@ -71,7 +71,7 @@ describe('ThreadEndpoints', () => {
     expect(fifosOf(thread)).toEqual(['alive'])
   })
 
-  it('lets those watch and ring who may attach, and no others', () => {
+  it('lets the users who may attach watch and wake the thread, and no others', () => {
     const anonymous = Segment.createAnonymous(counter)
     const thread = threadOf(anonymous)
     expect(modeOf(thread, 'alive')).toBe(0o600)
@@ -101,7 +101,7 @@ describe('ThreadEndpoints', () => {
     expect(['alive', 'wake'].map((kind) => statSync(fifoPath(thread, kind as 'alive')).gid)).toEqual([12345, 12345])
   })
 
-  it.each(['EPERM', 'EINVAL'] as const)('opens them to others if they cannot have the group: %s', (code) => {
+  it.each(['EPERM', 'EINVAL'] as const)('opens the FIFOs to all users if they cannot get the group: %s', (code) => {
     const c = libc()
     vi.spyOn(c, 'fchown').mockReturnValue(-1)
     vi.spyOn(c, 'errno').mockReturnValue(constants.errno[code])
@@ -128,7 +128,7 @@ describe('ThreadEndpoints', () => {
     expect(process.listenerCount('exit')).toBeLessThan(10)
   })
 
-  it('ends with a segment that the program has forgotten, and leaves the others of its thread', async () => {
+  it('ends with the last segment, also if the program has forgotten it, and not with an earlier one', async () => {
     const seen = await inChild(
       async (kit, name) => {
         const { Segment, struct, u32 } = await kit.load()
@@ -142,7 +142,7 @@ describe('ThreadEndpoints', () => {
         const kept = Segment.create(name, layout)
         forget()
         await kit.collectGarbage()
-        // A slot of a thread that lives looks dead now. Who sweeps it takes nothing from the thread.
+        // A slot of a thread that lives looks dead now. Its sweep must take nothing from the thread.
         const successor = Segment.open(name, layout)
         const slots = successor.peers.list().map(({ peer }) => peer & 127)
         const whileKept = fifos().length
@@ -162,7 +162,7 @@ describe('ThreadEndpoints', () => {
   })
 
   it.each(['returns', 'process.exit()', 'an error'])(
-    'leaves no FIFO where the process ends by itself: %s',
+    'leaves no FIFO if the process ends by itself: %s',
     async (way) => {
       const seen = await inChild(
         async (kit, way) => {
@@ -188,13 +188,13 @@ describe('ThreadEndpoints', () => {
   )
 })
 
-describe('a place for FIFOs', () => {
-  it('that has room for the folder alone is left without it', async () => {
+describe('A place for FIFOs', () => {
+  it('loses its folder again if there is room for nothing else', async () => {
     const seen = await inChild(
       async (kit) => {
         const { execFileSync } = kit.require('node:child_process') as typeof import('node:child_process')
         const { Segment, futex } = await kit.load()
-        // One for its root, one for the segment, one for the folder.
+        // One inode for its root, one for the segment, one for the folder.
         execFileSync('sh', ['-c', 'mkdir /dev/shm/full && mount -t tmpfs -o nr_inodes=3 tmpfs /dev/shm/full'])
         const segment = Segment.create({ file: '/dev/shm/full/segment' }, futex())
         segment.waiter.listen()
@@ -208,7 +208,7 @@ describe('a place for FIFOs', () => {
     expect(seen).toEqual([['segment'], ['full', 'isthmus-0'], ['full']])
   })
 
-  it('is left without a folder by each attachment that fails because no descriptor is left', async () => {
+  it('has no folder after an attachment that fails because no descriptor is left', async () => {
     const failures = await inChild(
       async (kit) => {
         const { Segment, futex } = await kit.load()
@@ -235,7 +235,7 @@ describe('a place for FIFOs', () => {
     expect(failures).toEqual(failures.map(() => ['EMFILE', ['few']]))
   })
 
-  it.runIf(isSuperuser)('is another one once the process has changed its user', async () => {
+  it.runIf(isSuperuser)('is another one after the process has changed its user', async () => {
     const seen = await inChild(
       async (kit) => {
         const { Segment, futex } = await kit.load()
@@ -266,7 +266,7 @@ describe('a place for FIFOs', () => {
       OWN_SHARED_MEMORY,
     )
     expect(seen).toEqual({
-      // Not one of the group of that segment.
+      // The user is not in the group of that segment.
       modesForGroup: ['alive 644', 'wake 622'],
       canBeWoken: [true, true],
       isFolderLeft: false,
@@ -274,8 +274,8 @@ describe('a place for FIFOs', () => {
   })
 })
 
-describe('what a killed thread leaves', () => {
-  it.each(['SIGKILL', 'worker.terminate()'])('stays until its slot is swept, or until prune: %s', async (way) => {
+describe('The FIFOs of a killed thread', () => {
+  it.each(['SIGKILL', 'worker.terminate()'])('stay until its slot is swept, or until prune: %s', async (way) => {
     const seen = await inChild(
       async (kit, way) => {
         const { spawn } = kit.require('node:child_process') as typeof import('node:child_process')
@@ -345,17 +345,17 @@ describe('what a killed thread leaves', () => {
     })
   })
 
-  it('is removed also where only the bell is left', async () => {
+  it('are removed also if only the wake FIFO is left', async () => {
     const left = await inChild(
       async (kit) => {
         const { Segment } = await kit.load()
         const { execFileSync } = kit.require('node:child_process') as typeof import('node:child_process')
         execFileSync('mkfifo', ['/dev/shm/isthmus-0123456789abcdef.wake'])
-        // What only looks like one.
+        // Files and FIFOs that only look similar.
         kit.fs.writeFileSync('/dev/shm/isthmus-0123456789abcdee.alive', 'precious')
         kit.fs.mkdirSync('/dev/shm/isthmus-0123456789abcdee.wake')
         kit.fs.symlinkSync('/dev/shm/text', '/dev/shm/isthmus-0123456789abcded.alive')
-        execFileSync('mkfifo', ['/dev/shm/isthmus-of-somebody.alive'])
+        execFileSync('mkfifo', ['/dev/shm/isthmus-of-a-program.alive'])
         const listed = Segment.list()
         Segment.prune({ force: true })
         return [listed, kit.fs.readdirSync('/dev/shm').sort()]
@@ -369,7 +369,7 @@ describe('what a killed thread leaves', () => {
         'isthmus-0123456789abcded.alive',
         'isthmus-0123456789abcdee.alive',
         'isthmus-0123456789abcdee.wake',
-        'isthmus-of-somebody.alive',
+        'isthmus-of-a-program.alive',
       ],
     ])
   })
@@ -387,7 +387,7 @@ describe('removeFifosIfGone()', () => {
     expect(fifosOf(thread)).toEqual(['wake'])
   })
 
-  it('that comes between the making of a FIFO and its lock makes its maker begin again', () => {
+  it('between the making of a FIFO and its lock makes the thread begin again', () => {
     const c = libc()
     const { mkfifo } = c
     const made: string[] = []
@@ -403,7 +403,7 @@ describe('removeFifosIfGone()', () => {
     expect([made[2], fifosOf(thread)]).toEqual([fifoPath(thread, 'alive'), ['alive']])
   })
 
-  it('that comes between the opening of a FIFO and its lock makes its maker begin again', () => {
+  it('between the opening of a FIFO and its lock makes the thread begin again', () => {
     const c = libc()
     const made = vi.spyOn(c, 'mkfifo')
     const { fcntlLock } = c
@@ -419,11 +419,11 @@ describe('removeFifosIfGone()', () => {
       return fcntlLock(fd, command, flock)
     })
     using segment = Segment.createAnonymous(counter)
-    // With the FIFO its folder was removed, so the second attempt fails, and makes the folder.
+    // Its folder was removed with the FIFO, so the second attempt fails, and makes the folder.
     expect(made).toHaveBeenCalledTimes(3)
     const thread = threadOf(segment)
     expect(fifosOf(thread)).toEqual(['alive'])
-    // The same for the bell, whose name is known already: where the life FIFO does not answer for it.
+    // The same for the wake FIFO, whose name is known already, while no liveness FIFO answers for it.
     rmSync(fifoPath(thread, 'alive'))
     isRemoved = false
     segment.waiter.listen()
@@ -432,7 +432,7 @@ describe('removeFifosIfGone()', () => {
   })
 })
 
-describe('a name of the kind that FIFOs have', () => {
+describe('A name that looks like that of a FIFO', () => {
   it('is refused for segments', () => {
     expectCode('ERR_ISTHMUS_INVALID_NAME', () => Segment.create('/isthmus-0123456789abcdef.alive', counter))
     expectCode('ERR_ISTHMUS_INVALID_NAME', () => Segment.create('/isthmus-1000', counter))

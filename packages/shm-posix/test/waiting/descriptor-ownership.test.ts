@@ -10,12 +10,12 @@ afterEach(async () => {
 /**
  * Node.js closes what a worker has opened with fs.openSync when the worker ends, unless it was closed with fs.closeSync.
  * A net.Socket closes its descriptor itself, which that list does not notice. So such a descriptor is closed twice, and
- * the second time its number may belong to another thread: to the locks, say, that prove its life. Descriptors for
+ * the second time its number may belong to another thread: to the locks that prove that it lives, say. Descriptors for
  * sockets therefore come from libc's open. (In a process of its own, since it loses descriptors that are not its own.)
  */
-describe('the descriptors of a worker', () => {
+describe('The descriptors of a worker', () => {
   it.each(['closes its segment', 'is terminated', 'closes its segment, then is terminated'])(
-    'are closed once, so that no other thread loses one, where the worker %s',
+    'are closed once, so that no other thread loses one, if the worker %s',
     async (way) => {
       const lost = await inChild(async (kit, way) => {
         const { Worker } = kit.require('node:worker_threads') as typeof import('node:worker_threads')
@@ -38,12 +38,12 @@ describe('the descriptors of a worker', () => {
           const worker = new Worker(program, { eval: true, execArgv: [], workerData })
           const exited = new Promise((resolve) => worker.once('exit', resolve))
           await new Promise((resolve) => worker.once('message', resolve))
-          // They get the numbers that the worker has given back.
+          // They get the numbers that the worker has released.
           const segments = Array.from({ length: 8 }, () => Segment.createAnonymous(layout))
           const fds = segments.map(({ handle }) => Number(handle.path.split('/').at(-1)))
           const inodes = fds.map((fd) => kit.fs.fstatSync(fd).ino)
           if (way !== 'closes its segment') void worker.terminate()
-          // And those that it gives back while it ends.
+          // And those that it releases while it ends.
           let isOver = false
           void exited.then(() => {
             isOver = true

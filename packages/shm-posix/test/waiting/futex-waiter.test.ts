@@ -20,7 +20,7 @@ afterEach(async () => {
   removeEverything()
 })
 
-/** What the kernel answered to a wait. */
+/** The kernel's answer to a wait. */
 function answerTo(wait: () => void): { result: unknown; errno: number; elapsedMs: number } {
   const futexWait: MockInstance = vi.spyOn(libc(), 'futexWait')
   const startMs = nowMs()
@@ -33,7 +33,7 @@ function answerTo(wait: () => void): { result: unknown; errno: number; elapsedMs
 }
 
 describe('FutexWaiter.waitSync()', () => {
-  it.each(['overlay', 'view'] as const)('returns at once where the word differs, over the %s mapper', (mapper) => {
+  it.each(['overlay', 'view'] as const)('returns at once if the word differs, over the %s mapper', (mapper) => {
     const segment = Segment.createAnonymous(counter, { mapper })
     const { words, waiter } = segment
     const index = words.length - 1
@@ -56,7 +56,7 @@ describe('FutexWaiter.waitSync()', () => {
     segment.close()
   })
 
-  it('does not return before its time where nobody wakes it', () => {
+  it('does not return before its time without a wake-up', () => {
     const segment = Segment.createAnonymous(counter)
     const { waiter } = segment
     for (const timeoutMs of [0, 0.5, 1, 20.25]) {
@@ -90,7 +90,7 @@ describe('FutexWaiter.waitSync()', () => {
 })
 
 describe('FutexWaiter.wake()', () => {
-  it('wakes nobody where nobody sleeps', () => {
+  it('wakes no thread if none sleeps', () => {
     const segment = Segment.createAnonymous(counter)
     expect(segment.waiter.wakeThreads(2100, 1)).toBe(0)
     expect(segment.waiter.wakeThreads(2100, 2 ** 31 - 1)).toBe(0)
@@ -110,7 +110,7 @@ describe('FutexWaiter.wake()', () => {
   it('wakes as many as it was told to, and says how many', () => {
     const segment = Segment.createAnonymous(counter)
     for (let sleeper = 0; sleeper < 3; sleeper++) startSleeper(segment, 'overlay')
-    // They look up now and then; sooner or later all three are asleep at once.
+    // Their sleeps end every 50 ms; sooner or later all three are asleep at once.
     expect(wakeUntil(segment, 3, 100)).toBe(3)
     expect(wakeUntil(segment, 2, 2)).toBe(2)
     expect(wakeUntil(segment, 1, 1)).toBe(1)
@@ -155,7 +155,7 @@ function startSleeper(segment: Segment<unknown>, mapper: string): Worker {
   return worker
 }
 
-/** Wakes until that many were asleep at once; returns how many were woken then. */
+/** Repeats the wake-up until as many threads as wanted were asleep at once; returns how many it woke then. */
 function wakeUntil({ waiter, words }: Segment<unknown>, wanted: number, count = wanted): number {
   const pause = new Int32Array(new SharedArrayBuffer(4))
   for (const deadline = nowMs() + WATCHDOG_MS; nowMs() < deadline; ) {
@@ -163,5 +163,5 @@ function wakeUntil({ waiter, words }: Segment<unknown>, wanted: number, count = 
     if (woken >= wanted) return woken
     Atomics.wait(pause, 0, 0, 5)
   }
-  throw new Error(`Never were ${wanted} asleep`)
+  throw new Error(`There were never ${wanted} threads asleep at once`)
 }

@@ -3,8 +3,8 @@ import { endAllChildren, inChild, withOwnSharedMemory } from '../support/child.j
 import { removeEverything, temporaryDirectory } from '../support/names.js'
 
 /**
- * What wakes an event loop if the usual way does not: everything that is told here took up to two seconds before. The
- * bounds are watchdogs of a loaded machine; usual are 1 to 30 ms.
+ * How an event loop is woken if the usual way fails. Without these ways, each wake-up here would wait for a tick, which may
+ * take two seconds. The bounds are watchdogs for a loaded machine; 1 to 30 ms are usual.
  */
 const SOON_MS = 600
 const OWN_SHARED_MEMORY = { wrapper: withOwnSharedMemory('10m') }
@@ -17,7 +17,7 @@ afterEach(async () => {
   removeEverything()
 })
 
-/** What happens to the two processes, which both wait on their event loops, before they talk to each other. */
+/** What happens to the two processes before they wake each other. */
 interface Trouble {
   /** A command that runs the peer. */
   readonly peerWrapper?: readonly string[]
@@ -27,12 +27,12 @@ interface Trouble {
   readonly before?: string
   /** Commands of a shell, while both wait. */
   readonly meanwhile?: string
-  /** Leaves this process no descriptor while it wakes the peer for the first time. */
+  /** Whether this process has no descriptor left when it wakes the peer for the first time. */
   readonly hasNoDescriptor?: boolean
 }
 
 interface Talk {
-  /** How long there and back takes, in milliseconds: five times. */
+  /** How long each of five round trips takes, in milliseconds. */
   readonly tookMs: number[]
   readonly warnings: (string | undefined)[]
   /** Whether each of the two can be woken, as the peers table says. */
@@ -41,7 +41,7 @@ interface Talk {
   readonly files: string[]
 }
 
-/** Two processes that wake each other, both on their event loops, in trouble. */
+/** Two processes that wake each other's event loops, in trouble. */
 function talkIn(trouble: Trouble): Promise<Talk> {
   return inChild(
     async (kit, trouble) => {
@@ -74,7 +74,7 @@ function talkIn(trouble: Trouble): Promise<Talk> {
       const peer = spawn(command, parameters, { stdio: ['ignore', 'ignore', 'inherit'] })
       try {
         await arrived.waitWhile(0)
-        // Now both wait; and this loop has armed a wait before it has no descriptor left.
+        // Both wait now. This loop has armed a wait while it still has descriptors.
         const first = back.waitWhile(0)
         await sleep(200)
         shell(trouble.meanwhile)
@@ -122,7 +122,7 @@ const USUAL_FILES = [
   'talk',
 ]
 
-describe.runIf(isSuperuser)('two event loops wake each other soon', () => {
+describe.runIf(isSuperuser)('Two event loops wake each other soon', () => {
   it('without any trouble', async () => {
     const { tookMs, warnings, canBeWoken, files } = await talkIn({})
     expect(Math.max(...tookMs)).toBeLessThan(SOON_MS)
@@ -136,7 +136,7 @@ describe.runIf(isSuperuser)('two event loops wake each other soon', () => {
     expect(files).toEqual(USUAL_FILES.filter((path) => path !== 'talk'))
   })
 
-  it('after that, in two PID namespaces, in which nobody finds the descriptors of the other', async () => {
+  it('after that, in two PID namespaces, in which neither finds the descriptors of the other', async () => {
     const peerWrapper = ['unshare', '--pid', '--fork', '--mount-proc', '--kill-child']
     const { tookMs, canBeWoken } = await talkIn({ meanwhile: DELETE_NAMES, peerWrapper })
     expect(Math.max(...tookMs)).toBeLessThan(SOON_MS)
@@ -173,14 +173,14 @@ describe.runIf(isSuperuser)('two event loops wake each other soon', () => {
     expect(seen).toMatchObject({ warnings: [], canBeWoken: [true, true], inTmp: ['isthmus-0'] })
   })
 
-  it('by looking every 20 ms, if there is no place for their FIFOs at all, and say so once', async () => {
+  it('by polling every 20 ms, if there is no place for their FIFOs at all, with one warning', async () => {
     const seen = await talkWithWorkerIn('mount -o remount,ro /dev/shm && mount -t tmpfs -o ro tmpfs /tmp')
     expect(Math.max(...seen.tookMs)).toBeLessThan(SOON_MS)
     expect(seen).toMatchObject({ warnings: ['ISTHMUS_UNREACHABLE'], canBeWoken: [false, false], inTmp: [] })
   })
 })
 
-/** Two threads of one process that wake each other, both on their event loops. */
+/** Two threads of one process that wake each other's event loops. */
 function talkWithWorkerIn(
   mounts: string,
 ): Promise<Pick<Talk, 'tookMs' | 'warnings' | 'canBeWoken'> & { inTmp: string[] }> {
@@ -211,7 +211,7 @@ function talkWithWorkerIn(
         there.value = round + 1
         there.notifyAll()
         await back.waitWhile(round)
-        // The worker starts with the first one.
+        // The worker starts during the first one.
         if (round > 0) tookMs.push(performance.now() - startedMs)
         await new Promise((resolve) => setTimeout(resolve, 300))
       }
@@ -226,8 +226,8 @@ function talkWithWorkerIn(
   )
 }
 
-describe('the end of a process that did not close', () => {
-  it('is told soon to those who begin to wait just then', async () => {
+describe('The end of a process that did not close', () => {
+  it('is told soon to a waiter that begins to wait just then', async () => {
     const lateMs = await inChild(
       async (kit) => {
         const { spawn } = kit.require('node:child_process') as typeof import('node:child_process')
@@ -243,7 +243,7 @@ describe('the end of a process that did not close', () => {
         for (let round = 0; round < 6; round++) {
           const peer = spawn(process.execPath, ['--input-type=module', '--eval', program], { stdio: 'ignore' })
           const exited = new Promise<number>((resolve) => peer.once('exit', () => resolve(performance.now())))
-          // As soon as it has the lock, which is while it ends.
+          // The peer has the lock now, and is about to end.
           while (segment.root.describe().state === 'free') await new Promise((resolve) => setImmediate(resolve))
           const guard = await segment.root.lock()
           lateMs.push(performance.now() - (await exited))
@@ -261,22 +261,24 @@ describe('the end of a process that did not close', () => {
   })
 })
 
-describe('a lock that is free', () => {
-  it.each(['mutex', 'semaphore'])('is not kept from a living waiter by stopped ones: %s', async (kind) => {
-    const { tookMs, wokenStopped } = await inChild(
-      async (kit, kind) => {
-        const { spawn } = kit.require('node:child_process') as typeof import('node:child_process')
-        const { Segment, mutex, semaphore, struct, u32 } = await kit.load()
-        const layout = struct({ lock: mutex(), permits: semaphore({ permits: 1 }), waiting: u32() })
-        const segment = Segment.create('/stopped', layout)
-        const { lock, permits, waiting } = segment.root
-        const acquire = async () => (kind === 'mutex' ? lock.lockSync() : permits.acquireSync())
-        const release = (held: unknown) => {
-          if (kind === 'mutex') (held as { unlock(): void }).unlock()
-          else (held as { release(): void }).release()
-        }
-        const held = await acquire()
-        const program = `
+describe('A free lock', () => {
+  it.each(['mutex', 'semaphore'])(
+    'reaches a running waiter although stopped ones were woken first: %s',
+    async (kind) => {
+      const { tookMs, wokenStopped } = await inChild(
+        async (kit, kind) => {
+          const { spawn } = kit.require('node:child_process') as typeof import('node:child_process')
+          const { Segment, mutex, semaphore, struct, u32 } = await kit.load()
+          const layout = struct({ lock: mutex(), permits: semaphore({ permits: 1 }), waiting: u32() })
+          const segment = Segment.create('/stopped', layout)
+          const { lock, permits, waiting } = segment.root
+          const acquire = async () => (kind === 'mutex' ? lock.lockSync() : permits.acquireSync())
+          const release = (held: unknown) => {
+            if (kind === 'mutex') (held as { unlock(): void }).unlock()
+            else (held as { release(): void }).release()
+          }
+          const held = await acquire()
+          const program = `
           import { Segment } from '@isthmus/shm-posix'
           import { mutex, semaphore, struct, u32 } from '@isthmus/sync'
           const layout = struct({ lock: mutex(), permits: semaphore({ permits: 1 }), waiting: u32() })
@@ -285,41 +287,42 @@ describe('a lock that is free', () => {
           waiting.add(1)
           await acquired
           process.exit(7)`
-        const stopped = [1, 2, 3].map(() => {
-          return spawn(process.execPath, ['--input-type=module', '--eval', program], { stdio: 'ignore' })
-        })
-        const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
-        while (waiting.value < 3) await sleep(5)
-        await sleep(100)
-        for (const peer of stopped) peer.kill('SIGSTOP')
-        await sleep(50)
-        // The living waiter is an attachment of its own; it comes last, so the stopped ones are woken first.
-        const living = Segment.open('/stopped', layout)
-        const acquired = kind === 'mutex' ? living.root.lock.lock() : living.root.permits.acquire()
-        await sleep(1500)
-        const startedMs = performance.now()
-        release(held)
-        await acquired
-        const tookMs = performance.now() - startedMs
-        for (const peer of stopped) peer.kill('SIGKILL')
-        living.close()
-        segment.close()
-        return { tookMs, wokenStopped: stopped.filter(({ exitCode }) => exitCode === 7).length }
-      },
-      kind,
-      OWN_SHARED_MEMORY,
-    )
-    expect(wokenStopped).toBe(0)
-    expect(tookMs).toBeLessThan(120)
-  })
+          const stopped = [1, 2, 3].map(() => {
+            return spawn(process.execPath, ['--input-type=module', '--eval', program], { stdio: 'ignore' })
+          })
+          const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
+          while (waiting.value < 3) await sleep(5)
+          await sleep(100)
+          for (const peer of stopped) peer.kill('SIGSTOP')
+          await sleep(50)
+          // The running waiter is an attachment of its own. It comes last, so the stopped ones are woken first.
+          const living = Segment.open('/stopped', layout)
+          const acquired = kind === 'mutex' ? living.root.lock.lock() : living.root.permits.acquire()
+          await sleep(1500)
+          const startedMs = performance.now()
+          release(held)
+          await acquired
+          const tookMs = performance.now() - startedMs
+          for (const peer of stopped) peer.kill('SIGKILL')
+          living.close()
+          segment.close()
+          return { tookMs, wokenStopped: stopped.filter(({ exitCode }) => exitCode === 7).length }
+        },
+        kind,
+        OWN_SHARED_MEMORY,
+      )
+      expect(wokenStopped).toBe(0)
+      expect(tookMs).toBeLessThan(120)
+    },
+  )
 })
 
-describe.runIf(isSuperuser)('the folder of a user', () => {
+describe.runIf(isSuperuser)('The folder of a user', () => {
   it.each([
     ['a folder of another user', 'mkdir -m 777 /dev/shm/isthmus-0 && chown 65534 /dev/shm/isthmus-0'],
     ['a link to a folder', 'mkdir /dev/shm/elsewhere && ln -s /dev/shm/elsewhere /dev/shm/isthmus-0'],
     ['a file', 'touch /dev/shm/isthmus-0'],
-  ])('is not used if %s stands under its name: FIFOs then stand beside it', async (_, before) => {
+  ])('is not used if %s has its name: then the FIFOs are beside it', async (_, before) => {
     const { tookMs, warnings, canBeWoken, files } = await talkIn({ before })
     expect(Math.max(...tookMs)).toBeLessThan(SOON_MS)
     expect([warnings, canBeWoken]).toEqual([[], [true, true]])
@@ -327,7 +330,7 @@ describe.runIf(isSuperuser)('the folder of a user', () => {
     expect(files.filter((path) => path === 'isthmus-THREAD.wake')).toHaveLength(2)
   })
 
-  it('is for its user alone, until a segment is for others, too; nobody may write there', async () => {
+  it('is for its user alone until a segment is for others, too; no other user may ever write there', async () => {
     const modes = await inChild(
       async (kit) => {
         const { Segment, futex } = await kit.load()
@@ -349,7 +352,7 @@ describe.runIf(isSuperuser)('the folder of a user', () => {
     expect(modes).toEqual(['700', '711', false])
   })
 
-  it('lets a user of the same segment wake its threads, and read nothing away', async () => {
+  it('lets a user of the same segment wake its threads, but take no wake-ups away', async () => {
     const seen = await inChild(
       async (kit) => {
         const { execFileSync } = kit.require('node:child_process') as typeof import('node:child_process')
@@ -366,10 +369,10 @@ describe.runIf(isSuperuser)('the folder of a user', () => {
             return 'refused'
           }
         }
-        const bell = kit.fs.readdirSync('/dev/shm/isthmus-0').find((fileName) => fileName.endsWith('.wake'))
-        const read = asNobody(`timeout 1 cat /dev/shm/isthmus-0/${bell}`)
+        const fifo = kit.fs.readdirSync('/dev/shm/isthmus-0').find((fileName) => fileName.endsWith('.wake'))
+        const read = asNobody(`timeout 1 cat /dev/shm/isthmus-0/${fifo}`)
         const listed = asNobody('ls /dev/shm/isthmus-0')
-        const written = asNobody(`echo woken > /dev/shm/isthmus-0/${bell}; echo written`)
+        const written = asNobody(`echo woken > /dev/shm/isthmus-0/${fifo}; echo written`)
         shared.root.value = 1
         shared.root.notifyAll()
         await waiting
@@ -383,8 +386,8 @@ describe.runIf(isSuperuser)('the folder of a user', () => {
   })
 })
 
-describe('what stands in /dev/shm', () => {
-  it('of strangers keeps no call from its work: a running program, a leased file', async () => {
+describe("A stranger's file in /dev/shm", () => {
+  it('makes no call fail: a running program, a leased file', async () => {
     const seen = await inChild(
       async (kit) => {
         const { execFileSync, spawn } = kit.require('node:child_process') as typeof import('node:child_process')

@@ -33,33 +33,33 @@ const workers: Worker[] = []
 
 afterEach(async () => {
   vi.restoreAllMocks()
-  HeldFifo.letAllGo()
+  HeldFifo.closeAll()
   for (const path of paths.splice(0)) rmSync(path, { force: true, recursive: true })
   await Promise.all(workers.splice(0).map((worker) => worker.terminate()))
   await endAllChildren()
   removeEverything()
 })
 
-/** A process that tells its peer id, and then each time its event loop looks around. */
-async function startListener(name: string, hears = true): Promise<{ child: Child<unknown>; peer: PeerId }> {
+/** A process that tells its peer id, and then each poll of its event loop. */
+async function startListener(name: string, listens = true): Promise<{ child: Child<unknown>; peer: PeerId }> {
   const child = Child.start(
-    async (kit, { name, hears }) => {
+    async (kit, { name, listens }) => {
       const { Segment, struct, u32, pendingWaits } = await kit.load()
       const segment = Segment.open(name, struct({ count: u32(), other: u32() }))
-      pendingWaits.repoll = () => kit.tell('rung')
-      if (hears) segment.waiter.listen()
+      pendingWaits.repoll = () => kit.tell('polled')
+      if (listens) segment.waiter.listen()
       kit.tell(segment.peers.self)
       while ((await kit.hear()) !== 'close') await new Promise((resolve) => setImmediate(resolve))
       segment.close()
       kit.tell('closed')
       await kit.hear()
     },
-    { name, hears },
+    { name, listens },
   )
   return { child, peer: (await child.next()) as PeerId }
 }
 
-/** Tells its peer id; what it does then is the test's affair. */
+/** A worker that is attached, and closes when it gets a message. */
 async function startWorker(segment: Segment<unknown>): Promise<{ worker: Worker; peer: PeerId }> {
   const built = new URL('../../dist/index.js', import.meta.url).href
   const sync = new URL('../../../sync/dist/index.js', import.meta.url).href
@@ -79,7 +79,7 @@ async function startWorker(segment: Segment<unknown>): Promise<{ worker: Worker;
   return { worker, peer }
 }
 
-/** What a test can make a peers table say. */
+/** The part of a peers table that a test replaces. */
 interface MockableTable {
   at(slot: number): number
   loopIdAt(slot: number): readonly number[]
@@ -91,21 +91,21 @@ function makeFifoByHand(path: string): void {
   paths.push(path)
 }
 
-/** With the lock of its thread: other tests, which prune at the same time, must not take it for a leftover. */
+/** Takes the lock of its thread, too: other tests, which prune at the same time, must not remove it. */
 function openHeld(path: string): number {
   const fd = openSync(path, constants.O_RDWR | constants.O_NONBLOCK)
-  if (!holdFifo(fd)) throw new Error(`${path} was taken for a leftover`)
+  if (!holdFifo(fd)) throw new Error(`${path} was removed by another test`)
   return fd
 }
 
-describe('SegmentWaiter.ring()', () => {
-  it("reaches the event loop of another process, which nothing but the bell's FIFO wakes", async () => {
+describe('SegmentWaiter.wakeLoop()', () => {
+  it('reaches the event loop of another process, which nothing but its wake FIFO wakes', async () => {
     const name = uniqueName()
     using segment = Segment.create(name, counter)
     const { child, peer } = await startListener(name)
-    for (let ring = 0; ring < 20; ring++) {
+    for (let wakeUp = 0; wakeUp < 20; wakeUp++) {
       expect(segment.waiter.wakeLoop(peer)).toBe(true)
-      expect(await child.next()).toBe('rung')
+      expect(await child.next()).toBe('polled')
     }
   })
 
@@ -129,7 +129,7 @@ describe('SegmentWaiter.ring()', () => {
     await vi.waitFor(() => expect(repoll).toHaveBeenCalled())
   })
 
-  it('rings its own thread without a FIFO', async () => {
+  it('makes the event loop of its own thread poll without a FIFO', async () => {
     const repoll = vi.spyOn(pendingWaits, 'repoll')
     using segment = Segment.createAnonymous(counter)
     using other = Segment.attach(segment.handle, counter)
@@ -142,44 +142,43 @@ describe('SegmentWaiter.ring()', () => {
     expect(repoll).toHaveBeenCalledTimes(1)
   })
 
-  it('is heard after any number of rings that nobody has heard yet', async () => {
+  it('still works after more wake-ups than a FIFO holds, none of which was read', async () => {
     const name = uniqueName()
     using segment = Segment.create(name, counter)
     const { child, peer } = await startListener(name)
     process.kill(child.pid, 'SIGSTOP')
-    // More than a FIFO holds.
-    for (let ring = 0; ring < 70_000; ring++) expect(segment.waiter.wakeLoop(peer)).toBe(true)
+    for (let wakeUp = 0; wakeUp < 70_000; wakeUp++) expect(segment.waiter.wakeLoop(peer)).toBe(true)
     process.kill(child.pid, 'SIGCONT')
-    expect(await child.next()).toBe('rung')
+    expect(await child.next()).toBe('polled')
     expect(segment.waiter.wakeLoop(peer)).toBe(true)
   })
 
-  it('is false where the bell was never made, and leaves no descriptor', async () => {
+  it('is false if the wake FIFO was never made, and leaves no descriptor', async () => {
     const name = uniqueName()
     using segment = Segment.create(name, counter)
     const { peer } = await startListener(name, false)
     const before = openDescriptors()
-    for (let ring = 0; ring < 5; ring++) expect(segment.waiter.wakeLoop(peer)).toBe(false)
+    for (let wakeUp = 0; wakeUp < 5; wakeUp++) expect(segment.waiter.wakeLoop(peer)).toBe(false)
     expect(openDescriptors()).toEqual(before)
   })
 
-  it.each([true, false])('is false once the peer was killed; rung before: %s', async (isRungBefore) => {
+  it.each([true, false])('is false after the peer was killed; woken before: %s', async (isWokenBefore) => {
     const name = uniqueName()
     using segment = Segment.create(name, counter)
     const before = openDescriptors()
     const { child, peer } = await startListener(name)
-    if (isRungBefore) expect(segment.waiter.wakeLoop(peer)).toBe(true)
+    if (isWokenBefore) expect(segment.waiter.wakeLoop(peer)).toBe(true)
     await child.kill()
     expect(segment.waiter.wakeLoop(peer)).toBe(false)
     expect(openDescriptors()).toEqual(before)
   })
 
-  it('is false once the peer has closed', async () => {
+  it('is false after the peer has closed', async () => {
     const name = uniqueName()
     using segment = Segment.create(name, counter)
     const { child, peer } = await startListener(name)
     expect(segment.waiter.wakeLoop(peer)).toBe(true)
-    expect(await child.next()).toBe('rung')
+    expect(await child.next()).toBe('polled')
     child.say('close')
     expect(await child.next()).toBe('closed')
     expect(segment.waiter.wakeLoop(peer)).toBe(false)
@@ -209,7 +208,7 @@ describe('SegmentWaiter.ring()', () => {
         return undefined
       },
     ],
-  ])('never writes to %s in the place of the bell', async (_, make) => {
+  ])('never writes to %s in place of the wake FIFO', async (_, make) => {
     const name = uniqueName()
     using segment = Segment.create(name, counter)
     const { peer } = await startListener(name, false)
@@ -222,7 +221,7 @@ describe('SegmentWaiter.ring()', () => {
     if (content !== undefined) expect(readFileSync(content, 'utf8')).toBe('precious')
   })
 
-  it('never writes to a FIFO that is led to by a link', async () => {
+  it('never follows a link to a FIFO', async () => {
     const name = uniqueName()
     using segment = Segment.create(name, counter)
     const { peer } = await startListener(name, false)
@@ -237,8 +236,8 @@ describe('SegmentWaiter.ring()', () => {
     closeSync(reader)
   })
 
-  it.runIf(process.getuid?.() === 0)("does not ring a stranger's FIFO, unless strangers may attach", async () => {
-    for (const [mode, isRung] of [
+  it.runIf(process.getuid?.() === 0)("does not write to a stranger's FIFO, unless strangers may attach", async () => {
+    for (const [mode, isWoken] of [
       [0o600, false],
       [0o666, true],
     ] as const) {
@@ -249,12 +248,12 @@ describe('SegmentWaiter.ring()', () => {
       makeFifoByHand(path)
       const reader = openHeld(path)
       execFileSync('chown', ['65534', path])
-      expect(segment.waiter.wakeLoop(peer)).toBe(isRung)
+      expect(segment.waiter.wakeLoop(peer)).toBe(isWoken)
       closeSync(reader)
     }
   })
 
-  it.runIf(process.getuid?.() === 0)("is not led astray by another user's slot with the same loop id", () => {
+  it.runIf(process.getuid?.() === 0)("tells another user's slot with the same loop id apart", () => {
     const STRANGER = 65534
     const directory = temporaryDirectory()
     using open = Segment.create({ file: `${directory}/open` }, counter, { mode: 0o666 })
@@ -280,7 +279,7 @@ describe('SegmentWaiter.ring()', () => {
     }
   })
 
-  it('keeps no more than 32 bells open', async () => {
+  it('keeps at most 32 wake FIFOs open', async () => {
     using segment = Segment.create(uniqueName(), counter)
     const before = openDescriptors().length
     const table = segment.peers as unknown as MockableTable
@@ -289,19 +288,19 @@ describe('SegmentWaiter.ring()', () => {
     vi.spyOn(table, 'at').mockImplementation((slot) => 128 + slot)
     vi.spyOn(table, 'loopIdAt').mockImplementation((slot) => [slot, 0x7e57])
     vi.spyOn(table, 'addressAt').mockImplementation(() => own)
-    const bellOf = (slot: number) => fifoPath(`00007e57${slot.toString(16).padStart(8, '0')}`, 'wake')
+    const fifoOf = (slot: number) => fifoPath(`00007e57${slot.toString(16).padStart(8, '0')}`, 'wake')
     for (let slot = 1; slot <= 40; slot++) {
-      makeFifoByHand(bellOf(slot))
-      readers.push(openHeld(bellOf(slot)))
+      makeFifoByHand(fifoOf(slot))
+      readers.push(openHeld(fifoOf(slot)))
     }
-    const ring = (slot: number) => segment.waiter.wakeLoop((128 + slot) as PeerId)
-    for (let slot = 1; slot <= 32; slot++) expect(ring(slot)).toBe(true)
-    // The first is now the one used last; eight others have to go.
-    expect(ring(1)).toBe(true)
-    for (let slot = 33; slot <= 40; slot++) expect(ring(slot)).toBe(true)
+    const wake = (slot: number) => segment.waiter.wakeLoop((128 + slot) as PeerId)
+    for (let slot = 1; slot <= 32; slot++) expect(wake(slot)).toBe(true)
+    // The first one was used last, so eight others are closed.
+    expect(wake(1)).toBe(true)
+    for (let slot = 33; slot <= 40; slot++) expect(wake(slot)).toBe(true)
     expect(openDescriptors().length).toBe(before + 40 + 32)
     const links = openDescriptors()
-    const isOpenTwice = (slot: number) => links.filter((link) => link === bellOf(slot)).length === 2
+    const isOpenTwice = (slot: number) => links.filter((link) => link === fifoOf(slot)).length === 2
     expect([1, 2, 9, 10, 40].map(isOpenTwice)).toEqual([true, false, false, true, true])
     for (const reader of readers) closeSync(reader)
   })
@@ -360,11 +359,11 @@ describe('SegmentWaiter.watch()', () => {
       [name, segment.peers.self] as [string, PeerId],
       { wrapper: ['sh', '-c', 'ulimit -n 64 && exec "$@"', 'sh'] },
     )
-    // Not; not yet, and from now on; and so it was.
+    // Not watched; watched from then on; watched already.
     expect(watched).toEqual(['never', 'from-now-on', 'already'])
   })
 
-  it('opens one descriptor for each thread, once, and none where nothing lives', async () => {
+  it('opens one descriptor for each thread, and none for a dead one', async () => {
     const name = uniqueName()
     using segment = Segment.create(name, counter)
     const { child, peer } = await startListener(name)
@@ -397,7 +396,7 @@ describe('SegmentWaiter.watch()', () => {
     expect(openDescriptors()).toEqual(before)
   })
 
-  it('never opens what stands in the place of a life FIFO: it finds the true one through its process', async () => {
+  it('never opens a file in place of a liveness FIFO, and finds the true one through its process', async () => {
     const name = uniqueName()
     using segment = Segment.create(name, counter)
     const { child, peer } = await startListener(name, false)
@@ -424,7 +423,7 @@ describe('SegmentWaiter.watch()', () => {
 describe('SegmentWaiter.watch(), without ticks', () => {
   withoutSafetyNet()
 
-  it('tells a pending wait at once of a death after the FIFOs were made anew', async () => {
+  it('tells a pending wait of a death at once, also after the FIFOs were made anew', async () => {
     const name = uniqueName()
     using segment = Segment.create(name, mutex())
     const child = Child.start(async (kit, name) => {
@@ -434,7 +433,7 @@ describe('SegmentWaiter.watch(), without ticks', () => {
       segment.waiter.listen()
       kit.tell(segment.peers.self)
       await kit.hear()
-      // As a tick does it, which looks after the names every 100 ms.
+      // As a tick does, which checks the names every 100 ms.
       await new Promise((resolve) => setTimeout(resolve, 150))
       segment.waiter.listen()
       kit.tell('mended')
@@ -442,14 +441,14 @@ describe('SegmentWaiter.watch(), without ticks', () => {
     }, name)
     const peer = (await child.next()) as PeerId
     const locked = segment.root.lock()
-    const life = fifoPath(threadOf(segment, peer), 'alive')
-    await vi.waitFor(() => expect(openDescriptors()).toContain(life))
+    const fifo = fifoPath(threadOf(segment, peer), 'alive')
+    await vi.waitFor(() => expect(openDescriptors()).toContain(fifo))
     for (const kind of ['alive', 'wake'] as const) rmSync(fifoPath(threadOf(segment, peer), kind))
     child.say('mend')
     expect(await child.next()).toBe('mended')
-    await vi.waitFor(() => expect(openDescriptors()).not.toContain(`${life} (deleted)`))
-    // Not only the looks of the next second, which the end of the old one causes, would find the death.
-    await vi.waitFor(() => expect(openDescriptors()).toContain(life))
+    await vi.waitFor(() => expect(openDescriptors()).not.toContain(`${fifo} (deleted)`))
+    // From here on the death is told by the new FIFO, and not only found by the checks after the end of the old one.
+    await vi.waitFor(() => expect(openDescriptors()).toContain(fifo))
     await child.kill()
     const guard = await soon(locked, 'the death')
     expect(guard.ownerDied).toBe(true)
@@ -458,7 +457,7 @@ describe('SegmentWaiter.watch(), without ticks', () => {
   })
 })
 
-/** How long deaths take to be told, and how often the first look comes too early to prove them. */
+/** How long it takes until deaths are told, and how many checks come too early to prove them. */
 class DeathTally {
   readonly #what: string
   readonly #tookMs: number[] = []
@@ -490,7 +489,7 @@ class DeathTally {
   report(): void {
     const sorted = this.#tookMs.sort((a, b) => a - b).map((ms) => ms.toFixed(1))
     console.log(
-      `${this.#what} was told after ${sorted[sorted.length >> 1]} ms (median), ${sorted.at(-1)} ms at most; looks that came too early: ${this.#early}`,
+      `${this.#what} was told after ${sorted[sorted.length >> 1]} ms (median), ${sorted.at(-1)} ms at most; checks that came too early: ${this.#early}`,
     )
   }
 }

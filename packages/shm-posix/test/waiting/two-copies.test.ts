@@ -13,7 +13,7 @@ async function loadBuilt(): Promise<typeof sources & typeof sync> {
   return { ...shm, ...built } as unknown as typeof sources & typeof sync
 }
 
-describe('two copies of the packages in one thread', () => {
+describe('Two copies of the packages in one thread', () => {
   it('attach to one segment, and wake each other', async () => {
     const built = await loadBuilt()
     const name = uniqueName()
@@ -26,7 +26,7 @@ describe('two copies of the packages in one thread', () => {
     expect(await waiting).toBe(true)
   })
 
-  it('know that they are one thread, which would wait for itself', async () => {
+  it('know that they are in one thread, so that a wait for each other would never end', async () => {
     const built = await loadBuilt()
     using segment = sources.Segment.createAnonymous(sync.mutex())
     using other = built.Segment.attach(segment.handle, built.mutex())

@@ -16,7 +16,7 @@ afterEach(() => {
   for (const step of undo.splice(0)) step()
 })
 
-/** Counts every call into the C library from now on. */
+/** Counts all calls into the C library from now on. */
 function countCalls(): { count: number } {
   const calls = { count: 0 }
   const c = libc() as { -readonly [K in keyof Libc]: Libc[K] }
@@ -32,7 +32,7 @@ function countCalls(): { count: number } {
   return calls
 }
 
-describe('what nobody contends for', () => {
+describe('An uncontended lock', () => {
   test('costs no native call', async () => {
     using segment = Segment.createAnonymous(locks)
     const { lock, changed, permits, shared, meeting } = segment.root
@@ -53,7 +53,7 @@ describe('what nobody contends for', () => {
     const permit = await permits.acquire()
     permit.release()
     expect(calls.count).toBe(0)
-    // The counting counts: a lock that is held has its owner's life proven.
+    // The count works: for a lock that is held, its owner's death is asked for.
     const held = lock.lockSync()
     using other = Segment.attach(segment.handle, locks)
     const before = calls.count

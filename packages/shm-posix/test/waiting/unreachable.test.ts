@@ -8,7 +8,7 @@ afterEach(() => {
   vi.restoreAllMocks()
 })
 
-test('A mark that a peer could not be woken is taken back: twice at once, with a warning then, and later and later', () => {
+test('The mark of a peer that could not be woken is taken back: twice at once, then with a warning, then after longer and longer times', () => {
   let nowMs = host.now()
   vi.spyOn(host, 'now').mockImplementation(() => nowMs)
   const emitWarning = vi.spyOn(process, 'emitWarning').mockReturnValue()
