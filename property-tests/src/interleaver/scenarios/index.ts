@@ -30,11 +30,8 @@ import {
   rwLockWriters,
 } from './rw-lock.js'
 import { semaphoreCrash, semaphoreOne, semaphoreTimeout, semaphoreTwoPermits } from './semaphore.js'
-import { spscChunked } from './spsc-chunked.js'
-import { spscClose } from './spsc-close.js'
-import { spscSendReceive } from './spsc-send-receive.js'
 import { spscTakeover, spscTakeoverChunked } from './spsc-takeover.js'
-import { spscWrap } from './spsc-wrap.js'
+import { spscTransfers } from './spsc-transfer.js'
 import {
   wakeUp,
   wakeUpCrash,
@@ -96,10 +93,7 @@ export const scenarios = [
   barrierLeave,
   barrierBreak,
   barrierDrop,
-  spscSendReceive,
-  spscClose,
-  spscWrap,
-  spscChunked,
+  ...spscTransfers,
   spscTakeover,
   spscTakeoverChunked,
   consumerTakeover,
