@@ -48,7 +48,7 @@ describe('The hostile fuzzer', { timeout: 120_000 }, () => {
     expect(again.output).toMatch(/structure \+ \d+: 0x/)
   })
 
-  it('finds a receiver that allocates whatever length stands in memory', () => {
+  it('finds a receiver that allocates any length that stands in memory', () => {
     const fault = {
       package: 'ring',
       right: 'if (total > this.#maxMessageBytes) throw this.#tooLarge(total);',

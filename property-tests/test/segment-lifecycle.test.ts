@@ -173,7 +173,7 @@ describe('a remover that is killed between its two steps', () => {
     ['create', undefined],
     ['openOrCreate', undefined],
     ['unlink', undefined],
-  ])('is completed by the next one who comes with %s', TEST_TIMEOUT, async (action, code) => {
+  ])('is completed by the next caller of %s', TEST_TIMEOUT, async (action, code) => {
     const name = uniqueName()
     using old = Segment.create(name, subject)
     const agent = await Agent.start('segment-agent')

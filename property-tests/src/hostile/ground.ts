@@ -21,7 +21,7 @@ export const CANARY_BYTES = Buffer.from(Int32Array.of(CANARY, CANARY).buffer)
 
 /** A structure between two arrays of canaries. */
 export function guarded<T>(structure: Layout<T>) {
-  return struct({ before: words(CANARY_WORDS), structure, behind: words(CANARY_WORDS) })
+  return struct({ before: words(CANARY_WORDS), structure, after: words(CANARY_WORDS) })
 }
 
 /** The region that is attacked, with two attachments to it. Its memory can be reset to its first state. */

@@ -146,8 +146,8 @@ serve({
     const attached = attachTo(region, lockLayout)
     const { root } = attached
     const task = async () => {
-      for (let round = 0, wish = 0; round < rounds; wish++) {
-        const mood = moodOf(wish)
+      for (let round = 0, attempt = 0; round < rounds; attempt++) {
+        const mood = moodOf(attempt)
         const guard =
           form === 'sync'
             ? root.lock.lockSync('timeoutMs' in mood ? mood : {})

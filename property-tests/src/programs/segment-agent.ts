@@ -42,9 +42,9 @@ class Barrier {
     Atomics.store(this.#words, lane, this.#meetings)
     const deadline = nowMs() + WATCHDOG_MS
     for (let other = 0; other < lanes; other++) {
-      for (let looks = 0; Atomics.load(this.#words, other) < this.#meetings; looks++) {
+      for (let polls = 0; Atomics.load(this.#words, other) < this.#meetings; polls++) {
         // Spins first, so that all racers start at the same time. Later another racer may need this processor.
-        if (looks > 2000) Atomics.wait(pause, 0, 0, 0.05)
+        if (polls > 2000) Atomics.wait(pause, 0, 0, 0.05)
         if (nowMs() > deadline) throw new Error(`Racer ${other} did not reach meeting ${this.#meetings}`)
       }
     }
@@ -225,7 +225,8 @@ serve({
     const deadline = nowMs() + WATCHDOG_MS
     withHeaderLock({ fd, subject: name }, 'attaching', new HeaderLockDeadline(WATCHDOG_MS), () => {
       Atomics.store(segment.root, 2, 1)
-      while (Atomics.load(segment.root, 3) === 0) if (nowMs() > deadline) throw new Error('Nobody said: enough')
+      while (Atomics.load(segment.root, 3) === 0)
+        if (nowMs() > deadline) throw new Error('The test never ended the hold of the header lock')
     })
     fs.closeSync(fd)
     segment.close()

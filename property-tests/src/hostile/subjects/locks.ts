@@ -60,10 +60,10 @@ function twoUsers<T>(
   const holdings = new Holdings()
   return {
     next(random) {
-      const who = random.below(2)
+      const user = random.below(2)
       const timeoutMs = shortTimeout(random)
       return random.of([
-        ...moves(handles[who], holdings, random, timeoutMs, handles[1 - who]),
+        ...moves(handles[user], holdings, random, timeoutMs, handles[1 - user]),
         { name: 'release', run: () => holdings.releaseOne(random) },
       ])
     },
@@ -207,21 +207,21 @@ function barrierSubject(onDeath: OnMemberDeath): Subject {
 function barrierUsers(ground: Ground<Barrier>): Users {
   const barriers = [ground.use(ground.first), ground.use(ground.second)]
   const members: (BarrierMember | undefined)[] = []
-  const leave = (who: number) => {
-    members[who]?.leave()
-    members[who] = undefined
+  const leave = (user: number) => {
+    members[user]?.leave()
+    members[user] = undefined
   }
   return {
     next(random) {
-      const who = random.below(2)
+      const user = random.below(2)
       const timeoutMs = shortTimeout(random)
-      const meeting = barriers[who]
-      const member = members[who]
+      const meeting = barriers[user]
+      const member = members[user]
       if (member === undefined && !random.isOneIn(4)) {
         return {
           name: 'join',
           run: () => {
-            members[who] = meeting.join()
+            members[user] = meeting.join()
           },
         }
       }
@@ -229,12 +229,12 @@ function barrierUsers(ground: Ground<Barrier>): Users {
         { name: 'arrive', run: () => member?.arrive() },
         { name: 'waitSync', timeoutMs, run: () => member?.waitSync({ timeoutMs }) },
         { name: 'wait', timeoutMs: 5, run: () => member?.wait(optionsOf(random, timeoutMs)) },
-        { name: 'leave', run: () => leave(who) },
+        { name: 'leave', run: () => leave(user) },
         { name: 'reset', run: () => meeting.reset() },
         { name: 'describe', run: () => meeting.describe() },
       ])
     },
-    leave: () => [0, 1].map((who) => ({ name: 'leave', run: () => leave(who) })),
+    leave: () => [0, 1].map((user) => ({ name: 'leave', run: () => leave(user) })),
   }
 }
 

@@ -24,17 +24,17 @@ class PeersUsers implements Users {
 
   next(random: Random): Call {
     const { first, second, peerIds } = this.#ground
-    const anybody = (random.isOneIn(2) ? random.of(peerIds) : random.word() & 0x1fffffff) as PeerId
+    const anyPeer = (random.isOneIn(2) ? random.of(peerIds) : random.word() & 0x1fffffff) as PeerId
     return random.of<Call>([
       { name: 'attach and close', run: () => this.#attachAndClose() },
       { name: 'attach and close', run: () => this.#attachAndClose() },
       { name: 'list', run: () => first.peers.list() },
       { name: 'others', run: () => second.peers.others() },
       { name: 'hasDead', run: () => second.peers.hasDead() },
-      { name: 'isDead', run: () => first.peers.isDead(anybody) },
+      { name: 'isDead', run: () => first.peers.isDead(anyPeer) },
       { name: 'at', run: () => first.peers.at(random.below(MAX_PEERS)) },
-      { name: 'describe', run: () => second.peers.describe(anybody) },
-      { name: 'ring', run: () => first.waiter.wakeLoop(anybody) },
+      { name: 'describe', run: () => second.peers.describe(anyPeer) },
+      { name: 'wakeLoop', run: () => first.waiter.wakeLoop(anyPeer) },
       { name: 'declareDead', run: () => this.#declareDead(second.peers.self) },
     ])
   }

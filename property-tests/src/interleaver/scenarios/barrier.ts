@@ -167,7 +167,7 @@ export const barrierJoinSlow = scenario({
       },
     }),
   },
-  check: ({ returned }) => (returned('slow') === false ? undefined : 'whoever has just joined has arrived'),
+  check: ({ returned }) => (returned('slow') === false ? undefined : 'the new member counts as arrived'),
 })
 
 export const barrierLeave = scenario({
