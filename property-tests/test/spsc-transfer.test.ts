@@ -1,7 +1,7 @@
 import { spscRing } from '@isthmus/ring'
 import { Segment } from '@isthmus/shm-posix'
 import { HeapRegion } from '@isthmus/sync'
-import type { AttachedRegion } from '@isthmus/sync/internal'
+import { type AttachedRegion, planHeader } from '@isthmus/sync/internal'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Agent, type AgentKind, endAllAgents } from '../src/harness/agent.js'
@@ -43,9 +43,11 @@ describe.each(kinds)('SpscRing between $title', ({ agents, runs, make }) => {
     await fc.assert(
       fc.asyncProperty(scenario(), async ({ capacityBytes, startPosition, sends, receives, seed }) => {
         const ring = { capacityBytes }
-        const place = make(spscRing(ring))
+        const layout = spscRing(ring)
+        const place = make(layout)
         try {
-          startPositionsAt(place.region, startPosition)
+          const { rootByteOffset } = planHeader(layout)
+          startPositionsAt({ words: place.region.words, rootByteOffset }, startPosition)
           const [received] = await Promise.all([
             receiver.call<Digest[]>('receive', { region: place.forReceiver, ring, steps: receives }),
             sender.call('send', { region: place.forSender, ring, steps: sends, seed }),

@@ -28,9 +28,3 @@ export function spscInvariant(capacityBytes: number): (region: RegionWords) => s
     return undefined
   }
 }
-
-/** Sets the start position of a ring at the start of the root, for example to just before the 32-bit wrap. */
-export function startPositionsAt({ words, rootByteOffset }: RegionWords, position: number): void {
-  words[(rootByteOffset + WRITE_POSITION_OFFSET) >>> 2] = position
-  words[(rootByteOffset + READ_POSITION_OFFSET) >>> 2] = position
-}

@@ -1,8 +1,9 @@
 import { type SpscRing, spscRing } from '@isthmus/ring'
 import { RECORDS_OFFSET } from '../../../../packages/ring/src/spsc/layout.js'
+import { startPositionsAt } from '../../harness/ring-positions.js'
 import { type AgentProgram, agent, type Ending, type Scenario, scenario } from '../scenario.js'
 import { spscRingNames } from '../word-names.js'
-import { spscInvariant, startPositionsAt } from './spsc-invariants.js'
+import { spscInvariant } from './spsc-invariants.js'
 import { messageOf, messagesIn, receiveOne, receiveToEnd, type Told, wrongSequence } from './spsc-messages.js'
 
 const CAPACITY_BYTES = 64
