@@ -26,10 +26,11 @@ ignoreHalts()
 isolate(handle.buffer, plainFromByte, turn, loop)
 
 const { HeapRegion } = await import('@isthmus/sync')
-const { pendingWaits, TurnQueue } = await import('@isthmus/sync/internal')
+const { heldSpace, pendingWaits, TurnQueue } = await import('@isthmus/sync/internal')
 const { scenarioNamed } = await import('../interleaver/scenarios/index.js')
 const scenario = scenarioNamed(scenarioName)
 const region = { words, rootByteOffset }
 if (scenario.invariant !== undefined) invariant = () => scenario.invariant?.(region)
 ready.postMessage('ready')
-await new AgentRunner(control, agent, turn, loop, scenario, handle, { HeapRegion, pendingWaits, TurnQueue }).run()
+const packages = { HeapRegion, heldSpace, pendingWaits, TurnQueue }
+await new AgentRunner(control, agent, turn, loop, scenario, handle, packages).run()

@@ -41,6 +41,11 @@ class HeldSpace {
     }
   }
 
+  /** Empties the list, for a thread that starts over as if it were a new one: its handles are gone, and were not closed. */
+  forgetAll(): void {
+    this.#holders.clear()
+  }
+
   #returnInNextTurn(): void {
     if (this.#isReturnDue) return
     this.#isReturnDue = true

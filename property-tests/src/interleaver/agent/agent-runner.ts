@@ -9,6 +9,7 @@ import type { Turn } from './turn.js'
 /** What the runner needs of the packages, which are imported after the globals are replaced. */
 interface Packages {
   readonly HeapRegion: typeof import('@isthmus/sync').HeapRegion
+  readonly heldSpace: typeof import('@isthmus/sync/internal').heldSpace
   readonly pendingWaits: typeof import('@isthmus/sync/internal').pendingWaits
   readonly TurnQueue: typeof import('@isthmus/sync/internal').TurnQueue
 }
@@ -109,10 +110,12 @@ export class AgentRunner {
     }
   }
 
-  /** Brings what the packages keep for this thread into its first state: pending waits, timers, and the yield budget. */
+  /** Brings what the packages keep for this thread into its first state: held space, pending waits, timers, and the yield budget. */
   async #clear(): Promise<void> {
     const regions = this.#regions
     this.#regions = []
+    // A consumer of an agent that has crashed must not return space in the next schedule, before a sleep of its successor.
+    this.#packages.heldSpace.forgetAll()
     if (!this.#hasUsedLoop) return
     this.#turn.isStepping = false
     for (const region of regions) this.#packages.pendingWaits.endWaitsOf(region)
