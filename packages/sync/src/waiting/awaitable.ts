@@ -1,8 +1,8 @@
 import type { WaitPoint } from './wait-point.js'
 
-/** A handle with calls that return promises: as long as one is pending, it keeps the process running, or not. */
+/** A handle with calls that return promises. It says whether a pending promise keeps the process running. */
 export abstract class Awaitable {
-  /** Where its calls wait. */
+  /** The points at which its calls wait. */
   protected abstract waitPoints(): readonly WaitPoint[]
 
   /** Pending promises of this handle keep the process running; this is the default. */
