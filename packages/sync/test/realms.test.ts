@@ -8,7 +8,7 @@ import { soon, stateOf } from './support/waiting.js'
 const other = vm.createContext({})
 
 describe('Values of another realm', () => {
-  test('isUint8Array and isSharedArrayBuffer tell what a value is, and not who made it', () => {
+  test('isUint8Array and isSharedArrayBuffer tell the kind of a value, whatever realm it comes from', () => {
     const make = (text: string) => vm.runInContext(text, other)
     expect([make('new Uint8Array(1)'), new Uint8Array(1), Buffer.alloc(1)].map(isUint8Array)).toEqual([
       true,
@@ -99,7 +99,7 @@ describe('Two copies of the package', () => {
     expect(one.WAITABLE).toBe(WAITABLE)
   })
 
-  test('waitAny says so where a structure comes from another version', async () => {
+  test('waitAny says so if a structure comes from another version', async () => {
     const foreign = { [Symbol.for('isthmus.waitable@0')]: () => undefined }
     // @ts-expect-error not of this version
     await expect(waitAny([foreign])).rejects.toMatchObject({

@@ -67,7 +67,7 @@ describe('header: what was written is read', () => {
     expect(readBacklogPairs(bytes, read())).toEqual([])
   })
 
-  test('size and root, the root 128-aligned behind text and pairs, and whole pages', () => {
+  test('size and root: the root 128-aligned after text and pairs, the size in whole pages', () => {
     const { plan, read } = written(layoutOf('s'.repeat(100), [[0, 4]], 5_000))
     expect(read()).toMatchObject({ byteLength: plan.byteLength, rootByteOffset: plan.rootByteOffset, pairCount: 1 })
     expect(plan.rootByteOffset % 128).toBe(0)
@@ -101,7 +101,7 @@ describe('readHeader: one message each, in this order', () => {
   }
   const codes = Object.keys(damages) as (keyof typeof damages)[]
 
-  test.each(codes)('readHeader reports %s, and reports it first where what comes after is wrong as well', (code) => {
+  test.each(codes)('readHeader reports %s, and reports it first if later fields are wrong as well', (code) => {
     const { words, read } = written(layoutOf('abc'))
     for (const later of codes.slice(codes.indexOf(code))) damages[later](words)
     expectCode(code, read)

@@ -56,7 +56,7 @@ describe('HeapRegion.create and attach', () => {
     expect(calls).toEqual(['initialize', 'attach'])
   })
 
-  test('HeapRegion.create places the root where the header says, behind everything else', () => {
+  test('HeapRegion.create places the root where the header says, after everything else', () => {
     const offsets: number[] = []
     const { spy } = spied()
     const region = HeapRegion.create({ ...spy, initialize: (_region, byteOffset) => void offsets.push(byteOffset) })
@@ -85,7 +85,7 @@ describe('HeapRegion.create and attach', () => {
   )
 })
 
-describe('HeapRegion.attach to memory that is not whole', () => {
+describe('HeapRegion.attach to memory that is not complete', () => {
   function check(code: string, change: (bytes: Uint8Array, words: Int32Array) => void) {
     const { handle } = HeapRegion.create(layout)
     change(new Uint8Array(handle.buffer), new Int32Array(handle.buffer))
@@ -176,7 +176,7 @@ describe('HeapRegion.close', () => {
     expect(seen).toEqual([false])
   })
 
-  test('HeapRegion.close detaches even where a listener throws', () => {
+  test('HeapRegion.close detaches even if a listener throws', () => {
     const region = HeapRegion.create(layout)
     const other = HeapRegion.attach(region.handle, layout)
     const peer = region.peers.self
@@ -240,7 +240,7 @@ describe('HeapRegion.peers', () => {
     expect(slotOf(HeapRegion.attach(region.handle, layout).peers.self)).toBe(slotOf(self))
   })
 
-  test('HeapRegion.declareDead proves the death to everyone, sweeps once, and frees the slot', () => {
+  test('HeapRegion.declareDead proves the death to all peers, sweeps once, and frees the slot', () => {
     const { spy, sweptPeers } = spied()
     const region = HeapRegion.create(spy)
     const observer = HeapRegion.attach(region.handle, spy)

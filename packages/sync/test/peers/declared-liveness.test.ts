@@ -40,8 +40,8 @@ const noSweep = () => {
   throw new Error('unexpected sweep')
 }
 
-describe('DeclaredLiveness: the hold', () => {
-  test('DeclaredLiveness.tryAcquire gives a hold to one at a time', () => {
+describe('DeclaredLiveness: the lease', () => {
+  test('DeclaredLiveness.tryAcquire gives a lease to one agent at a time', () => {
     const { liveness } = setUp()
     expect(liveness.isHeldByAnother(SLOT)).toBe(false)
     expect([liveness.tryAcquire(SLOT), liveness.tryAcquire(SLOT)]).toEqual([true, false])
@@ -51,7 +51,7 @@ describe('DeclaredLiveness: the hold', () => {
     expect(liveness.tryAcquire(SLOT)).toBe(true)
   })
 
-  test('DeclaredLiveness.tryAcquire holds one slot and no other', () => {
+  test('DeclaredLiveness.tryAcquire leases one slot and no other', () => {
     const { liveness } = setUp()
     liveness.tryAcquire(SLOT)
     expect([SLOT - 1, SLOT, SLOT + 1].map((slot) => liveness.isHeldByAnother(slot))).toEqual([false, true, false])
@@ -66,7 +66,7 @@ describe('DeclaredLiveness: the hold', () => {
 })
 
 describe('DeclaredLiveness.declareDead', () => {
-  test('DeclaredLiveness.declareDead sweeps a live peer while the slot is DEAD and held, then ends its hold', () => {
+  test('DeclaredLiveness.declareDead sweeps a live peer while the slot is DEAD and leased, then ends its lease', () => {
     const { liveness, attach, state, hold } = setUp()
     const peer = attach(1)
     const seen: unknown[] = []
@@ -106,7 +106,7 @@ describe('DeclaredLiveness.declareDead', () => {
     expect([swept, state(), hold()]).toEqual([[peer], slotWord(1, DEAD), 0])
   })
 
-  test('DeclaredLiveness.declareDead frees the hold of a peer that died while it let go', () => {
+  test('DeclaredLiveness.declareDead frees the lease of a peer that died while it gave its slot back', () => {
     const { liveness, attach, setState, hold } = setUp()
     const peer = attach(1)
     setState(slotWord(1, FREE))

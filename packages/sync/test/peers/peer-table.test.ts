@@ -40,7 +40,7 @@ function swept(): { sweep: Sweep; peers: PeerId[] } {
 }
 
 describe('PeerTable.isDead', () => {
-  test('PeerTable.isDead is not taken in by the next holder of the slot, which comes between its looks', () => {
+  test('PeerTable.isDead is not misled by the next holder of the slot, which comes between its checks', () => {
     const { words, holds, table } = setUp()
     const dead = table().claim(agent, noSweep)
     holds.kill(0)
@@ -93,7 +93,7 @@ describe('PeerTable.claim', () => {
   })
 
   test.each(['claim', 'sweepDead'] as const)(
-    'PeerTable.%s leaves a slot alone whose holder dies while it looks',
+    'PeerTable.%s leaves a slot alone if its holder dies meanwhile',
     (call) => {
       const { words, holds, table, state } = setUp()
       const dying = table().claim(agent, noSweep)
@@ -105,7 +105,7 @@ describe('PeerTable.claim', () => {
       const looking = new PeerTable(words, BYTE_OFFSET, liveness)
       if (call === 'claim') expect(looking.claim(agent, noSweep)).toBe(peerId(1, 1))
       else looking.sweepDead(noSweep)
-      // With its hold taken, the dead one would look alive to everybody else.
+      // If its lease were taken, the dead peer would look alive to all others.
       expect([state(0), holds.isHeld(0), table().isDead(dying)]).toEqual([LIVE, false, true])
     },
   )
@@ -131,7 +131,7 @@ describe('PeerTable.claim', () => {
     expect(peers).toEqual([peerId(0, 5)])
   })
 
-  test('PeerTable.claim lets go of the slot where the sweep throws, and the next claim sweeps again', () => {
+  test('PeerTable.claim releases the slot if the sweep throws, and the next claim sweeps again', () => {
     const { table, holds, state } = setUp()
     const dead = table().claim(agent, noSweep)
     holds.kill(0)
@@ -165,7 +165,7 @@ describe('PeerTable.sweepDead', () => {
     tables[0].sweepDead(noSweep)
   })
 
-  test('PeerTable.sweepDead never touches its own slot, even where its own hold reads as free', () => {
+  test('PeerTable.sweepDead never touches its own slot, even if its own lease reads as free', () => {
     const { table, holds, state } = setUp()
     const own = table()
     own.claim(agent, noSweep)
@@ -174,7 +174,7 @@ describe('PeerTable.sweepDead', () => {
     expect(state(0)).toBe(LIVE)
   })
 
-  test('PeerTable.sweepDead lets go of the slot where the sweep throws', () => {
+  test('PeerTable.sweepDead releases the slot if the sweep throws', () => {
     const { table, holds } = setUp()
     const own = table()
     own.claim(agent, noSweep)
@@ -202,8 +202,8 @@ describe('PeerTable.sweepDead', () => {
   })
 })
 
-describe('PeerTable: who is there', () => {
-  test('PeerTable.isDead is false for oneself and for everyone who has the hold', () => {
+describe('PeerTable: the attached peers', () => {
+  test('PeerTable.isDead is false for this attachment and for each peer that has its lease', () => {
     const { table, holds } = setUp()
     const own = table()
     const other = table()
@@ -213,7 +213,7 @@ describe('PeerTable: who is there', () => {
     expect([own.isDead(own.self), own.isDead(other.self)]).toEqual([false, false])
   })
 
-  test('PeerTable.isDead is true once the hold has gone, the slot was given back, or its generation moved on', () => {
+  test('PeerTable.isDead is true once the lease has ended, the slot was given back, or its generation has moved on', () => {
     const { table, holds } = setUp()
     const own = table()
     own.claim(agent, noSweep)
@@ -240,7 +240,7 @@ describe('PeerTable: who is there', () => {
     expect(answers).toEqual([true])
   })
 
-  test('PeerTable.list and describe tell pid, thread and life of everyone who is attached', () => {
+  test('PeerTable.list and describe give process, thread and liveness of each attached peer', () => {
     const { table, holds } = setUp()
     const own = table()
     own.claim({ pid: 1, threadId: 2 }, noSweep)
@@ -256,7 +256,7 @@ describe('PeerTable: who is there', () => {
     expect(own.describe(left)).toMatchObject({ peer: left, pid: 3, threadId: 4, isDead: true })
   })
 
-  test('PeerTable.at tells who holds a slot, and undefined where nobody does', () => {
+  test('PeerTable.at gives the peer in a slot, and undefined if there is none', () => {
     const { table } = setUp()
     const own = table()
     own.claim(agent, noSweep)

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach } from 'vitest'
 import { fallbackPolling } from '../../src/internal.js'
 
-/** For all tests of a file: a wake-up that is lost stays lost, and the test hangs. `net` is that of another copy. */
+/** Switches fallback polling off in all tests of a file: then a lost wake-up stays lost, and the test hangs. `net` may be that of another copy. */
 export function withoutSafetyNet(net: typeof fallbackPolling = fallbackPolling): void {
   const before = { ...net }
   beforeEach(() => {

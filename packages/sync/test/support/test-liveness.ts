@@ -1,6 +1,6 @@
 import type { Liveness } from '../../src/internal.js'
 
-/** Who has which hold, for several attachments: the part of the operating system. */
+/** The leases of several attachments: it plays the operating system. */
 export class Holds {
   readonly #holders = new Map<number, TestLiveness>()
 
@@ -8,7 +8,7 @@ export class Holds {
     return new TestLiveness(this.#holders)
   }
 
-  /** What a SIGKILL does: the hold goes, and nothing else happens. */
+  /** Does what a SIGKILL does: the lease ends, and nothing else happens. */
   kill(slot: number): void {
     this.#holders.delete(slot)
   }

@@ -15,21 +15,21 @@ import { attach, leftovers } from './regions.js'
 import { sleep, soon, turns, until } from './waiting.js'
 import { startAgent } from './workers.js'
 
-/** One kind of wait, and how to bring it about: what has to hold for every one of them is tested once. */
+/** One kind of wait, and how to bring it about. What must hold for all kinds is tested once. */
 export interface WaitContract<T> {
   /** As in `Mutex.lock`. */
   readonly name: string
   readonly layout: Layout<T>
-  /** The same for a thread of its own, from nothing but the package. */
+  /** The same as text, for a thread of its own, which has nothing but the package. */
   readonly layoutText: string
-  /** From now on the others have to wait. Returns what lets one of them go on, and gives everything back. */
+  /** From now on other agents must wait. Returns a function that lets one of them go on, and gives everything back. */
   block(root: T): () => void
-  /** What was got is given back at once. Returns what says that it timed out. */
+  /** Waits, and gives back at once what it got. Resolves to `timedOut` after a timeout. */
   wait(root: T, options: WaitOptions): Promise<unknown>
   /** Sees nothing but its arguments. */
   waitSync(root: T, options: TimeoutOptions): unknown
   readonly timedOut: undefined | false
-  /** Where sleepers can be seen. */
+  /** How many waiters the structure shows. */
   waiters(root: T, region: HeapRegion<T>): number
   /** Indexes of words of the root whose value means nothing when all is over. */
   readonly ignored: readonly number[]
@@ -54,20 +54,17 @@ export function describeWait<T>(contract: WaitContract<T>): void {
   }
 
   describe(`${name}: what holds for every wait`, () => {
-    test.each(invalid)(
-      `${name} refuses a timeout of %s, where it need not wait and where it has to`,
-      async (timeoutMs) => {
-        const { own, other, wait, expectNothingLeft } = setUp()
-        const end = contract.block(own.root)
-        await expectRejection('ERR_ISTHMUS_INVALID_ARGUMENT', wait({ timeoutMs }))
-        await expect(wait({ timeoutMs })).rejects.toBeInstanceOf(IsthmusRangeError)
-        expectCode('ERR_ISTHMUS_INVALID_ARGUMENT', () => contract.waitSync(other.root, { timeoutMs }))
-        end()
-        await expectRejection('ERR_ISTHMUS_INVALID_ARGUMENT', wait({ timeoutMs }))
-        expectCode('ERR_ISTHMUS_INVALID_ARGUMENT', () => contract.waitSync(other.root, { timeoutMs }))
-        expectNothingLeft()
-      },
-    )
+    test.each(invalid)(`${name} refuses a timeout of %s, whether it has to wait or not`, async (timeoutMs) => {
+      const { own, other, wait, expectNothingLeft } = setUp()
+      const end = contract.block(own.root)
+      await expectRejection('ERR_ISTHMUS_INVALID_ARGUMENT', wait({ timeoutMs }))
+      await expect(wait({ timeoutMs })).rejects.toBeInstanceOf(IsthmusRangeError)
+      expectCode('ERR_ISTHMUS_INVALID_ARGUMENT', () => contract.waitSync(other.root, { timeoutMs }))
+      end()
+      await expectRejection('ERR_ISTHMUS_INVALID_ARGUMENT', wait({ timeoutMs }))
+      expectCode('ERR_ISTHMUS_INVALID_ARGUMENT', () => contract.waitSync(other.root, { timeoutMs }))
+      expectNothingLeft()
+    })
 
     test.each([0, 1, 30])(
       `${name} ends after a timeout of %s ms, not before, and leaves nothing behind`,
@@ -87,7 +84,7 @@ export function describeWait<T>(contract: WaitContract<T>): void {
       },
     )
 
-    test(`${name} is woken, however long it sleeps`, async () => {
+    test(`${name} is woken, however long it has slept`, async () => {
       const { own, wait, waiters, expectNothingLeft } = setUp()
       for (const pauseMs of [0, 1, 20]) {
         const end = contract.block(own.root)
@@ -148,7 +145,7 @@ export function describeWait<T>(contract: WaitContract<T>): void {
       },
     )
 
-    test(`${name} that was served leaves no listener on its signal, and an abort then does nothing`, async () => {
+    test(`${name} that was ready leaves no listener on its signal, and an abort then does nothing`, async () => {
       const { own, wait, expectNothingLeft } = setUp()
       const end = contract.block(own.root)
       const controller = new AbortController()
@@ -162,7 +159,7 @@ export function describeWait<T>(contract: WaitContract<T>): void {
       expectNothingLeft()
     })
 
-    test(`${name} rejects once with ERR_ISTHMUS_CLOSED where its region is closed, and nothing of it is left`, async () => {
+    test(`${name} rejects once with ERR_ISTHMUS_CLOSED if its region is closed, and leaves nothing behind`, async () => {
       const { own, other, wait, waiters } = setUp()
       const end = contract.block(own.root)
       const controller = new AbortController()
@@ -216,7 +213,7 @@ export function describeWait<T>(contract: WaitContract<T>): void {
       await sleep(30)
       expect(waiters()).toBeGreaterThan(0)
       end()
-      // Each gives back at once what it got; where only one can be let go on, it wakes the next.
+      // Each gives back at once what it got. If only one can go on at a time, it wakes the next.
       const all = await soon(Promise.all([...agents.map(({ result }) => result), ...loops]), 'one of the wake-ups')
       expect(all.every((result) => result !== timedOut)).toBe(true)
     })

@@ -7,7 +7,7 @@ export async function turns(count = 5): Promise<void> {
   for (let turn = 0; turn < count; turn++) await new Promise((resolve) => setImmediate(resolve))
 }
 
-/** Until the others can see it; gives up after five seconds. */
+/** Waits until it is true; gives up after five seconds. */
 export async function until(isTrue: () => boolean): Promise<void> {
   const watchdog = performance.now() + 5_000
   while (!isTrue()) {
@@ -16,7 +16,7 @@ export async function until(isTrue: () => boolean): Promise<void> {
   }
 }
 
-/** What has become of a promise after a while in which everything else had its turns. */
+/** The state of a promise after a while in which everything else had its turns. */
 export async function stateOf(promise: Promise<unknown>, afterMs = 20): Promise<'pending' | 'resolved' | 'rejected'> {
   const settled = promise.then(
     () => 'resolved' as const,
@@ -25,7 +25,7 @@ export async function stateOf(promise: Promise<unknown>, afterMs = 20): Promise<
   return Promise.race([settled, sleep(afterMs).then(() => 'pending' as const)])
 }
 
-/** The promise, or an error that says what did not come: a lost wake-up fails by name, not by vitest's own limit. */
+/** The promise, or after five seconds an error that says what did not come, before the time limit of vitest. */
 export function soon<T>(promise: Promise<T>, what = 'the wake-up'): Promise<T> {
   let timer: NodeJS.Timeout
   const late = new Promise<never>((_, reject) => {

@@ -14,12 +14,12 @@ afterEach(async () => {
 export interface Agent<R> {
   readonly peer: PeerId
   readonly worker: Worker
-  /** What its task returned. */
+  /** The result of its task. */
   readonly result: Promise<R>
 }
 
 /**
- * A thread of its own that attaches to the region and runs a task there, on the built package and without the safety net.
+ * A thread of its own that attaches to the region and runs a task there, on the built package and without fallback polling.
  * The task is sent as text: it sees nothing but its arguments.
  */
 export async function startAgent<T, R>(

@@ -53,7 +53,7 @@ const never = Number.POSITIVE_INFINITY
 afterEach(() => void vi.restoreAllMocks())
 
 describe('EventCount.waitSync', () => {
-  test('EventCount.waitSync returns at once where it is ready, without a sleep', () => {
+  test('EventCount.waitSync returns at once if it is ready, without a sleep', () => {
     const { events, sleeps } = setUp()
     expect(
       events.waitSync(
@@ -75,7 +75,7 @@ describe('EventCount.waitSync', () => {
     expect(sleeps).toEqual([])
   })
 
-  test('EventCount.waitSync sees what a proof made ready after the deadline was reached', () => {
+  test('EventCount.waitSync sees that reaping the dead made it ready, even after the deadline', () => {
     const { events } = setUp()
     let isReady = false
     const prove = () => {
@@ -104,7 +104,7 @@ describe('EventCount.waitSync', () => {
     expect(memory[SLEEPER]).toBe(0)
   })
 
-  test('EventCount.waitSync proves before every sleep', () => {
+  test('EventCount.waitSync reaps the dead before each sleep', () => {
     let proofs = 0
     let sleepCount = 0
     const { events } = setUp(() => {
@@ -121,7 +121,7 @@ describe('EventCount.waitSync', () => {
     expect(proofs).toBe(3)
   })
 
-  test('EventCount.waitSync looks around after 20 ms, and less often the longer it has waited', () => {
+  test('EventCount.waitSync polls after 20 ms, and less often the longer it has waited', () => {
     let atMs = 1e6
     const beganMs = atMs
     vi.spyOn(host, 'now').mockImplementation(() => atMs)
@@ -144,7 +144,7 @@ describe('EventCount.waitSync', () => {
     expect(slices.length).toBeGreaterThan(10 + 16 + 29)
   })
 
-  test('EventCount.waitSync takes the last look, where there is one, with the sleeper word set', () => {
+  test('EventCount.waitSync polls with pollArmed, if there is one, while the sleeper word is set', () => {
     const { events, memory, sleeps, self } = setUp()
     const pollArmed = () => memory[SLEEPER] === self
     expect(
@@ -156,7 +156,7 @@ describe('EventCount.waitSync', () => {
     expect([sleeps, memory[SLEEPER]]).toEqual([[], 0])
   })
 
-  test('EventCount.waitSync does not sleep through a notify between its last look and the sleep', () => {
+  test('EventCount.waitSync does not sleep through a notify between its last poll and the sleep', () => {
     const { events, memory, sleeps } = setUp()
     let isNotified = false
     const isReady = () => {
@@ -171,7 +171,7 @@ describe('EventCount.waitSync', () => {
     expect(sleeps.map(({ isStillExpected }) => isStillExpected)).toEqual([false])
   })
 
-  test('EventCount.waitSync passes on what the proof throws, and is not waiting', () => {
+  test('EventCount.waitSync throws the error of reapDead, and leaves no mark', () => {
     const { events, memory, sleeps } = setUp()
     const failure = new Error('the other side died')
     const prove = () => {
@@ -242,7 +242,7 @@ describe('EventCount.waitSync', () => {
 })
 
 describe('EventCount.arm and disarm', () => {
-  test('EventCount.arm hears first, then says who waits on its event loop; the last disarm takes it back', () => {
+  test('EventCount.arm listens first, then marks its event loop as the sleeper; the last disarm takes the mark back', () => {
     const { events, memory, calls, self } = setUp()
     events.arm()
     expect([calls, memory[SLEEPER]]).toEqual([['hear with 0'], self | ON_EVENT_LOOP])
@@ -273,27 +273,27 @@ describe('EventCount.arm and disarm', () => {
 })
 
 describe('EventCount.notify', () => {
-  test('EventCount.notify costs nothing where nobody waits', () => {
+  test('EventCount.notify makes no call if no agent waits', () => {
     const { events, memory, wakes, rings } = setUp()
     events.notify()
     expect([memory[SEQUENCE], wakes, rings]).toEqual([0, [], []])
   })
 
-  test('EventCount.notify changes the sequence and wakes one where a thread waits', () => {
+  test('EventCount.notify changes the sequence and wakes one thread if a thread waits', () => {
     const { events, memory, wakes, rings, self } = setUp()
     memory[SLEEPER] = self
     events.notify()
     expect([memory[SEQUENCE], wakes, rings]).toEqual([1, [1], []])
   })
 
-  test('EventCount.notify rings where an event loop waits', () => {
+  test('EventCount.notify wakes the event loop if it waits', () => {
     const { events, memory, wakes, rings, self } = setUp()
     memory[SLEEPER] = self | ON_EVENT_LOOP
     events.notify()
     expect([memory[SEQUENCE], wakes, rings]).toEqual([1, [], [self]])
   })
 
-  test('EventCount.isAwaited tells whether somebody waits, and reset forgets it', () => {
+  test('EventCount.isAwaited says whether an agent waits, and reset forgets it', () => {
     const { events, memory } = setUp()
     expect(events.isAwaited).toBe(false)
     memory[SLEEPER] = 1

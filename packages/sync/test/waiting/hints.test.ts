@@ -34,16 +34,16 @@ const kinds: [string, number, () => [Attachment, Attachment]][] = [
 ]
 
 test.each(kinds)(
-  'A wake-up in %s looks at the waits of its wait point, and not at all',
-  async (_, looksMax, attach) => {
+  'A wake-up in %s polls the waits of its wait point, and not all waits',
+  async (_, polledMax, attach) => {
     const [region, other] = attach()
     try {
-      const looksAt = new Int32Array(WAITS)
+      const pollsOf = new Int32Array(WAITS)
       const isReady = new Uint8Array(WAITS)
       const pending = Array.from({ length: WAITS }, (_, index) => {
         const condition = {
           poll: () => {
-            looksAt[index]++
+            pollsOf[index]++
             return isReady[index] === 1
           },
           reapDead() {},
@@ -58,14 +58,14 @@ test.each(kinds)(
       const armed = (index: number) => Atomics.load(region.root, index * 2) !== 0
       await expect.poll(() => pending.every((_, index) => armed(index))).toBe(true)
       for (const index of [0, 1, WAITS / 2, WAITS - 1]) {
-        looksAt.fill(0)
+        pollsOf.fill(0)
         isReady[index] = 1
         const byteOffset = other.root.byteOffset - other.words.byteOffset + index * EVENT_COUNT_BYTES
         new EventCount(other, byteOffset).notify()
         expect(await soon(pending[index])).toBe(true)
-        const looked = looksAt.filter((looks) => looks > 0).length
-        expect(looked).toBeGreaterThan(0)
-        expect(looked).toBeLessThanOrEqual(looksMax)
+        const polled = pollsOf.filter((polls) => polls > 0).length
+        expect(polled).toBeGreaterThan(0)
+        expect(polled).toBeLessThanOrEqual(polledMax)
       }
       for (const wait of pending) wait.catch(() => undefined)
     } finally {

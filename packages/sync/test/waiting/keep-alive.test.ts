@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 const built = new URL('../../dist/index.js', import.meta.url).href
 const internal = new URL('../../dist/internal.js', import.meta.url).href
 
-/** How a process ends that does nothing else; without the safety net it could not end by accident. */
+/** Runs a program in a process of its own. Without fallback polling, it cannot end by accident. */
 function run(program: string): Promise<{ exitCode: number; output: string }> {
   const text = `
     import { futex, HeapRegion, mutex, semaphore, struct } from '${built}'

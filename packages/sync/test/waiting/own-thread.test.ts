@@ -61,7 +61,7 @@ const deadlocks: [string, hold: (root: Root) => () => void, wait: (root: Root, o
   ]
 
 test.each(deadlocks)(
-  '%s of the same thread, another attachment, throws EDEADLK, and not once that has let go',
+  '%s of the same thread, another attachment, throws EDEADLK until that one has let go',
   (_name, hold, wait) => {
     const { own, second } = setUp()
     const letGo = hold(own)
@@ -72,7 +72,7 @@ test.each(deadlocks)(
   },
 )
 
-test('Semaphore.acquireSync gets the permit of one that is just proven dead, beside a permit of its own thread', () => {
+test('Semaphore.acquireSync gets the permit of a peer that is just proven dead, beside a permit of its own thread', () => {
   const dead = asOfAnotherThread(HeapRegion.create(semaphore({ permits: 2 })))
   const own = HeapRegion.attach(dead.handle, semaphore({ permits: 2 }))
   dead.root.acquireSync()
@@ -82,7 +82,7 @@ test('Semaphore.acquireSync gets the permit of one that is just proven dead, bes
   expect(own.root.acquireSync({ timeoutMs: 5_000 })?.isHeld).toBe(true)
 })
 
-test('Semaphore.acquireSync throws EDEADLK where attachments of one thread hold all permits together', () => {
+test('Semaphore.acquireSync throws EDEADLK if attachments of one thread hold all permits together', () => {
   const { own, second } = setUp()
   const permits = [own.permits.acquireSync(), second.permits.acquireSync()]
   for (const { permits: semaphore } of [own, second]) expectCode('EDEADLK', () => semaphore.acquireSync())
@@ -90,7 +90,7 @@ test('Semaphore.acquireSync throws EDEADLK where attachments of one thread hold 
   expect(second.permits.acquireSync().isHeld).toBe(true)
 })
 
-test('BarrierMember.waitSync throws EDEADLK where another member of the thread has not arrived, and stays arrived', () => {
+test('BarrierMember.waitSync throws EDEADLK if another member of the thread has not arrived, and stays arrived', () => {
   const { own, second } = setUp()
   const [one, two] = [own.gate.join(), second.gate.join()]
   expectCode('EDEADLK', () => one.waitSync())

@@ -109,7 +109,7 @@ describe('At the edge of the stack', () => {
     }
   })
 
-  test('Mutex.unlock wakes who waits, or has not unlocked', async () => {
+  test('Mutex.unlock wakes the waiter, or has not unlocked', async () => {
     for (const frames of ROOMS.filter((at) => at % 4 === 0)) {
       const { own, other } = setUp()
       const held = own.lock.lockSync()
@@ -159,7 +159,7 @@ describe('At the edge of the stack', () => {
     }
   })
 
-  test('Barrier.join gives a member, or nobody waits for one; the same for leave', () => {
+  test('Barrier.join gives a member, or no one waits for it; the same for leave', () => {
     const { own, other } = setUp()
     for (const frames of ROOMS) {
       const member = atStackEdge(frames, () => own.gate.join())

@@ -11,7 +11,7 @@ test('Two copies of the package in one program wake each other', async () => {
   expect(built.HeapRegion).not.toBe(sources.HeapRegion)
   const builtInternal = (await import('../../dist/internal.js')) as unknown as { fallbackPolling: object }
   Object.assign(builtInternal.fallbackPolling, fallbackPolling)
-  // The region of one, and with it the bell; the structure of the other, and with it the wait.
+  // The region, and so the wake-up channel, is of one copy; the structure, and so the wait, is of the other.
   const region = sources.HeapRegion.create(built.futex())
   const other = sources.HeapRegion.attach(region.handle, built.futex())
   const waiting = region.root.waitWhile(0)

@@ -208,7 +208,7 @@ describe.each(awaited)('%s', (name, block, wait) => {
     expect(unhandled).toEqual([])
   })
 
-  test(`${name} whose signal cannot forget keeps what it got, and the program hears of it`, async () => {
+  test(`${name} keeps its result if its signal cannot remove the listener, and the program is told of the error`, async () => {
     const place = setUp()
     const unblock = block(place)
     const mine = new Error('mine')
