@@ -1,6 +1,6 @@
 /**
- * One choice of a schedule: the agent that takes its next step, or the agent that stops for ever.
- * As a number, so that it can stand in shared memory.
+ * One choice of a schedule: which agent takes its next step, or which agent crashes.
+ * It is a number, so that it fits into shared memory.
  */
 const CRASH_BIT = 16
 const AGENT_MASK = 15

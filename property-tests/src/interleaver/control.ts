@@ -1,11 +1,11 @@
 /**
- * What the scheduler and the agents of one scenario share beside the region: who has the turn, what each agent is about
- * to do, the plan, and the record of what happened. Only who has the turn reads or writes it, so plain accesses do; the
- * turns themselves are handed over through Atomics.
+ * The memory that the scheduler and the agents of one scenario share beside the region: which agent has the turn, what each
+ * agent is about to do, the plan, and the record of the schedule. Only the agent with the turn reads or writes it, so plain
+ * accesses suffice; the turns themselves are handed over through Atomics.
  *
- * The scheduler plans a schedule as a list of choices, and reads the record afterwards. In between, each agent that
- * finished a step makes the next choice by the same rules (see turn.ts): where one agent takes several steps in a row, no
- * thread has to be woken.
+ * The scheduler plans a schedule as a list of choices, and reads the record afterwards. In between, each agent that has
+ * finished a step makes the next choice by the same rules (see turn.ts): if one agent takes several steps in a row, no
+ * thread needs to be woken.
  */
 export const MAX_AGENTS = 6
 export const MAX_STEPS = 3000
@@ -18,14 +18,14 @@ export const GATHERING = 0
 export const RUNNING = 1
 export const ABORTING = 2
 
-/** How a schedule came out. */
+/** How a schedule ended. */
 export const FINISHED = 1
-/** Everything that could go on has been explored before, in another order. */
+/** The search has explored all possible continuations before, in another order. */
 export const PRUNED = 2
 export const DEADLOCK = 3
 export const VIOLATED = 4
 export const ENDLESS = 5
-/** The plan asked for an agent that could not run: the agents did not do the same thing twice. */
+/** The plan asked for an agent that could not run: the agents have not repeated what they did before. */
 export const UNREPEATABLE = 6
 
 export const OUTCOME_NAMES = ['', 'finished', 'pruned', 'deadlock', 'invariant violated', 'endless', 'not repeatable']
@@ -34,12 +34,12 @@ export const OUTCOME_NAMES = ['', 'finished', 'pruned', 'deadlock', 'invariant v
 export const STARTING = 0
 /** Stopped before an operation. */
 export const READY = 1
-/** In the queue of those who sleep on a word. */
+/** In the queue of agents that sleep on a word. */
 export const SLEEPING = 2
 export const DONE = 3
 export const CRASHED = 4
 
-/** How choices are made behind the end of the plan. */
+/** How choices are made after the end of the plan. */
 export const GO_ON = 0
 export const AT_RANDOM = 1
 
@@ -57,7 +57,7 @@ export const OUTCOME = fields(1)
 export const AGENT_COUNT = fields(1)
 export const PLAN_LENGTH = fields(1)
 export const PLAN_CURSOR = fields(1)
-/** A plan that is being shrunk may name agents that cannot run: they are passed over. */
+/** A plan that is being shrunk may name agents that cannot run: then they are skipped. */
 export const IS_LENIENT = fields(1)
 export const STEPS = fields(1)
 export const NOTES = fields(1)
@@ -81,7 +81,7 @@ export const STATUS = 1
 /** The operation that it is about to execute, and its word. */
 export const KIND = 2
 export const WORD = 3
-/** Its place in the queue of those who sleep. */
+/** Its place in the queue of sleeping agents. */
 export const TICKET = 4
 export const CAN_TIME_OUT = 5
 export const MUST_CRASH = 6
@@ -134,8 +134,8 @@ export class Control {
   }
 
   /**
-   * Words that nobody writes in this scenario, though agents look at them: those of peer slots that nobody has. A look
-   * there is no step. To be set before the agents start.
+   * Words that agents read and none writes in this scenario: those of unused peer slots. Such a read is no step. To be set
+   * before the agents start.
    */
   set quiet(byteRanges: readonly (readonly [fromByte: number, toByte: number])[]) {
     if (byteRanges.length > MAX_QUIET_RANGES) throw new Error(`There are more than ${MAX_QUIET_RANGES} quiet ranges`)
@@ -168,7 +168,7 @@ export class Control {
     return NOTE_RECORD + note * NOTE_WORDS
   }
 
-  /** What agent `owner` has to say at its end; MAX_AGENTS stands for what was violated. */
+  /** Writes the result of agent `owner`; MAX_AGENTS stands for the violated invariant. */
   writeText(owner: number, lengthIndex: number, text: string): void {
     const bytes = Buffer.from(text).subarray(0, TEXT_BYTES)
     this.#texts.set(bytes, owner * TEXT_BYTES)

@@ -43,7 +43,7 @@ import {
 import { Execution } from './execution.js'
 import { MAX_SLOTS, type RegionWords, type Scenario } from './scenario.js'
 
-/** What a worker has to know to be an agent. */
+/** The workerData of an agent. */
 export interface AgentTask {
   readonly control: SharedArrayBuffer
   readonly handle: HeapRegionHandle
@@ -54,14 +54,14 @@ export interface AgentTask {
   readonly ready: MessagePort
 }
 
-/** What one schedule is to be. */
+/** How to run one schedule. */
 export interface Plan {
   readonly choices: readonly number[]
   /** Agents that sleep once the planned choices are made; see exploration/reduced-search.ts. */
   readonly asleep?: number
-  /** Behind the planned choices, choose at random, from this seed. */
+  /** The seed of random choices after the planned ones. */
   readonly seed?: number
-  /** Pass over choices that are not possible. */
+  /** Skip choices that are not possible. */
   readonly isLenient?: boolean
 }
 

@@ -4,16 +4,16 @@ import type { Execution } from './execution.js'
 import { AWAIT_CRASH, COMPARE_EXCHANGE, NOTIFY, PLAIN_LOAD, PLAIN_STORE, readsValue, writesValue } from './operation.js'
 
 interface Access {
-  /** Of each agent: the step of its last read, and of its last write. -1 for none. */
+  /** For each agent: the step of its last read, and of its last write; -1 for none. */
   readonly reads: number[]
   readonly writes: number[]
 }
 
 /**
- * Looks for two accesses to a plain word, by different agents and one of them a write, that no Atomics order: by the
- * vector clocks of the language's memory model, where an atomic read that sees a write comes after it, and so does the
- * end of a sleep after the notify. Where there is none, the memory behaves as if it were sequentially consistent, on any
- * machine.
+ * Finds two accesses to a plain word that no Atomics operations order: by different agents, and one of them a write. The
+ * order is that of the language's memory model, kept in vector clocks: an atomic read comes after the write that it sees,
+ * and the end of a sleep after the notify. Without a race, the memory behaves as if it were sequentially consistent, on
+ * any machine.
  */
 export function findDataRace(execution: Execution): string | undefined {
   const clocks = Array.from({ length: MAX_AGENTS }, () => new Array<number>(MAX_AGENTS).fill(-1))
@@ -49,7 +49,7 @@ export function findDataRace(execution: Execution): string | undefined {
     }
   }
 
-  // What an agent does before its first operation comes before that, and after nothing.
+  // The accesses of an agent before its first operation come before that operation, and after nothing.
   look(execution.notesBefore(), -0.5)
   for (let step = 0; step < execution.steps; step++) {
     const choice = execution.choiceAt(step)
@@ -64,14 +64,14 @@ export function findDataRace(execution: Execution): string | undefined {
       if (isAtomic && readsValue(kind)) join(clock, released.get(word))
       if (isAtomic && writesValue(kind) && !isFailedExchange) released.set(word, clock.slice())
       if (kind === NOTIFY) for (const woken of agentsIn(execution.wokenAt(step))) join(clocks[woken], clock)
-      // Whoever declares a death knows of it.
+      // An agent that declares a death knows of it.
       if (kind === AWAIT_CRASH) join(clock, crash)
     } else crash = clock.slice()
-    // Behind the step, and so not before what the step itself publishes.
+    // These accesses come after the step, so they are not published by it.
     look(execution.notesOf(step), step + 0.5)
     if (racingWord !== undefined) {
       const { word, one, other } = racingWord
-      return `data race: behind step ${step}, ${names[one]} accesses ${execution.nameOf(word)}, and nothing orders that with an access by ${names[other]}`
+      return `data race: after step ${step}, ${names[one]} accesses ${execution.nameOf(word)}, and nothing orders that with an access by ${names[other]}`
     }
   }
   return undefined

@@ -33,7 +33,7 @@ import { TIME_OUT } from './operation.js'
 import type { AgentEnd, Ending, RegionWords, Scenario } from './scenario.js'
 import { WordNames } from './word-names.js'
 
-/** What happened in one schedule, as the agents recorded it. */
+/** The record of one schedule, as its agents have written it. */
 export class Execution {
   readonly control: Control
   readonly scenario: Scenario
@@ -133,7 +133,7 @@ export class Execution {
     return new WordNames(this.scenario, this.#region).nameOf(word)
   }
 
-  /** What is wrong with it; undefined where nothing is. */
+  /** Says what is wrong with the schedule; undefined if nothing is. */
   failure(): string | undefined {
     const race = findDataRace(this)
     if (race !== undefined) return race

@@ -1,6 +1,6 @@
 /**
- * The operations at which an agent stops. Each is one indivisible step of a schedule, together with the code behind it
- * up to the agent's next operation.
+ * The operations at which an agent stops. Each is one indivisible step of a schedule, together with the code that follows
+ * it, up to the agent's next operation.
  */
 export const LOAD = 1
 export const STORE = 2
@@ -12,20 +12,20 @@ export const XOR = 7
 export const EXCHANGE = 8
 export const COMPARE_EXCHANGE = 9
 export const NOTIFY = 10
-/** Looks at the word and, where it holds what is expected, goes to sleep on it. */
+/** Loads the word and, if it has the expected value, goes to sleep on it. */
 export const WAIT = 11
 /** The return from a sleep that a notify has ended. */
 export const WAKE = 12
-/** The return from a sleep whose time is over. Only scenarios that ask for it have this. */
+/** The return from a sleep whose time is over. Only scenarios with `hasTimeouts` or `timersMax` have it. */
 export const TIME_OUT = 13
-/** A look without ordering, at a word that others change through Atomics. */
+/** A plain read of a word that other agents change through Atomics. */
 export const PLAIN_LOAD = 14
 export const PLAIN_STORE = 15
-/** A janitor's wait until an agent has crashed, or none can any more. */
+/** The wait of a janitor until an agent has crashed, or none can crash any more. */
 export const AWAIT_CRASH = 16
 /** The agent's program is over. A step of its own, so that it can crash between its last operation and its end. */
 export const END = 17
-/** Time passes: of every agent, the safety slice ends of the sleep that it is in, or else of the next one. */
+/** Time passes: for each agent, the slice ends of its present sleep, or else of its next one. */
 export const END_SLICES = 18
 /** `Atomics.waitAsync`: loads the word and, if it has the expected value, listens there from now on. */
 export const LISTEN = 19
@@ -56,7 +56,7 @@ export const OPERATION_NAMES: readonly string[] = [
   'awaitWakeUp',
 ]
 
-/** Two things stand behind one word: its value, and the queue of those who sleep on it. */
+/** One word has two things: its value, and the queue of agents that sleep on it. */
 const READS_VALUE = 1
 const WRITES_VALUE = 2
 const CHANGES_QUEUE = 4

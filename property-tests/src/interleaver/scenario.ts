@@ -1,16 +1,16 @@
 import type { HeapRegion, HeapRegionHandle, Layout, PeerId } from '@isthmus/sync'
 
-/** What an agent's program gets besides the memory. */
+/** What an agent's program gets beside the memory. */
 export interface AgentTools<T> {
   readonly handle: HeapRegionHandle
   readonly layout: Layout<T>
-  /** Attaches to the region. In `prepare` it is no part of the schedule; in `run`, each of its operations is a step. */
+  /** Attaches to the region. In `prepare` that is not part of the schedule; in `run`, each of its operations is a step. */
   attach(): HeapRegion<T>
-  /** Waits until an agent has crashed; undefined where none did and none can any more. */
+  /** Waits until an agent has crashed, and returns its peer; undefined if none has, and none can any more. */
   awaitCrash(): PeerId | undefined
   /**
-   * Time passes: the safety slice ends of every sleep that is under way, and of the next one of whoever does not sleep. To
-   * be called once a death is declared: what the dead one owed is found by a look after the slice, and by nothing else.
+   * Time passes: the slice of each present sleep ends, and for each agent that is awake, the slice of its next one. To be
+   * called once a death is declared: only fallback polling finds a wake-up that the dead agent owed.
    */
   endSlices(): void
 }
@@ -43,9 +43,9 @@ export type AgentEnd =
 
 /** How a schedule ended, for `check`. */
 export interface Ending {
-  /** By name of the agent. An agent that throws fails the schedule before `check` is asked. */
+  /** By the names of the agents. An agent that throws fails the schedule before `check` is called. */
   readonly agents: Readonly<Record<string, AgentEnd>>
-  /** What the agent returned; undefined where it crashed. */
+  /** The result of the agent; undefined if it has crashed. */
   returned(agent: string): unknown
   readonly crashed: string | undefined
   readonly region: RegionWords
@@ -64,12 +64,12 @@ export interface WordName {
   show?(value: number): string
 }
 
-/** Peer slots that a scenario may use: the creator's, its agents', and some for those who attach once more. */
+/** Peer slots that a scenario may use: one for the creator, one for each agent, and some for second attachments. */
 export const MAX_SLOTS = 8
-/** The creator's, and those of three agents: where a structure has a word for each slot. */
+/** The slots of the creator and of three agents. A structure with a word for each slot has named words for these. */
 export const AGENT_SLOTS = 4
 
-/** A small case of which every schedule is to be seen. */
+/** A small case, of which all schedules are run. */
 export interface Scenario<T = unknown> {
   readonly name: string
   /** What each agent does and what must hold, in a sentence or two. */
@@ -77,22 +77,22 @@ export interface Scenario<T = unknown> {
   readonly layout: Layout<T>
   /** The words of the layout, from the start of the root on. */
   readonly wordNames: readonly WordName[]
-  /** Bytes of the root, from here to its end, that are only accessed plainly: a data race there fails the schedule. */
+  /** From here to its end, the bytes of the root are only accessed plainly: a data race there fails the schedule. */
   readonly plainFromByteOffset?: number
-  /** Bytes of the root that agents look at and nobody writes, such as the words of slots that nobody has: no steps. */
+  /** Bytes of the root that agents read and none writes, such as the words of unused slots: reading them is no step. */
   readonly quietBytes?: readonly (readonly [from: number, to: number])[]
-  /** Changes the memory before anybody attaches. */
+  /** Changes the memory before the agents attach. */
   setUp?(region: RegionWords): void
   readonly agents: Readonly<Record<string, AgentProgram<T>>>
-  /** The agents of which one may crash, at any of its operations. */
+  /** One of these agents may crash, at any of its operations. */
   readonly mayCrash?: readonly string[]
   /** Whether a wait with a timeout may end by it. All other waits end by a notify only. */
   readonly hasTimeouts?: boolean
   /** How many timers of an event loop, such as its ticks, may go off in one schedule while it sleeps; none if not given. */
   readonly timersMax?: number
-  /** Asked after every step; says what is wrong. */
+  /** Called after every step; says what is wrong. */
   invariant?(region: RegionWords): string | undefined
-  /** Asked at the end of every schedule; says what is wrong. */
+  /** Called at the end of every schedule; says what is wrong. */
   check(ending: Ending): string | undefined
 }
 

@@ -2,7 +2,7 @@ import { agentOf, crashOf, isCrash, stepOf } from './choice.js'
 
 /**
  * A schedule as a line of text: `spsc-close: producer 5, consumer 3, producer crashes, consumer 12`. A number says how
- * many steps the agent takes; behind the end, whoever took the last step goes on for as long as it can.
+ * many steps the agent takes. After the end, the agent that took the last step goes on for as long as it can.
  */
 export function scheduleText(scenarioName: string, agentNames: readonly string[], choices: readonly number[]): string {
   const parts: string[] = []

@@ -3,7 +3,7 @@ import type { Crew } from './crew.js'
 
 const ATTEMPTS_MAX = 2_000
 
-/** A failing schedule with as few switches, and as few planned steps, as can be found by leaving things out one by one. */
+/** Shortens a failing schedule: leaves out steps and switches one by one, for as long as it still fails. */
 export function shrink(crew: Crew, failing: readonly number[]): readonly number[] {
   let best = failing
   let attempts = 0
@@ -27,7 +27,7 @@ function cost(choices: readonly number[]): number {
   return switches * 10_000 + choices.filter(isCrash).length * 5_000 + choices.length
 }
 
-/** Each run of steps by one agent, moved behind the next one or left out; and each crash left out. */
+/** For each block of steps by one agent: moved after the next block, or left out. For each crash: left out. */
 function* candidatesFrom(choices: readonly number[]): Generator<number[]> {
   const blocks = blocksOf(choices)
   for (let at = 0; at < blocks.length; at++) {
@@ -52,7 +52,7 @@ function blocksOf(choices: readonly number[]): number[][] {
   return blocks
 }
 
-/** What the agents do by themselves need not be planned. */
+/** Leaves out planned steps that the agents take anyway. */
 function shortestPlan(crew: Crew, choices: readonly number[]): readonly number[] {
   let length = choices.length
   for (let shorter = 0; shorter < length; shorter++) {

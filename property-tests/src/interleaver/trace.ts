@@ -20,7 +20,7 @@ import {
 } from './operation.js'
 import type { WordNames } from './word-names.js'
 
-/** An execution for people to read: a line for each step. */
+/** A readable text of a schedule: one line for each step. */
 export function traceOf(execution: Execution, names: WordNames): string {
   const agentNames = Object.keys(execution.scenario.agents)
   const agentWidth = Math.max(...agentNames.map((name) => name.length))

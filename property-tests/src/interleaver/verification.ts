@@ -32,18 +32,18 @@ export interface Failure {
 export interface Verdict {
   readonly scenario: string
   readonly schedules: number
-  /** Of these, so many ended where only what had been seen before would have followed. */
+  /** How many of these were cut short, since the search had seen all continuations before. */
   readonly pruned: number
-  /** Every schedule with up to so many preemptions was seen; Infinity for every schedule, -1 for not even those without. */
+  /** All schedules with up to this many preemptions were run: Infinity for all schedules, -1 for not even those without any. */
   readonly preemptionBound: number
   readonly isExhaustive: boolean
   readonly seconds: number
-  /** How many of the last search's schedules differ in what some agent saw; counted where the effort asks for it. */
+  /** How many schedules of the last search differ in the values that an agent saw; counted if the effort asks for it. */
   readonly histories: number
   readonly failure: Failure | undefined
 }
 
-/** Searches the schedules of one scenario: with few preemptions first, then all, then at random what time does not allow. */
+/** Searches the schedules of one scenario: those with few preemptions first, then all; if time is up before, random ones. */
 export class Verification {
   readonly #crew: Crew
   readonly #effort: Effort
@@ -90,7 +90,7 @@ export class Verification {
     }
   }
 
-  /** Again from the start where words turn out to be shared that the search had passed over. */
+  /** Begins again if words turn out to be shared that the search has skipped. */
   #searchBounded(bound: number): boolean {
     const sharedWords = new SharedWords()
     for (;;) {
@@ -100,7 +100,7 @@ export class Verification {
     }
   }
 
-  /** True where the search has come to its end without a failure. */
+  /** True if the search has come to its end without a failure. */
   #search(search: Search, secondsMax = this.#effort.secondsMax): boolean {
     this.#histories.clear()
     const deadlineMs = performance.now() + secondsMax * 1000
@@ -125,7 +125,7 @@ export class Verification {
   }
 }
 
-/** Runs one schedule again; undefined where nothing fails in it. */
+/** Runs one schedule again; undefined if it does not fail. */
 export function explain(crew: Crew, choices: readonly number[]): Failure | undefined {
   const execution = crew.run({ choices })
   const what = execution.failure()

@@ -1,4 +1,4 @@
-/** Thrown at an operation to unwind an agent that has crashed, or whose schedule is over. Nobody is to handle it. */
+/** Thrown at an operation to unwind an agent that has crashed, or whose schedule is over. No scenario may handle it. */
 export class Halt extends Error {
   override readonly name = 'Halt'
 

@@ -41,16 +41,16 @@ import {
 } from '../control.js'
 import { AWAIT_CRASH, areDependent } from '../operation.js'
 
-/** Either the next choice, or how the schedule ends here. */
+/** The next choice, or how the schedule ends here. */
 export type Decision = { readonly choice: number } | { readonly outcome: number }
 
-/** At random, a crash about once in so many steps, and another agent in one of so many. */
+/** In random schedules: about how many steps lie between two crashes, and between two switches of the agent. */
 const STEPS_PER_CRASH = 24
 const STEPS_PER_SWITCH = 3
 
 /**
- * Makes the next choice of a schedule: what the plan says; behind its end, the agent that took the last step goes on for
- * as long as it can. Records what could have been chosen.
+ * Makes the next choice of a schedule: that of the plan. After the end of the plan, the agent that took the last step goes
+ * on for as long as it can. Records which choices were possible.
  */
 export class NextChoice {
   readonly #control: Control
@@ -76,7 +76,7 @@ export class NextChoice {
       if (words[at + STATUS] !== DONE && words[at + STATUS] !== CRASHED) alive |= 1 << agent
       if (this.#canRun(at)) enabled |= 1 << agent
     }
-    // In the plan, who sleeps is the scheduler's knowledge.
+    // Within the plan, the scheduler knows the sleep set.
     const asleep = words[PLAN_CURSOR] < words[PLAN_LENGTH] ? 0 : words[SLEEP_SET]
     words[record + CHOICE] = -1
     words[record + ENABLED] = enabled

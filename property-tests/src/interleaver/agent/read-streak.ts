@@ -1,14 +1,14 @@
 import { MAX_PARK_WORDS } from '../control.js'
 
 /**
- * So many times the same reads with the same values, one right after the other, are a loop that waits for a write. Fewer
- * happen without a loop: a barrier looks at its phase four times on the way from a broken wait to a reset.
+ * The same reads with the same values, repeated this many times, are a loop that waits for a write. Fewer repetitions
+ * happen without a loop: a barrier loads its phase four times between a broken wait and a reset.
  */
 const REPETITIONS = 4
 
 /**
- * The reads of one agent since its last write. Where they repeat themselves, and the agent is about to begin the same
- * once more, it polls: until one of these words changes, every further turn would be the same again.
+ * The reads of one agent since its last write. If they repeat themselves, and the agent is about to begin the same
+ * sequence once more, it polls: until one of these words changes, each further round would be the same again.
  */
 export class ReadStreak {
   readonly #words: number[] = []
@@ -24,7 +24,7 @@ export class ReadStreak {
     this.#values.length = 0
   }
 
-  /** The pairs of word and value whose change ends the loop that a read of `word` would go on with; empty where none does. */
+  /** If a read of `word` would go on with a loop: the words, with their values, whose change ends it; else empty. */
   loopAt(word: number): [word: number, value: number][] {
     const { length } = this.#words
     for (let period = 1; period <= MAX_PARK_WORDS && period * REPETITIONS <= length; period++) {

@@ -3,12 +3,12 @@ import type { AgentLoop } from './agent-loop.js'
 import type { Turn } from './turn.js'
 import { targetOf } from './watched-arrays.js'
 
-/** What production code may call: 32-bit words are the only ones that isthmus's structures share. */
+/** The arrays that production code may pass: isthmus's structures share 32-bit words only. */
 type Words = Int32Array<SharedArrayBuffer>
 
 const real = Atomics
 
-/** An `Atomics` whose operations on the region stop until it is their agent's turn. Others are what they always are. */
+/** An `Atomics` whose operations on the region wait for their agent's turn. Other operations are as usual. */
 export function steppingAtomics(region: SharedArrayBuffer, turn: Turn, loop: AgentLoop): typeof Atomics {
   const isStep = (array: Words): boolean => {
     if (!turn.isStepping || array.buffer !== region) return false

@@ -56,18 +56,18 @@ import { Halt } from './halt.js'
 import { NextChoice } from './next-choice.js'
 import { ReadStreak } from './read-streak.js'
 
-/** The turns themselves must not be simulated: these are the real ones. */
+/** The turns themselves must not be simulated: these are the real operations. */
 const { load, store, add, wait, notify } = Atomics
 
 /** The clock never goes back, since the packages keep times from one schedule to the next. By then they are long past. */
 const MS_BETWEEN_SCHEDULES = 1_000_000
 
-/** Looks for the turn before the thread sleeps: handing over back and forth is then much faster. */
-const LOOKS = 400
+/** How often the thread polls for its turn before it sleeps: turns that go back and forth are then much faster. */
+const POLLS = 400
 
 /**
  * One agent's place in the schedule. It stops before each operation, publishes what it is about to do, and goes on when
- * it has the turn. Who has the turn also makes the next choice, see next-choice.ts.
+ * it has the turn. The agent with the turn also makes the next choice, see next-choice.ts.
  */
 export class Turn {
   readonly #control: Control
@@ -96,7 +96,7 @@ export class Turn {
     this.#nextChoice = new NextChoice(control, region)
   }
 
-  /** Waits until this agent is to run up to its first operation; false where the schedule is over before. */
+  /** Waits until this agent may run up to its first operation; false if the schedule is over before. */
   begin(): boolean {
     this.isStepping = false
     this.#isHalted = false
@@ -106,17 +106,17 @@ export class Turn {
     return this.#words[PHASE] === GATHERING
   }
 
-  /** Whether a look at this word is no step: nobody writes it. */
+  /** Whether reading this word is no step, since no agent writes it. */
   isQuiet(word: number): boolean {
     return this.#control.isQuiet(word)
   }
 
-  /** Before a write: what is left out of the schedules must not change. */
+  /** Called before a write: quiet words must not change. */
   assertLoud(word: number): void {
     if (this.isQuiet(word)) throw new Error(`The interleaver takes word ${word} for one that nobody writes`)
   }
 
-  /** Stops before an operation. On return it is to be executed, then told to `done`. */
+  /** Stops before an operation. When it returns, the caller executes the operation, and then calls `done`. */
   before(kind: number, word: number): void {
     if (this.#isHalted) throw new Halt()
     const words = this.#words
@@ -126,7 +126,7 @@ export class Turn {
     this.#yield(READY)
   }
 
-  /** The operation is executed. */
+  /** Records the operation that was executed. */
   done(kind: number, word: number, operand: number, expected: number, result: number): void {
     const words = this.#words
     const record = this.#control.stepAt(words[STEPS] - 1)
@@ -164,7 +164,7 @@ export class Turn {
     return isWoken
   }
 
-  /** Ends the sleep of up to `count` agents, those who have slept longest first. Returns how many. */
+  /** Ends the sleep of up to `count` agents, the longest sleeper first. Returns how many it has woken. */
   wake(word: number, count: number): number {
     const words = this.#words
     const record = this.#control.stepAt(words[STEPS] - 1)
@@ -215,7 +215,7 @@ export class Turn {
     return this.#words[at + (this.#words[at + LISTENER_WORD] === word ? LISTENER_TICKET : TICKET)]
   }
 
-  /** Ends the slice of every sleep that is under way; whoever does not sleep will not sleep long the next time. */
+  /** Ends the slice of each present sleep, and for each agent that is awake, that of its next sleep. */
   endSlices(): void {
     this.before(END_SLICES, -1)
     const words = this.#words
@@ -243,7 +243,7 @@ export class Turn {
     this.done(kind, -1, 0, 0, 0)
   }
 
-  /** A plain access to memory that is only accessed plainly: no step, but noted for the search for data races. */
+  /** Notes a plain access to memory that is only accessed plainly. It is no step; the search for data races uses the note. */
   note(kind: number, word: number, count: number): void {
     const words = this.#words
     if (this.#isHalted || words[NOTES] === MAX_NOTES) return
@@ -254,11 +254,11 @@ export class Turn {
     words[note + 3] = count
   }
 
-  /** The agent's program is over, or was stopped. The turn goes to another, and the agent waits for the next schedule. */
+  /** The agent's program is over, or was stopped. The turn goes to another agent, and this one waits for the next schedule. */
   end(): void {
     const words = this.#words
     const wasStopped = words[this.#at + STATUS] === CRASHED
-    // What a crashed agent did on its way out, it never did.
+    // What a crashed agent has written while it unwound is taken back.
     if (wasStopped) this.#region.set(this.#savedRegion)
     this.isStepping = false
     // A program that fails before its first operation is a mistake in the scenario.
@@ -281,7 +281,7 @@ export class Turn {
     })
   }
 
-  /** Lets the others go on until it is this agent's turn. */
+  /** Lets the other agents go on until it is this agent's turn. */
   #yield(status: typeof READY | typeof SLEEPING): void {
     const words = this.#words
     words[this.#at + STATUS] = status
@@ -315,7 +315,7 @@ export class Turn {
     if (next >= 0) this.#awaitTurn()
   }
 
-  /** Returns the agent whose turn it is; -1 where the schedule has ended. */
+  /** Returns the agent whose turn it is; -1 if the schedule has ended. */
   #decide(): number {
     const decision = this.#nextChoice.make()
     if ('outcome' in decision) {
@@ -333,7 +333,7 @@ export class Turn {
     this.#halt()
   }
 
-  /** Everybody who has not ended unwinds. */
+  /** Unwinds all agents that have not ended. */
   #finish(outcome: number): void {
     const words = this.#words
     words[OUTCOME] = outcome
@@ -358,7 +358,7 @@ export class Turn {
 
   #awaitTurn(): void {
     const turn = this.#at + TURN
-    for (let look = 0; look < LOOKS && load(this.#words, turn) === 0; look++);
+    for (let poll = 0; poll < POLLS && load(this.#words, turn) === 0; poll++);
     while (load(this.#words, turn) === 0) wait(this.#words, turn, 0)
     store(this.#words, turn, 0)
   }

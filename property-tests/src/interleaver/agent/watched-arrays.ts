@@ -2,20 +2,20 @@ import { PLAIN_LOAD, PLAIN_STORE } from '../operation.js'
 import type { Turn } from './turn.js'
 
 type Watchable = Int32Array | Uint8Array
-/** Methods of typed arrays that production code calls on the region, as functions of any arguments. */
+/** A method of typed arrays that production code calls on the region, as a function of any arguments. */
 type Method = (...parameters: unknown[]) => unknown
 
 const targets = new WeakMap<object, Watchable>()
 
-/** The array behind a watched one; the array itself where it is not watched. */
+/** The array behind a watched one; the array itself if it is not watched. */
 export function targetOf<A extends object>(array: A): A {
   return (targets.get(array) as A | undefined) ?? array
 }
 
 /**
- * Makes every Int32Array and Uint8Array over the region tell of plain accesses, by replacing the two constructors.
- * An access to a word that is also accessed through Atomics is a step. One to the plain part is only noted: where the
- * accesses of different agents to it are ordered by Atomics, as the notes show, their place in a schedule changes nothing.
+ * Replaces the constructors of Int32Array and Uint8Array, so that arrays over the region report plain accesses.
+ * An access to a word that is also accessed through Atomics is a step. An access to the plain part is only noted: if
+ * Atomics order the accesses of different agents there, as the notes show, their place in a schedule changes nothing.
  */
 export function watchArrays(region: SharedArrayBuffer, plainFromByte: number, turn: Turn): void {
   const access = (kind: number, fromByte: number, toByte: number): void => {
@@ -32,7 +32,7 @@ export function watchArrays(region: SharedArrayBuffer, plainFromByte: number, tu
       access(kind, target.byteOffset + start * size, target.byteOffset + end * size)
     }
     return {
-      // Its only use is as a source to copy from.
+      // Production code uses it only as a source to copy from.
       subarray: (from, to) => {
         range(PLAIN_LOAD, from, to)
         return target.subarray(from as number, to as number)

@@ -7,17 +7,17 @@ import type { SharedWords } from './shared-words.js'
 
 interface Node {
   choice: number
-  /** Choices that are still to be made here. */
+  /** Choices that remain to be made here. */
   readonly open: number[]
 }
 
 /**
- * Every schedule with up to so many preemptions, depth first. A preemption is a switch away from an agent that could go
- * on; where an agent ends, sleeps or polls in vain, the switch is free.
+ * All schedules with up to `bound` preemptions, depth first. A preemption is a switch away from an agent that could go on;
+ * when an agent ends, sleeps or polls in vain, the switch is free.
  *
- * The only reduction: before an operation on a word that no other agent touches (or that nobody writes), an agent is not
- * preempted. Preempting it right behind that operation costs the same and shows the same. Sleep sets are not used here:
- * with a bound they are not sound, since the schedule that stands for a skipped one may exceed the bound.
+ * The only reduction: an agent is not preempted before an operation on a word that no other agent uses, or that no agent
+ * writes. A preemption right after that operation costs the same and shows the same. Sleep sets are not used here: with a
+ * bound they are not sound, since the schedule that stands for a skipped one may exceed the bound.
  */
 export class BoundedSearch implements Search {
   readonly #crew: Crew

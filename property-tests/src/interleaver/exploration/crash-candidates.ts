@@ -2,9 +2,9 @@ import { agentOf, isCrash } from '../choice.js'
 import type { Execution } from '../execution.js'
 
 /**
- * The agents whose crash is to be tried before this step, as a mask. A crash changes no memory, so an agent that crashes
- * later, when others have gone on, might as well have crashed right behind its last own step; or right after it was
- * woken, since before that it stands in a queue. Those are the places.
+ * The agents whose crash must be tried before this step, as a mask. A crash changes no memory. So a crash some steps later,
+ * when others have gone on, is the same as one right after the agent's own last step, or right after it was woken: before
+ * that it was in a queue. The crash is tried at these places only.
  */
 export function crashCandidates(execution: Execution, step: number, crashable: number): number {
   const hasCrashed = Array.from({ length: step }, (_, earlier) => execution.choiceAt(earlier)).some(isCrash)

@@ -1,7 +1,7 @@
 import type { Plan } from '../crew.js'
 import type { Search } from './search.js'
 
-/** So many schedules at random, each from a seed of its own, so that any of them can be run again. */
+/** Random schedules, each with a seed of its own, so that any of them can be run again. */
 export class RandomSearch implements Search {
   readonly #firstSeed: number
   readonly #count: number

@@ -11,9 +11,9 @@ interface Node {
   readonly kinds: readonly number[]
   readonly words: readonly number[]
   choice: number
-  /** Agents whose next step has been taken here, with all that follows from it. */
+  /** Agents whose next step has been taken here, with everything that follows from it. */
   done: number
-  /** Agents whose next step is to be taken here. */
+  /** Agents whose next step must be taken here. */
   wanted: number
   /** Agents that need not be tried: their next step was taken earlier, and nothing since then depends on it. */
   readonly asleep: number
@@ -21,9 +21,9 @@ interface Node {
 }
 
 /**
- * Every schedule, without any bound, but of those that differ only in the order of independent steps just one: dynamic
- * partial-order reduction (Flanagan and Godefroid, 2005) with sleep sets. Where a step turns out to depend on an earlier
- * one of another agent, and nothing between forces their order, the other order is tried too.
+ * All schedules, without a bound, but only one of those that differ in the order of independent steps: dynamic
+ * partial-order reduction (Flanagan and Godefroid, 2005) with sleep sets. If a step turns out to depend on an earlier one
+ * of another agent, and nothing between forces their order, the other order is tried too.
  *
  * A crash has no order of its own (see crash-candidates.ts): it is tried at each of its places, whatever else is skipped.
  */
@@ -64,7 +64,7 @@ export class ReducedSearch implements Search {
     }
   }
 
-  /** For each state that is new, and each agent: the latest step that its next one races with. */
+  /** For each new state and each agent: finds the latest step with which the agent's next one races. */
   #wantReversals(execution: Execution, known: number): void {
     const clocks = new Clocks(execution)
     for (let step = 0; step <= execution.steps; step++) {
@@ -100,7 +100,7 @@ export class ReducedSearch implements Search {
       const node = this.#stack[earlier]
       if ((node.enabled >>> agent) & 1) node.wanted |= 1 << agent
       else {
-        // Somebody who can run there, and whose step leads to the one of the agent.
+        // An agent that can run there, and whose step leads to the one of `agent`.
         const leading = agentsIn(node.enabled).find((candidate) => clocks.leads(earlier, candidate, agent))
         node.wanted |= leading === undefined ? node.enabled : 1 << leading
       }
@@ -121,7 +121,7 @@ export class ReducedSearch implements Search {
       if (node.crashes !== 0) {
         const agent = agentsIn(node.crashes)[0]
         node.crashes &= ~(1 << agent)
-        // What was done here does not sleep: a crash after one of those steps would not stand at its place.
+        // Steps that were taken here do not sleep: a crash after one of them has another place.
         this.#asleep = node.asleep & ~(1 << agent)
         node.choice = crashOf(agent)
         return
@@ -140,7 +140,7 @@ export class ReducedSearch implements Search {
   }
 }
 
-/** Which step comes before which, by dependence: vector clocks of step numbers. */
+/** The order of steps by dependence, as vector clocks of step numbers. */
 class Clocks {
   readonly #execution: Execution
   readonly #agents: number[][] = Array.from({ length: MAX_AGENTS }, () => new Array<number>(MAX_AGENTS).fill(-1))
@@ -149,19 +149,19 @@ class Clocks {
   readonly #queues = new Map<number, number[]>()
   #crash: number[] | undefined
   #slices: number[] | undefined
-  /** The first step of each agent behind a given one is found through these. */
+  /** The steps of each agent, to find the first one after a given step. */
   readonly #stepsOf: number[][] = Array.from({ length: MAX_AGENTS }, () => [])
 
   constructor(execution: Execution) {
     this.#execution = execution
   }
 
-  /** Whether this step, by `other`, comes before whatever `agent` does next. */
+  /** Whether this step, by `other`, comes before the next step of `agent`. */
   isBefore(step: number, other: number, agent: number): boolean {
     return this.#agents[agent][other] >= step
   }
 
-  /** Whether a step of `candidate` behind `step` comes before whatever `agent` does next. */
+  /** Whether a step of `candidate` after `step` comes before the next step of `agent`. */
   leads(step: number, candidate: number, agent: number): boolean {
     const first = this.#stepsOf[candidate].find((own) => own > step)
     return first !== undefined && this.#agents[agent][candidate] >= first

@@ -3,8 +3,8 @@ import type { Execution } from '../execution.js'
 import { areDependent, END_SLICES, touchesWord } from '../operation.js'
 
 /**
- * The words at which agents can meet: those where operations of two agents depend on each other, in any schedule seen so
- * far. It only grows; a search that began when it was smaller has to be repeated.
+ * The words at which operations of two agents depend on each other, in any schedule so far. The set only grows; a search
+ * that began when it was smaller must be repeated.
  */
 export class SharedWords {
   /** By word: the kinds of operations that each agent was seen about to do there. */
