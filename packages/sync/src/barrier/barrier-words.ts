@@ -56,6 +56,7 @@ export class BarrierWords {
   members(): number[] {
     const words: number[] = []
     for (let slot = 0; slot < MAX_PEERS; slot++) {
+      // SYNC member arrived
       const word = Atomics.load(this.#words, this.#firstMember + slot)
       if (word !== NO_MEMBER) words.push(word)
     }
@@ -84,6 +85,7 @@ export class BarrierWords {
     for (;;) {
       const member = Atomics.load(this.#words, index)
       if (this.state.phase !== phase) return
+      // SYNC member arrived
       if (Atomics.compareExchange(this.#words, index, member, arrived) === member) break
     }
     this.endPhaseIfComplete()

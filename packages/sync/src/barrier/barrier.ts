@@ -135,7 +135,15 @@ export class Barrier {
     return this.#words.state
   }
 
-  /** Shows the members, who has arrived and who waits, for people and tools. It may be outdated when it is read. */
+  /**
+   * Shows the members, who has arrived and who waits, for people and tools. It may be outdated when it is read.
+   *
+   * @example
+   * ```ts
+   * const { root } = HeapRegion.create(barrier())
+   * root.describe().phase // 0
+   * ```
+   */
   describe(): BarrierDescription {
     const { peers } = assertOpen(this.#region)
     const { phase, isBroken } = this.state

@@ -204,7 +204,14 @@ export class Condvar extends Awaitable implements Waitable {
     this.#waiters.notifyAll()
   }
 
-  /** Shows who waits, for people and tools. It may be outdated when it is read. */
+  /**
+   * Shows who waits, for people and tools. It may be outdated when it is read.
+   *
+   * @example
+   * ```ts
+   * HeapRegion.create(condvar()).root.describe().waiters // []
+   * ```
+   */
   describe(): CondvarDescription {
     assertOpen(this.#region)
     return { waiters: this.#waiters.waiters() }

@@ -149,13 +149,27 @@ export class Futex extends Int32Field {
 
   // A futex is a field, so it has no other base class; see Awaitable.
 
-  /** Pending promises of this futex keep the process running; this is the default. */
+  /**
+   * Pending promises of this futex keep the process running; this is the default.
+   *
+   * @example
+   * ```ts
+   * HeapRegion.create(futex()).root.unref().ref()
+   * ```
+   */
   ref(): this {
     this.#waiters.setRef(true)
     return this
   }
 
-  /** Pending promises of this futex no longer keep the process running. */
+  /**
+   * Pending promises of this futex no longer keep the process running.
+   *
+   * @example
+   * ```ts
+   * HeapRegion.create(futex()).root.unref()
+   * ```
+   */
   unref(): this {
     this.#waiters.setRef(false)
     return this

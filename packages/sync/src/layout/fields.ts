@@ -2,7 +2,10 @@ import { IsthmusRangeError, IsthmusTypeError, inWords } from '../errors.js'
 import { assertOpen, type Region } from '../region/region.js'
 import type { Layout } from './layout.js'
 
-/** A signed 32-bit word. Every access is atomic. */
+/**
+ * A signed 32-bit word. Every access is atomic. After `close` every access throws `ERR_ISTHMUS_CLOSED`; a value that is no
+ * number is refused, `ERR_ISTHMUS_INVALID_ARGUMENT`. The same holds for the other fields.
+ */
 export class Int32Field {
   readonly #region: Region
   readonly #index: number
@@ -21,19 +24,46 @@ export class Int32Field {
     Atomics.store(assertOpen(this.#region).words, this.#index, value)
   }
 
-  /** Adds, and returns the value before. Wraps at 32 bits. */
+  /**
+   * Adds, and returns the value before. Wraps at 32 bits.
+   *
+   * @example
+   * ```ts
+   * const { root } = HeapRegion.create(i32())
+   * root.add(5) // 0
+   * root.value // 5
+   * ```
+   */
   add(amount: number): number {
     if (typeof amount !== 'number') throw noNumberError(amount)
     return Atomics.add(assertOpen(this.#region).words, this.#index, amount)
   }
 
-  /** Stores, and returns the value before. */
+  /**
+   * Stores, and returns the value before.
+   *
+   * @example
+   * ```ts
+   * const { root } = HeapRegion.create(i32())
+   * root.exchange(5) // 0
+   * root.value // 5
+   * ```
+   */
   exchange(value: number): number {
     if (typeof value !== 'number') throw noNumberError(value)
     return Atomics.exchange(assertOpen(this.#region).words, this.#index, value)
   }
 
-  /** Stores `replacement` if the value is `expected`; returns the value before. */
+  /**
+   * Stores `replacement` if the value is `expected`; returns the value before.
+   *
+   * @example
+   * ```ts
+   * const { root } = HeapRegion.create(i32())
+   * root.compareExchange(0, 5) // 0: stored
+   * root.compareExchange(0, 7) // 5: not stored
+   * ```
+   */
   compareExchange(expected: number, replacement: number): number {
     if (typeof expected !== 'number') throw noNumberError(expected)
     if (typeof replacement !== 'number') throw noNumberError(replacement)
@@ -57,17 +87,44 @@ export class Uint32Field {
     this.#word.value = value
   }
 
-  /** Adds, and returns the value before. Wraps at 32 bits. */
+  /**
+   * Adds, and returns the value before. Wraps at 32 bits.
+   *
+   * @example
+   * ```ts
+   * const { root } = HeapRegion.create(u32())
+   * root.add(5) // 0
+   * root.value // 5
+   * ```
+   */
   add(amount: number): number {
     return this.#word.add(amount) >>> 0
   }
 
-  /** Stores, and returns the value before. */
+  /**
+   * Stores, and returns the value before.
+   *
+   * @example
+   * ```ts
+   * const { root } = HeapRegion.create(u32())
+   * root.exchange(5) // 0
+   * root.value // 5
+   * ```
+   */
   exchange(value: number): number {
     return this.#word.exchange(value) >>> 0
   }
 
-  /** Stores `replacement` if the value is `expected`; returns the value before. */
+  /**
+   * Stores `replacement` if the value is `expected`; returns the value before.
+   *
+   * @example
+   * ```ts
+   * const { root } = HeapRegion.create(u32())
+   * root.compareExchange(0, 5) // 0: stored
+   * root.compareExchange(0, 7) // 5: not stored
+   * ```
+   */
   compareExchange(expected: number, replacement: number): number {
     return this.#word.compareExchange(expected, replacement) >>> 0
   }
@@ -94,21 +151,48 @@ export class Int64Field {
     Atomics.store(this.#cell, 0, value)
   }
 
-  /** Adds, and returns the value before. Wraps at 64 bits. */
+  /**
+   * Adds, and returns the value before. Wraps at 64 bits.
+   *
+   * @example
+   * ```ts
+   * const { root } = HeapRegion.create(i64())
+   * root.add(5n) // 0n
+   * root.value // 5n
+   * ```
+   */
   add(amount: bigint): bigint {
     if (typeof amount !== 'bigint') throw noBigIntError(amount)
     assertOpen(this.#region)
     return Atomics.add(this.#cell, 0, amount)
   }
 
-  /** Stores, and returns the value before. */
+  /**
+   * Stores, and returns the value before.
+   *
+   * @example
+   * ```ts
+   * const { root } = HeapRegion.create(i64())
+   * root.exchange(5n) // 0n
+   * root.value // 5n
+   * ```
+   */
   exchange(value: bigint): bigint {
     if (typeof value !== 'bigint') throw noBigIntError(value)
     assertOpen(this.#region)
     return Atomics.exchange(this.#cell, 0, value)
   }
 
-  /** Stores `replacement` if the value is `expected`; returns the value before. */
+  /**
+   * Stores `replacement` if the value is `expected`; returns the value before.
+   *
+   * @example
+   * ```ts
+   * const { root } = HeapRegion.create(i64())
+   * root.compareExchange(0n, 5n) // 0n: stored
+   * root.compareExchange(0n, 7n) // 5n: not stored
+   * ```
+   */
   compareExchange(expected: bigint, replacement: bigint): bigint {
     if (typeof expected !== 'bigint') throw noBigIntError(expected)
     if (typeof replacement !== 'bigint') throw noBigIntError(replacement)
@@ -119,7 +203,7 @@ export class Int64Field {
 
 /**
  * A 64-bit floating-point number. JavaScript has no atomics for it: an access is one machine instruction on x64 and
- * arm64, but orders nothing else. Where its value belongs together with other words, guard them with a lock.
+ * arm64, but orders no other access. If its value belongs together with other words, protect them with a lock.
  */
 export class Float64Field {
   readonly #region: Region
@@ -142,29 +226,62 @@ export class Float64Field {
   }
 }
 
-/** A signed 32-bit word, 0 at first. */
+/**
+ * A signed 32-bit word, 0 at first.
+ *
+ * @example
+ * ```ts
+ * const { root } = HeapRegion.create(i32())
+ * root.value = -5
+ * ```
+ */
 export function i32(): Layout<Int32Field> {
   return plain('i32', 4, 4, (region, byteOffset) => new Int32Field(region, byteOffset))
 }
 
-/** An unsigned 32-bit word, 0 at first. */
+/**
+ * An unsigned 32-bit word, 0 at first.
+ *
+ * @example
+ * ```ts
+ * const { root } = HeapRegion.create(u32())
+ * root.value = -1
+ * root.value // 4294967295
+ * ```
+ */
 export function u32(): Layout<Uint32Field> {
   return plain('u32', 4, 4, (region, byteOffset) => new Uint32Field(region, byteOffset))
 }
 
-/** A signed 64-bit integer, 0n at first. */
+/**
+ * A signed 64-bit integer, 0n at first.
+ *
+ * @example
+ * ```ts
+ * const { root } = HeapRegion.create(i64())
+ * root.value = 5n
+ * ```
+ */
 export function i64(): Layout<Int64Field> {
   return plain('i64', 8, 8, (region, byteOffset) => new Int64Field(region, byteOffset))
 }
 
-/** A 64-bit floating-point number, 0 at first. */
+/**
+ * A 64-bit floating-point number, 0 at first.
+ *
+ * @example
+ * ```ts
+ * const { root } = HeapRegion.create(f64())
+ * root.value = 12.5
+ * ```
+ */
 export function f64(): Layout<Float64Field> {
   return plain('f64', 8, 8, (region, byteOffset) => new Float64Field(region, byteOffset))
 }
 
 /**
- * `byteLength` bytes, 0 at first, as a Uint8Array over the region. Others may change them at any time: copy what you
- * are going to decode. On a segment the array reads zeros after `close`.
+ * `byteLength` bytes, 0 at first, as a Uint8Array over the region. Other agents may change them at any time: copy what you
+ * decode. On a segment the array reads zeros after `close`.
  *
  * @example
  * ```ts
@@ -182,7 +299,18 @@ export function bytes(byteLength: number): Layout<Uint8Array> {
   })
 }
 
-/** `length` signed 32-bit words, 0 at first, as an Int32Array over the region, fit for Atomics. On a segment they read 0 after `close`. */
+/**
+ * `length` signed 32-bit words, 0 at first, as an Int32Array over the region, for Atomics. On a segment they read 0 after
+ * `close`.
+ *
+ * @example
+ * ```ts
+ * const { root } = HeapRegion.create(words(4))
+ * Atomics.add(root, 3, 5) // 0
+ * ```
+ *
+ * @throws IsthmusRangeError `ERR_ISTHMUS_INVALID_ARGUMENT`
+ */
 export function words(length: number): Layout<Int32Array> {
   assertCount('words', length)
   return plain(`words(${length})`, length * 4, 8, (region, byteOffset) => {
@@ -192,13 +320,13 @@ export function words(length: number): Layout<Int32Array> {
 
 const regionOfView = new WeakMap<ArrayBufferView, Region>()
 
-/** As long as the program has the view, it is attached: a region that nobody can reach counts as left. */
+/** Keeps the region attached as long as the program has the view: a region that is garbage-collected counts as closed. */
 function keepingRegion<V extends ArrayBufferView>(region: Region, view: V): V {
   regionOfView.set(view, region)
   return view
 }
 
-/** A layout whose zeroed memory is its first state and that no peer can hold anything of. */
+/** A layout whose first state is zeroed memory, and of which a dead peer holds nothing. */
 function plain<T>(
   signature: string,
   byteLength: number,

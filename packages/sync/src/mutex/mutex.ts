@@ -173,7 +173,15 @@ export class Mutex extends Awaitable implements Waitable, RelockableMutex {
     return (await this.lockInto(guard, deadline, signalOf(options, ATTEMPT))) ? guard : undefined
   }
 
-  /** Shows the owner and the waiters, for people and tools. It may be outdated when it is read. */
+  /**
+   * Shows the owner and the waiters, for people and tools. It may be outdated when it is read.
+   *
+   * @example
+   * ```ts
+   * const { root } = HeapRegion.create(mutex())
+   * root.describe().state // 'free'
+   * ```
+   */
   describe(): MutexDescription {
     const { word } = this.#ownerWord
     const { peers } = this.region

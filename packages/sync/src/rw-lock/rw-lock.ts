@@ -312,7 +312,15 @@ export class RwLock extends Awaitable implements GuardedRwLock {
     return { [WAITABLE]: (): WaitFor => ({ point: this.#readers, condition: { ...this.#readCondition, poll } }) }
   }
 
-  /** Shows who reads, writes and waits, for people and tools. It may be outdated when it is read. */
+  /**
+   * Shows who reads, writes and waits, for people and tools. It may be outdated when it is read.
+   *
+   * @example
+   * ```ts
+   * const { root } = HeapRegion.create(rwLock())
+   * root.describe().readers // []
+   * ```
+   */
   describe(): RwLockDescription {
     const { peers } = assertOpen(this.region)
     const isReading = ({ peer, slot }: PeerDescription) => this.#readerCells.ownerOf(slot) === peer

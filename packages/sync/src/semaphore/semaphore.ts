@@ -195,7 +195,15 @@ export class Semaphore extends Awaitable implements Waitable, PermitSource {
     }
   }
 
-  /** Shows who has permits and who waits, for people and tools. It may be outdated when it is read. */
+  /**
+   * Shows who has permits and who waits, for people and tools. It may be outdated when it is read.
+   *
+   * @example
+   * ```ts
+   * const { root } = HeapRegion.create(semaphore({ permits: 2 }))
+   * root.describe().available // 2
+   * ```
+   */
   describe(): SemaphoreDescription {
     const { peers } = assertOpen(this.region)
     const permitsOf = new Map<number, number>()

@@ -89,6 +89,7 @@ export class WaiterSet extends WaitPoint {
     // SYNC sleeper visible to notifier
     if (this.#waiting.isEmpty) return
     this.#watchNotification()
+    // SYNC notification ends the sleep
     const sequence = Atomics.add(this.#words, this.#sequenceIndex, 1)
     const woken = this.region.waiter.wakeThreads(this.#sequenceIndex, 1)
     if (woken === 0 || (sequence & (BOTH_EVERY - 1)) === 0) this.#wakeLoops(LOOPS_TO_WAKE)
@@ -98,6 +99,7 @@ export class WaiterSet extends WaitPoint {
   notifyAll(): void {
     // SYNC sleeper visible to notifier
     if (this.#waiting.isEmpty) return
+    // SYNC notification ends the sleep
     Atomics.add(this.#words, this.#sequenceIndex, 1)
     this.region.waiter.wakeThreads(this.#sequenceIndex, MAX_PEERS)
     this.#wakeLoops(MAX_PEERS)
@@ -165,6 +167,7 @@ export class WaiterSet extends WaitPoint {
   }
 
   protected override sleepOnce(condition: Condition, timeoutMs: number): boolean {
+    // SYNC notification ends the sleep
     const sequence = this.sequence
     this.enterSync()
     try {
