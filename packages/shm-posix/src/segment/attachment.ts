@@ -29,8 +29,8 @@ const forgottenDescriptors = new FinalizationRegistry<number>((fd) => closeSync(
 export type SegmentShape = Pick<HeaderFacts, 'byteLength' | 'rootByteOffset' | 'regionId'>
 
 /**
- * One attachment to a segment: the open file, its mapping, a reference to the endpoints of this thread, and, once it has
- * joined or claimed one, a peer slot. It knows nothing of the structures in the memory.
+ * One attachment to a segment: the open file, its mapping, a reference to the endpoints of this thread, and a peer slot as
+ * soon as it has joined. It knows nothing of the structures in the memory.
  */
 export class SegmentAttachment implements Attachment {
   readonly fd: number

@@ -193,7 +193,7 @@ export class Segment<T> extends AttachedRegion<T> {
    * ```ts
    * const segment = Segment.create('/isthmus-example', orders)
    * const listed = Segment.list().find(({ name }) => name === '/isthmus-example')
-   * listed.peers.length // 1
+   * listed?.peers.length // 1
    * segment.close()
    * ```
    */
