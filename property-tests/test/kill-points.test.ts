@@ -11,8 +11,8 @@ import { copyWith, type Fault } from './support/package-copies.js'
 /** A sweep of a semaphore that does not free a dead holder's permits. */
 const SWEEP_THAT_FORGETS: Fault = {
   package: 'sync',
-  right: 'Atomics.compareExchange(region.words, cell, deadPeer, 0) === deadPeer',
-  wrong: 'Atomics.load(region.words, cell) === deadPeer',
+  right: 'if (this.free(cell, deadPeer)) freed++',
+  wrong: 'if (this.ownerOf(cell) === deadPeer) freed++',
 }
 
 function kill(folder: string, ...parameters: string[]) {

@@ -14,7 +14,7 @@ describe('The mutants', { timeout: 120_000 }, () => {
 
   const harmless = {
     name: 'nothing',
-    file: 'packages/sync/src/waiting/spin.ts',
+    file: 'packages/sync/src/waiting/adaptive-spin.ts',
     from: 'const SHORT_SLEEP_MS = ',
     to: 'const SHORT_SLEEP_MS = 1 * ',
     rung: interleaver('event-count'),

@@ -106,9 +106,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a sweep of a barrier takes a member word from any slot',
-    file: `${SYNC}/barrier/barrier.ts`,
+    file: `${SYNC}/barrier/barrier-words.ts`,
     from: 'const member = Atomics.load(this.#words, this.#firstMember + slotOf(deadPeer))',
-    to: 'const member = this.#members().find((word) => peerOfMember(word) === deadPeer) ?? NO_MEMBER',
+    to: 'const member = this.members().find((word) => peerOfMember(word) === deadPeer) ?? NO_MEMBER',
     rung: hostile('barrier-break/heap/between'),
   },
   {
@@ -142,9 +142,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'the hint of a wake-up is stored after the wake-up',
-    file: `${SYNC}/waiting/heap-waiter.ts`,
-    from: '      Atomics.or(this.#words, hints + (bit >> 5), 1 << (bit & 31))\n    }\n    Atomics.add(this.#words, bell, 1)\n    return Atomics.notify(this.#words, bell) > 0\n',
-    to: '      Atomics.add(this.#words, bell, 1)\n      Atomics.notify(this.#words, bell)\n      Atomics.or(this.#words, hints + (bit >> 5), 1 << (bit & 31))\n    }\n    return true\n',
+    file: `${SYNC}/heap/heap-waiter.ts`,
+    from: '      Atomics.or(this.#words, hints + (bit >> 5), 1 << (bit & 31))\n    }\n    Atomics.add(this.#words, wakeWord, 1)\n    return Atomics.notify(this.#words, wakeWord) > 0\n',
+    to: '      Atomics.add(this.#words, wakeWord, 1)\n      Atomics.notify(this.#words, wakeWord)\n      Atomics.or(this.#words, hints + (bit >> 5), 1 << (bit & 31))\n    }\n    return true\n',
     rung: interleaver('wake-up'),
   },
   {
@@ -172,8 +172,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a waiter that slept takes a mutex without CONTENDED',
     file: `${SYNC}/mutex/mutex.ts`,
-    from: 'this.#take(wish.guard, wish.hasSlept ? CONTENDED : 0)',
-    to: 'this.#take(wish.guard, 0)',
+    from: 'this.#take(attempt.guard, attempt.hasSlept ? CONTENDED : 0)',
+    to: 'this.#take(attempt.guard, 0)',
     rung: interleaver('mutex-three'),
   },
   {
@@ -193,15 +193,15 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a wake-up for a permit that is left is not handed off',
     file: `${SYNC}/semaphore/semaphore.ts`,
-    from: '    if (this.#isAnyFree()) this.#waiters.notifyOne()\n',
+    from: '    if (this.#cells.isAnyFree) this.#waiters.notifyOne()\n',
     to: '',
     rung: tests('packages/sync/test/semaphore/semaphore.test.ts'),
   },
   {
     name: 'a sweep does not free the last permit',
-    file: `${SYNC}/semaphore/semaphore.ts`,
-    from: 'cell < cells + permits; cell++',
-    to: 'cell < cells + permits - 1; cell++',
+    file: `${SYNC}/region/owned-cells.ts`,
+    from: 'cell < this.count; cell++) {\n      if (this.free(cell, deadPeer)) freed++',
+    to: 'cell < this.count - 1; cell++) {\n      if (this.free(cell, deadPeer)) freed++',
     rung: tests('packages/sync/test/semaphore/semaphore.test.ts'),
   },
   {
@@ -263,22 +263,22 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a member joins without checking the phase again',
-    file: `${SYNC}/barrier/barrier.ts`,
+    file: `${SYNC}/barrier/barrier-words.ts`,
     from: '    } while (this.state.phase !== phase)',
     to: '    } while (phase < 0)',
     rung: interleaver('barrier-join-slow'),
   },
   {
     name: 'a join does not count',
-    file: `${SYNC}/barrier/barrier.ts`,
+    file: `${SYNC}/barrier/barrier-words.ts`,
     from: '!this.#replacePhase(word, withOneMoreJoin(word))',
     to: '!this.#replacePhase(word, word)',
     rung: interleaver('barrier-join-alone'),
   },
   {
     name: 'the last member to arrive wakes no waiter',
-    file: `${SYNC}/barrier/barrier.ts`,
-    from: '      if (!this.#replacePhase(word, withPhase(word, followingPhase(phase)))) continue\n      this.#waiters.notifyAll()\n',
+    file: `${SYNC}/barrier/barrier-words.ts`,
+    from: '      if (!this.#replacePhase(word, withPhase(word, followingPhase(phase)))) continue\n      this.waiters.notifyAll()\n',
     to: '      if (!this.#replacePhase(word, withPhase(word, followingPhase(phase)))) continue\n',
     rung: interleaver('barrier'),
   },
@@ -298,9 +298,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'the wake-up FIFO of a thread is inherited by its children',
-    file: `${POSIX}/thread/wake-fifo.ts`,
-    from: 'constants.O_NOFOLLOW | O_CLOEXEC',
-    to: 'constants.O_NOFOLLOW',
+    file: `${POSIX}/native/raw-descriptor.ts`,
+    from: 'libc().open(path, flags | O_CLOEXEC)',
+    to: 'libc().open(path, flags)',
     rung: tests('property-tests/test/descriptor-inheritance.test.ts'),
   },
   {

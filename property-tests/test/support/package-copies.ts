@@ -38,7 +38,10 @@ export function copyWith(fault?: Fault): string {
     const copy = join(folder, 'node_modules/@isthmus', name)
     mkdirSync(copy, { recursive: true })
     cpSync(join(repository, 'packages', name, 'package.json'), join(copy, 'package.json'))
-    cpSync(join(repository, 'packages', name, 'dist'), join(copy, 'dist'), { recursive: true })
+    cpSync(join(repository, 'packages', name, 'dist'), join(copy, 'dist'), {
+      recursive: true,
+      filter: (path) => !/\.(?:map|d\.ts)$/.test(path),
+    })
   }
   const koffi = realpathSync(join(repository, 'packages/shm-posix/node_modules/koffi'))
   symlinkSync(koffi, join(folder, 'node_modules/koffi'))
