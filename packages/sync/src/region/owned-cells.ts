@@ -27,16 +27,19 @@ export class OwnedCells {
   /** Where the search for a free cell begins: after the cell that was taken last, or at the one that was released last. */
   #hint: number
 
-  /** @param strideBytes from one cell to the next, a multiple of 4 */
-  constructor(region: Region, byteOffset: number, count: number, strideBytes = 4) {
+  /**
+   * @param strideBytes from one cell to the next, a multiple of 4
+   * @param self the peer that takes and releases. A sweep gives the dead peer: the region may have no peer slot yet
+   */
+  constructor(region: Region, byteOffset: number, count: number, strideBytes = 4, self: PeerId = region.peers.self) {
     this.count = count
     this.#region = region
     this.#words = region.words
     this.#firstWord = byteOffset >>> 2
     this.#stride = strideBytes >>> 2
-    this.#self = region.peers.self
+    this.#self = self
     // Peers begin at different cells, so they contend less.
-    this.#hint = slotOf(this.#self) % count
+    this.#hint = slotOf(self) % count
   }
 
   /**

@@ -69,7 +69,7 @@ export function rwLock(): Layout<RwLock> {
       writers.sweep(region, byteOffset + MUTEX_OFFSET, deadPeer)
       // The dead peer may have been the writer that readers wait for.
       readers.notifyAll()
-      const wasReading = readerCells(region, byteOffset).free(slotOf(deadPeer), deadPeer)
+      const wasReading = readerCells(region, byteOffset, deadPeer).free(slotOf(deadPeer), deadPeer)
       new SlotBitmap(region.words, byteOffset + KNOWN_OFFSET).clear(deadPeer)
       if (wasReading) new EventCount(region, byteOffset + DRAINED_OFFSET).notify()
     },
@@ -77,8 +77,8 @@ export function rwLock(): Layout<RwLock> {
 }
 
 /** The reader words: each cell is reserved for the holder of its slot. */
-function readerCells(region: Region, byteOffset: number): OwnedCells {
-  return new OwnedCells(region, byteOffset + READER_WORDS_OFFSET, MAX_PEERS)
+function readerCells(region: Region, byteOffset: number, self?: PeerId): OwnedCells {
+  return new OwnedCells(region, byteOffset + READER_WORDS_OFFSET, MAX_PEERS, 4, self)
 }
 
 /**

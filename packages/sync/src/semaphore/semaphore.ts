@@ -77,7 +77,7 @@ export function semaphore(options: SemaphoreOptions): Layout<Semaphore> {
     sweep(region, byteOffset, deadPeer) {
       const waiters = new WaiterSet(region, byteOffset + WAITER_SET_OFFSET)
       waiters.sweep(deadPeer)
-      const cells = new OwnedCells(region, byteOffset + CELLS_OFFSET, permits)
+      const cells = new OwnedCells(region, byteOffset + CELLS_OFFSET, permits, 4, deadPeer)
       for (let freed = cells.sweep(deadPeer); freed > 0; freed--) waiters.notifyOne()
     },
   }
