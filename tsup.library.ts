@@ -1,6 +1,7 @@
 import { defineConfig } from 'tsup'
 
-const CONSTANT = /^var (?=[A-Z][A-Z0-9_]* = )/gm
+/** An upper-case constant, or a constant arrow function, at the top of a module. */
+const CONSTANT = /^var (?=[A-Z][A-Z0-9_]* = |\w+ = \([^)]*\) => )/gm
 const RENAMED_CLASS = /^var (\w+) = class _\1\b.* \{$/gm
 
 /**
@@ -16,7 +17,8 @@ export default defineConfig({
   plugins: [
     {
       // The bundler turns `const` into `var`. V8 then reads a constant at every use instead of compiling it in, which costs a
-      // quarter of the time of a small message.
+      // quarter of the time of a small message; and it checks at every call of a constant function that it is still the
+      // same one, which costs a tenth of the time of a message that is claimed and drained.
       name: 'constants-stay-const',
       renderChunk: (code, { map = null }) => ({ code: code.replace(CONSTANT, 'const '), map }),
     },
