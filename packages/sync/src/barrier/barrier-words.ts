@@ -126,8 +126,8 @@ export class BarrierWords {
    * Begins a new phase after a member's death has broken the barrier:
    *
    * 1. Read the phase word. If it is not broken, there is nothing to do, or another agent has reset it.
-   * 2. The new phase is the next but one, so that those who waited for the end of the broken phase can tell that it never
-   *    ended.
+   * 2. The new phase is the next but one, so that members that waited for the end of the broken phase can tell that it
+   *    never ended.
    * 3. For each member: remove it if it is dead, otherwise make it one that has not arrived. `next` stays that of the broken
    *    phase: resets go on by two phases modulo 8, so it does not read as arrived at any phase that comes by resets.
    * 4. Each of these is a CAS from the exact word, done only if the phase is unchanged: then no other agent has reset the

@@ -136,7 +136,7 @@ export class Barrier {
   }
 
   /**
-   * Shows the members, who has arrived and who waits, for people and tools. It may be outdated when it is read.
+   * Shows the members, which of them have arrived, and the waiters, for people and tools. It may be outdated when it is read.
    *
    * @example
    * ```ts

@@ -205,7 +205,7 @@ export class Condvar extends Awaitable implements Waitable {
   }
 
   /**
-   * Shows who waits, for people and tools. It may be outdated when it is read.
+   * Shows the waiters, for people and tools. It may be outdated when it is read.
    *
    * @example
    * ```ts
@@ -218,8 +218,8 @@ export class Condvar extends Awaitable implements Waitable {
   }
 
   /**
-   * For waitAny: ready once it has been notified after the call of waitAny. Look at what you wait for, and call waitAny,
-   * while you have the mutex locked, then unlock: no notification after your look is missed.
+   * For waitAny: ready once it has been notified after the call of waitAny. Check what you wait for and call waitAny while
+   * you have the mutex locked, then unlock: no notification after your check is missed.
    *
    * @example
    * ```ts

@@ -15,7 +15,7 @@ import { WAITER_SET_BYTES } from '../waiting/waiter-set.js'
  *             +----+----+----+---------------------+
  * ```
  *
- * | owner word        | meaning                                                 | who writes it                           |
+ * | owner word        | meaning                                                 | written by                              |
  * |-------------------|---------------------------------------------------------|-----------------------------------------|
  * | 0                 | free                                                    | the owner that unlocks                  |
  * | I                 | free; what it protects may be half changed              | an owner that unlocks without having    |

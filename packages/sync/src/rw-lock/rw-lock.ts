@@ -313,7 +313,7 @@ export class RwLock extends Awaitable implements GuardedRwLock {
   }
 
   /**
-   * Shows who reads, writes and waits, for people and tools. It may be outdated when it is read.
+   * Shows the readers, the writer and the waiters, for people and tools. It may be outdated when it is read.
    *
    * @example
    * ```ts
@@ -357,9 +357,9 @@ export class RwLock extends Awaitable implements GuardedRwLock {
    * 1. Lock the writers' mutex, straight into the guard; Mutex says how, and how a dead writer is reaped.
    * 2. Readers that come from now on see the mutex taken, and step back or wait.
    * 3. Look at the reader words of all known slots. If all are 0, the lock is ours.
-   * 4. Reap: free the words of readers that are proven dead, and look again.
-   * 5. Name us as the sleeper of `drained`, look once more, sleep. The last reader of each attachment stores 0, then looks
-   *    whether there is a sleeper, and wakes us.
+   * 4. Reap: free the words of readers that are proven dead, and check again.
+   * 5. Name us as the sleeper of `drained`, check once more, sleep. The last reader of each attachment stores 0, then
+   *    wakes the sleeper, if there is one.
    * 6. After the deadline or an error: unlock the mutex, and wake the readers that stepped back for us.
    *
    * @param deadline undefined to take steps 1, 3 and 4 without waiting

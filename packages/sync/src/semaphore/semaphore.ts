@@ -196,7 +196,7 @@ export class Semaphore extends Awaitable implements Waitable, PermitSource {
   }
 
   /**
-   * Shows who has permits and who waits, for people and tools. It may be outdated when it is read.
+   * Shows the holders and the waiters, for people and tools. It may be outdated when it is read.
    *
    * @example
    * ```ts

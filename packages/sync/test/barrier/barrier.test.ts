@@ -154,7 +154,7 @@ describe('Barrier.join and BarrierMember', () => {
     expect(again.arrive()).toBe(true)
   })
 
-  test('BarrierMember.leave ends the phase where it was the last that was missing', async () => {
+  test('BarrierMember.leave ends the phase if only this member had not arrived', async () => {
     const { regions, own, other, third } = setUp()
     const members = [own, other, third].map((root) => root.join())
     const waiting = [members[0].wait(), members[1].wait()]
@@ -165,7 +165,7 @@ describe('Barrier.join and BarrierMember', () => {
     expect(leftovers(regions[0], breaking, IGNORED)).toEqual([])
   })
 
-  test('BarrierMember: waits at the same time are for the same phase, whichever of them looks first', async () => {
+  test('BarrierMember: waits at the same time are for the same phase, in whatever order they poll', async () => {
     const { own, other, waiters } = setUp()
     const [member, second] = [own.join(), other.join()]
     const waiting = [member.wait(), member.wait()]
@@ -196,7 +196,7 @@ describe('Barrier.join and BarrierMember', () => {
     for (const wait of waiting) await expectRejection('ERR_ISTHMUS_PEER_DIED', soon(wait))
   })
 
-  test('BarrierMember.leave ends a wait of its own, which could otherwise wait for ever', async () => {
+  test('BarrierMember.leave ends a wait of the same member, which could not end otherwise', async () => {
     const { own, other, waiters } = setUp()
     const [member, second] = [own.join(), other.join()]
     const waiting = member.wait()
@@ -244,7 +244,7 @@ describe('Barrier.join and BarrierMember', () => {
 })
 
 describe('BarrierMember and waitAny', () => {
-  test('waitAny tells of the end of the phase at which the member has arrived; it does not arrive itself', async () => {
+  test('waitAny returns a member when the phase at which it has arrived is over; waitAny does not arrive', async () => {
     const { own, other, waiters } = setUp()
     const [member, second] = [own.join(), other.join()]
     const early = waitAny([member])
@@ -255,13 +255,13 @@ describe('BarrierMember and waitAny', () => {
     await until(() => waiters() === 1)
     expect(second.arrive()).toBe(true)
     expect(await soon(Promise.all([early, waiting]))).toEqual([[member], [member]])
-    // It is told of the phase at which it had arrived, and has not arrived at the next.
+    // arrive says how the phase ended at which the member had arrived; it has not arrived at the next one.
     expect(member.arrive()).toBe(true)
     expect(own.describe()).toMatchObject({ phase: 1, members: [{ hasArrived: false }, { hasArrived: false }] })
     expect(waiters()).toBe(0)
   })
 
-  test('waitAny tells of a barrier that breaks, also if it was reset before the member looks', async () => {
+  test('waitAny returns a member when the barrier breaks, also if it is reset before the member looks', async () => {
     const { regions, own, other, third, waiters } = setUp()
     const members = [own, other].map((root) => root.join())
     third.join()
@@ -275,7 +275,7 @@ describe('BarrierMember and waitAny', () => {
     expect([members[1].arrive(), members[0].arrive()]).toEqual([false, true])
   })
 
-  test('waitAny is told at once by a member of a broken barrier, and by one that has left', async () => {
+  test('waitAny returns a member of a broken barrier at once, and one that has left', async () => {
     const { regions, own, other, third, waiters } = setUp()
     const [member, leaving] = [own.join(), other.join()]
     const waiting = waitAny([leaving])
@@ -305,7 +305,7 @@ describe('BarrierMember and waitAny', () => {
 })
 
 describe('Barrier and members that die', () => {
-  test("Barrier with onDeath 'break' tells every member, those who wait and those who come", async () => {
+  test("Barrier with onDeath 'break' throws to every member, whether it waits or arrives later", async () => {
     const { regions, own, other, third } = setUp()
     const members = [own, other, third].map((root) => root.join())
     const waiting = members[1].wait()
@@ -319,7 +319,7 @@ describe('Barrier and members that die', () => {
     expect(own.describe().members.map(({ peer }) => peer)).toEqual([regions[0].peers.self, regions[1].peers.self])
   })
 
-  test('Barrier: a blocked thread is told of the death', async () => {
+  test('Barrier: a blocked thread throws after the death', async () => {
     const { regions, own, other, waiters } = setUp()
     own.join()
     other.join()
@@ -329,7 +329,7 @@ describe('Barrier and members that die', () => {
     await expectRejection('ERR_ISTHMUS_PEER_DIED', agent.result)
   })
 
-  test('Barrier.reset begins a new phase with those who are left', async () => {
+  test('Barrier.reset begins a new phase with the members that are left', async () => {
     const { regions, own, other, third } = setUp()
     const members = [own, other].map((root) => root.join())
     third.join()
@@ -346,7 +346,7 @@ describe('Barrier and members that die', () => {
     expect(await soon(waiting)).toBe(true)
   })
 
-  test.each([7, 6])('Barrier.reset that is stopped in its midst for %s phases makes nobody arrive', (phases) => {
+  test.each([7, 6])('Barrier.reset that stalls for %s phases makes no member arrive', (phases) => {
     const regions = attach(barrier({ parties: 3 }), 4)
     const [own, other, killed, slow] = regions.map(({ root }) => root)
     const [first, second] = [own.join(), other.join()]
@@ -398,7 +398,7 @@ describe('Barrier and members that die', () => {
     expect([late.arrive(), first.arrive(), late.arrive()]).toEqual([false, true, true])
   })
 
-  test('Barrier: a member that is told after its phase was over goes on', () => {
+  test('Barrier: a member that looks after its phase was over goes on', () => {
     const { regions, own, other, third } = setUp()
     const members = [own, other, third].map((root) => root.join())
     members[0].arrive()

@@ -28,7 +28,7 @@ interface Mailbox {
 }
 const layout = struct({ lock: mutex(), changed: condvar(), letters: futex() })
 const layoutText = '(sync) => sync.struct({ lock: sync.mutex(), changed: sync.condvar(), letters: sync.futex() })'
-/** Of the mutex, of the condition variable; and the number of letters. */
+/** The sequences of the mutex and of the condition variable; the number of letters. */
 const IGNORED = [1, 16, 25]
 
 function setUp() {
@@ -39,7 +39,7 @@ function setUp() {
   return { regions, own, other, third, waiters, expectFree }
 }
 
-/** What a waiter does: it waits with the lock, says how that ended and whether it had the lock then, and gives it back. */
+/** A waiter: locks, waits, says how the wait ended and whether it had the lock then, and unlocks. */
 async function waitIn(root: Mailbox, options: object = {}) {
   const guard = await root.lock.lock()
   try {
@@ -222,7 +222,7 @@ describe('Condvar.wait and waitSync', () => {
     expectFree()
   })
 
-  test('Condvar.wait: a mutex abandoned meanwhile is told', async () => {
+  test('Condvar.wait throws if the mutex was abandoned meanwhile', async () => {
     const { own, other, waiters } = setUp()
     const guard = await own.lock.lock()
     const waiting = own.changed.wait(guard)
@@ -233,7 +233,7 @@ describe('Condvar.wait and waitSync', () => {
     expect([guard.isHeld, waiters()]).toEqual([false, 0])
   })
 
-  test('Condvar.wait: an owner that died meanwhile is told by the guard', async () => {
+  test('Condvar.wait: the guard says ownerDied if an owner died meanwhile', async () => {
     const { regions, own, other, waiters } = setUp()
     const guard = await own.lock.lock()
     const waiting = own.changed.wait(guard)
@@ -315,7 +315,7 @@ describe('Condvar.notifyOne and notifyAll', () => {
     expectFree()
   })
 
-  test('Condvar.notifyOne of which the only one that heard it is aborted wakes the others', async () => {
+  test('Condvar.notifyOne that reached only a waiter that is aborted wakes the others', async () => {
     const { regions, own, other, third, waiters, expectFree } = setUp()
     const controller = new AbortController()
     const aborted = waitIn(other, { signal: controller.signal })
@@ -331,14 +331,14 @@ describe('Condvar.notifyOne and notifyAll', () => {
     expectFree()
   })
 
-  test('Condvar.notifyOne where nobody waits is not kept', async () => {
+  test('Condvar.notifyOne without a waiter is not kept', async () => {
     const { own, other } = setUp()
     own.changed.notifyOne()
     own.changed.notifyAll()
     expect(await soon(waitIn(other, { timeoutMs: 5 }))).toEqual({ isNotified: false, isHeld: true })
   })
 
-  test('Condvar: the death of a waiter leaves nothing behind, and the next notify is not lost on it', async () => {
+  test('Condvar: the death of a waiter leaves no mark, and the next notification is not lost on it', async () => {
     const { regions, own, other, waiters, expectFree } = setUp()
     const gone = await startAgent(regions[0], layoutText, '(root) => root.changed.waitSync(root.lock.lockSync())')
     await until(() => waiters() === 1)
@@ -354,7 +354,7 @@ describe('Condvar.notifyOne and notifyAll', () => {
 })
 
 describe('Condvar and waitAny', () => {
-  test('waitAny tells of a notification after its call, not of an earlier one, and leaves nothing behind', async () => {
+  test('waitAny ends after a notification that follows its call, not after an earlier one, and leaves no mark', async () => {
     const { own, other, waiters, expectFree } = setUp()
     own.changed.notifyAll()
     const waiting = waitAny([other.changed])
@@ -395,7 +395,7 @@ describe('Condvar and waitAny', () => {
     expectFree()
   })
 
-  test('waitAny that does not use a notification passes it on', async () => {
+  test('waitAny that does not use a notification wakes another waiter', async () => {
     const { own, other, third, waiters, expectFree } = setUp()
     const controller = new AbortController()
     const aborted = waitAny([other.changed], { signal: controller.signal })
@@ -430,7 +430,7 @@ describe('Condvar and waitAny', () => {
     expectFree()
   })
 
-  test('waitAny rejects if the region is closed meanwhile, and leaves nothing behind', async () => {
+  test('waitAny rejects if the region is closed meanwhile, and leaves no mark', async () => {
     const { regions, other, waiters, expectFree } = setUp()
     const waiting = waitAny([other.changed])
     waiting.catch(() => {})

@@ -14,7 +14,7 @@ const VALUE = 0
 const SEQUENCE = 1
 const WAITING = 2
 
-/** How many bits are set in the bitmap of those who wait. */
+/** How many peers wait: the bits in the bitmap. */
 function waitersOf(region: HeapRegion<Futex>): number {
   let count = 0
   for (let word = 0; word < 4; word++) {
@@ -48,7 +48,7 @@ describeWait<Futex>({
 })
 
 describe('Futex', () => {
-  test('Futex.waitWhile and waitWhileSync return at once where the value is another', async () => {
+  test('Futex.waitWhile and waitWhileSync return at once if the value is another', async () => {
     const { own, other } = setUp()
     own.value = 3
     expect(other.waitWhileSync(4)).toBe(true)
@@ -81,7 +81,7 @@ describe('Futex', () => {
     expect(await Promise.all(agents.map(({ result }) => result))).toEqual([true, true])
   })
 
-  test('Futex.notifyOne without a change of the value wakes nobody for good', async () => {
+  test('Futex.notifyOne without a change of the value ends no wait', async () => {
     const { own, other, waiters } = setUp()
     const waiting = other.waitWhile(0)
     await until(() => waiters() === 1)
@@ -94,7 +94,7 @@ describe('Futex', () => {
     expect(await soon(waiting)).toBe(true)
   })
 
-  test('Futex.notifyOne that reached one that gave up is passed on', async () => {
+  test('Futex.notifyOne that reached a waiter that gave up wakes another one', async () => {
     const { regions, own, other, third, waiters } = setUp()
     const controller = new AbortController()
     const aborted = other.waitWhile(0, { signal: controller.signal })
@@ -109,7 +109,7 @@ describe('Futex', () => {
     expect(leftovers(regions[0], layout, [VALUE, SEQUENCE])).toEqual([])
   })
 
-  test('Futex costs nothing where nobody waits: the sequence stays', () => {
+  test('Futex.notifyOne without a waiter leaves the sequence as it is', () => {
     const { regions, own } = setUp()
     own.notifyOne()
     own.notifyAll()
@@ -132,7 +132,7 @@ describe('Futex', () => {
     expectCode('ERR_ISTHMUS_CLOSED', () => own.value)
   })
 
-  test('Futex.otherThan makes it one of those for waitAny', async () => {
+  test('Futex.otherThan is ready for waitAny once the value is another', async () => {
     const { regions, own, other, third } = setUp()
     const [first, second] = [other.otherThan(0), third.otherThan(7)]
     expect(await waitAny([first, second])).toEqual([second])

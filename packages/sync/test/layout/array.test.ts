@@ -66,7 +66,7 @@ describe('array: places', () => {
   })
 })
 
-describe('array: what it hands on', () => {
+describe('array: what it passes to its elements', () => {
   test('array initialises, sweeps and recovers every element at its own offset, in order', () => {
     const calls: string[] = []
     const layout = array(spy('a', 4, 8, calls), 2)
@@ -83,7 +83,7 @@ describe('array: what it hands on', () => {
     ])
   })
 
-  test('array recovers where its elements have nothing to recover', () => {
+  test('array recovers if its elements have nothing to recover', () => {
     expect(() => array(u32(), 2).recover?.(region, 0)).not.toThrow()
   })
 

@@ -43,7 +43,7 @@ function checkAtomicField<N>(name: string, layout: () => Layout<AtomicField<N>>,
       expect(root.value).toBe(one)
     })
 
-    test(`${name}.compareExchange stores only where the value is the expected one`, () => {
+    test(`${name}.compareExchange stores only if the value is the expected one`, () => {
       const { root } = make()
       root.value = max
       expect(root.compareExchange(one, min)).toBe(max)

@@ -56,7 +56,7 @@ describe('struct: places', () => {
   })
 })
 
-describe('struct: what it hands on', () => {
+describe('struct: what it passes to its fields', () => {
   test('struct initialises, sweeps and recovers every field at its own offset, in order', () => {
     const calls: string[] = []
     const layout = struct({ a: spy('a', 4, 4, calls), b: spy('b', 8, 8, calls) })
@@ -74,14 +74,14 @@ describe('struct: what it hands on', () => {
     ])
   })
 
-  test('struct recovers where a field has nothing to recover', () => {
+  test('struct recovers if a field has nothing to recover', () => {
     const calls: string[] = []
     const layout = struct({ plain: u32(), b: spy('b', 4, 4, calls) })
     layout.recover?.(HeapRegion.create(struct({ only: i32() })), 0)
     expect(calls).toEqual(['recover b 4'])
   })
 
-  test('struct.backlog moves the pairs of its fields to where they lie', () => {
+  test('struct.backlog moves the pairs of its fields to their offsets', () => {
     const queue = (name: string): Layout<string> => ({ ...spy(name, 16, 8), backlog: [[0, 8]] })
     const layout = struct({ a: u32(), q: queue('q'), inner: struct({ b: u32(), r: queue('r') }) })
     expect(layout.backlog).toEqual([
@@ -100,7 +100,7 @@ describe('struct: signature', () => {
     expect(struct({ a: u32(), inner: struct({ b: f64() }) }).signature).toBe('struct{a:u32,inner:struct{b:f64}}')
   })
 
-  test('struct.signature differs where names, order or kinds differ', () => {
+  test('struct.signature differs if names, order or kinds differ', () => {
     const layouts: Layout<unknown>[] = [
       struct({ a: u32(), b: u32() }),
       struct({ b: u32(), a: u32() }),

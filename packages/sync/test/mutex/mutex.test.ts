@@ -11,7 +11,7 @@ import { startAgent } from '../support/workers.js'
 withoutSafetyNet()
 
 const layout = mutex()
-/** The sequence of its wait set. */
+/** The sequence of its waiter set. */
 const SEQUENCE = 1
 
 function setUp() {
@@ -47,7 +47,7 @@ describeWait<Mutex>({
 })
 
 describe('Mutex.tryLock and lockSync', () => {
-  test('Mutex.tryLock locks where it is free; the word is the owner, and 0 again after unlock', () => {
+  test('Mutex.tryLock locks a free mutex; the word is the owner, and 0 again after unlock', () => {
     const { regions, own, word, expectFree } = setUp()
     const guard = own.tryLock()
     expect([guard?.isHeld, guard?.ownerDied, word()]).toEqual([true, false, regions[0].peers.self])
@@ -56,7 +56,7 @@ describe('Mutex.tryLock and lockSync', () => {
     expectFree()
   })
 
-  test('Mutex.tryLock returns undefined where another attachment has it, or this one', () => {
+  test('Mutex.tryLock returns undefined if another attachment owns the mutex, or this one', () => {
     const { own, other } = setUp()
     const guard = own.lockSync()
     expect([own.tryLock(), other.tryLock()]).toEqual([undefined, undefined])
@@ -65,7 +65,7 @@ describe('Mutex.tryLock and lockSync', () => {
     expect(own.tryLock()).toBeUndefined()
   })
 
-  test('Mutex.lockSync throws EDEADLK where this attachment has it, with a timeout too, and goes on after unlock', async () => {
+  test('Mutex.lockSync throws EDEADLK if this attachment owns the mutex, with a timeout too, and locks after unlock', async () => {
     const { own, expectFree } = setUp()
     const guard = await own.lock()
     expectCode('EDEADLK', () => own.lockSync())
@@ -105,7 +105,7 @@ describe('MutexGuard', () => {
 })
 
 describe('Mutex.lock', () => {
-  test('Mutex.lock serves the tasks of one attachment in the order in which they came', async () => {
+  test('Mutex.lock serves the tasks of one attachment in the order of their calls', async () => {
     const { own, expectFree } = setUp()
     const served: number[] = []
     const task = async (at: number) => {
@@ -119,7 +119,7 @@ describe('Mutex.lock', () => {
     expectFree()
   })
 
-  test('Mutex.lock: one in the midst of the queue that times out or is aborted lets the others keep their order', async () => {
+  test('Mutex.lock: a call amid the queue that times out or is aborted leaves the others in their order', async () => {
     const { own, other, expectFree } = setUp()
     const guard = other.lockSync()
     const controller = new AbortController()
@@ -161,7 +161,7 @@ describe('Mutex.lock', () => {
     expectFree()
   })
 
-  test('Mutex.lock marks the word of the owner, who then wakes; nobody else pays', async () => {
+  test('Mutex.lock marks the owner word, so that the owner wakes the waiter; an owner without waiters finds no mark', async () => {
     const { regions, own, other, word } = setUp()
     const guard = own.lockSync()
     expect(word() & CONTENDED).toBe(0)
@@ -216,7 +216,7 @@ describe('Mutex and an owner that dies', () => {
     expect([own.lockSync().ownerDied, word() & INCONSISTENT]).toEqual([false, 0])
   })
 
-  test('Mutex.lock that waits is told of the death, and so is the one behind it', async () => {
+  test('Mutex.lock that waits gets ownerDied after the death, and so does the next lock', async () => {
     const { regions, own, other, third } = setUp()
     other.lockSync()
     const waiting = [own.lock(), third.lock()].map(async (lock) => {
@@ -251,7 +251,7 @@ describe('Mutex and an owner that dies', () => {
     expect((await soon(waiting)).ownerDied).toBe(true)
   })
 
-  test('Mutex: closing the region while it is held counts as a death, and the next owner is told', async () => {
+  test('Mutex: closing the region while it is held counts as a death: the next guard says ownerDied', async () => {
     const { regions, own, other, third, word } = setUp()
     other.lockSync()
     const waiting = own.lock()
@@ -264,7 +264,7 @@ describe('Mutex and an owner that dies', () => {
     expect([third.lockSync().ownerDied, word() & INCONSISTENT]).toEqual([false, 0])
   })
 
-  test('Mutex: the death of a waiter leaves nothing behind, and the others are woken', async () => {
+  test('Mutex: the death of a waiter leaves no mark, and the others are woken', async () => {
     const { regions, own, third, expectFree } = setUp()
     const guard = own.lockSync()
     const gone = await startAgent(regions[0], '(sync) => sync.mutex()', '(root) => root.lockSync().isHeld')
@@ -302,7 +302,7 @@ describe('Mutex and an owner that dies', () => {
 })
 
 describe('MutexGuard.abandon', () => {
-  test('MutexGuard.abandon makes every lock throw, for ever', async () => {
+  test('MutexGuard.abandon makes every later lock throw', async () => {
     const { regions, own, other, word } = setUp()
     const guard = own.lockSync()
     guard.abandon()
@@ -321,7 +321,7 @@ describe('MutexGuard.abandon', () => {
     expect(word()).toBe(ABANDONED)
   })
 
-  test('MutexGuard.abandon tells everyone who waits: tasks of this attachment, event loops and threads', async () => {
+  test('MutexGuard.abandon ends all waits: tasks of this attachment, event loops and threads', async () => {
     const { regions, own, other, word } = setUp()
     const guard = own.lockSync()
     const agent = await startAgent(regions[0], '(sync) => sync.mutex()', '(root) => root.lockSync().isHeld')
@@ -336,7 +336,7 @@ describe('MutexGuard.abandon', () => {
 })
 
 describe('Mutex and waitAny', () => {
-  test('waitAny tells of a mutex that is free, takes nothing, and leaves nothing behind', async () => {
+  test('waitAny returns a free mutex, takes nothing, and leaves no mark', async () => {
     const { own, other, expectFree } = setUp()
     expect(await waitAny([other])).toEqual([other])
     const guard = own.lockSync()
@@ -347,7 +347,7 @@ describe('Mutex and waitAny', () => {
     expectFree()
   })
 
-  test('waitAny passes its wake-up on: a lock that waits too is served', async () => {
+  test('waitAny hands its wake-up off: a lock that waits too is served', async () => {
     const { own, other, third, expectFree } = setUp()
     const guard = own.lockSync()
     const watching = waitAny([other])
@@ -356,12 +356,12 @@ describe('Mutex and waitAny', () => {
     await sleep(5)
     guard.unlock()
     await soon(locking)
-    // Without a timeout it never comes back with nothing, not even where another was quicker.
+    // Without a timeout it never returns an empty list, even if another waiter was quicker.
     expect(await soon(watching)).toEqual([other])
     expectFree()
   })
 
-  test('waitAny is told of an abandoned mutex, whose tryLock then throws', async () => {
+  test('waitAny returns an abandoned mutex, whose tryLock then throws', async () => {
     const { own, other } = setUp()
     const guard = own.lockSync()
     const waiting = waitAny([other])

@@ -11,7 +11,7 @@ withoutSafetyNet()
 
 const layout = rwLock()
 const layoutText = '(sync) => sync.rwLock()'
-/** The sequences of the writers' wait set, of the drained event count, and of the readers' wait set; who is known. */
+/** The sequences of the writers' waiter set, of the drained event count, and of the readers' waiter set; the known bits. */
 const SEQUENCES = [1, 17, 18, 27, 28, 29, 30]
 const DRAINING = 16
 
@@ -48,7 +48,7 @@ const writing = {
 
 describeWait<RwLock>({
   ...writing,
-  name: 'RwLock.writeLock behind a reader',
+  name: 'RwLock.writeLock after a reader',
   block: (root) => {
     const guard = root.readLockSync()
     return () => guard.unlock()
@@ -57,7 +57,7 @@ describeWait<RwLock>({
 
 describeWait<RwLock>({
   ...writing,
-  name: 'RwLock.writeLock behind a writer',
+  name: 'RwLock.writeLock after a writer',
   block: (root) => {
     const guard = root.writeLockSync()
     return () => guard.unlock()
@@ -85,7 +85,7 @@ describeWait<RwLock>({
 })
 
 describe('RwLock: readers and writers', () => {
-  test('RwLock lets several read at a time, and nobody write meanwhile', () => {
+  test('RwLock lets several read at a time, and none write meanwhile', () => {
     const { regions, own, other, third, expectFree } = setUp()
     const guards = [own.tryReadLock(), other.readLockSync()]
     expect([third.tryWriteLock(), third.writeLockSync({ timeoutMs: 5 })]).toEqual([undefined, undefined])
@@ -132,7 +132,7 @@ describe('RwLock: readers and writers', () => {
     expectFree()
   })
 
-  test('RwLock: tasks of one attachment that read by turns let a writer in, and with it everybody else', async () => {
+  test('RwLock: overlapping readers of one attachment let a writer in, and all that wait for it', async () => {
     const { own, other, third, isDraining, expectFree } = setUp()
     const first = await own.readLock()
     const writing = other.writeLock()
@@ -193,7 +193,7 @@ describe('RwLock: readers and writers', () => {
     expectFree()
   })
 
-  test('RwLock throws EDEADLK where a blocking call waits for this very attachment', async () => {
+  test('RwLock throws EDEADLK if a blocking call waits for this very attachment', async () => {
     const { own, expectFree } = setUp()
     const reader = own.readLockSync()
     expectCode('EDEADLK', () => own.writeLockSync())
@@ -262,8 +262,8 @@ describe('ReadGuard and WriteGuard', () => {
   })
 })
 
-describe('RwLock and those who die', () => {
-  test('RwLock: a reader that dies reads no more, and the writer that waits for it is told', async () => {
+describe('RwLock and peers that die', () => {
+  test('RwLock: a reader that dies has left, and the writer that waits for it goes on', async () => {
     const { regions, own, other, third, isDraining, expectFree } = setUp()
     other.readLockSync()
     const agent = await startAgent(regions[0], layoutText, '(root) => root.readLockSync().isHeld')
@@ -280,7 +280,7 @@ describe('RwLock and those who die', () => {
     expectFree()
   })
 
-  test('RwLock.writeLockSync in another thread is told of the death of a reader', async () => {
+  test('RwLock.writeLockSync in another thread goes on after the death of a reader', async () => {
     const { regions, other, isDraining } = setUp()
     other.readLockSync()
     const agent = await startAgent(regions[0], layoutText, '(root) => root.writeLockSync().isHeld')
@@ -289,7 +289,7 @@ describe('RwLock and those who die', () => {
     expect(await agent.result).toBe(true)
   })
 
-  test('RwLock: a writer that dies is told to readers and writers, until a writer marks it consistent', async () => {
+  test('RwLock: after the death of a writer, readers and writers get ownerDied, until a writer marks it consistent', async () => {
     const { regions, own, other, third } = setUp()
     other.writeLockSync()
     const reading = own.readLock()
@@ -355,7 +355,7 @@ describe('RwLock and those who die', () => {
     expect(third.writeLockSync().isHeld).toBe(true)
   })
 
-  test('WriteGuard.abandon makes every lock throw, and tells those who wait', async () => {
+  test('WriteGuard.abandon makes every later lock throw, and ends all waits', async () => {
     const { own, other, third } = setUp()
     const writer = own.writeLockSync()
     const codes = [other.readLock(), third.writeLock(), third.readLock(), own.writeLock()].map((lock) =>
@@ -377,7 +377,7 @@ describe('RwLock and those who die', () => {
 })
 
 describe('RwLock and waitAny', () => {
-  test('RwLock.forReading is ready if there is no writer, takes nothing, and leaves nothing behind', async () => {
+  test('RwLock.forReading is ready if there is no writer, takes nothing, and leaves no mark', async () => {
     const { own, other, third, expectFree } = setUp()
     const { forReading } = other
     expect(await waitAny([forReading])).toEqual([forReading])
@@ -404,7 +404,7 @@ describe('RwLock and waitAny', () => {
     ;(await soon(writing)).unlock()
   })
 
-  test('RwLock.forReading is told of the death of a writer, and of an abandoned lock', async () => {
+  test('RwLock.forReading is ready after the death of a writer, and once the lock is abandoned', async () => {
     const { regions, own, other, third } = setUp()
     other.writeLockSync()
     const waiting = waitAny([own.forReading])

@@ -69,7 +69,7 @@ describe('semaphore', () => {
 })
 
 describe('Semaphore.tryAcquire and acquireSync', () => {
-  test('Semaphore.tryAcquire takes what is free, whoever has the rest', () => {
+  test('Semaphore.tryAcquire takes a free permit; other attachments may hold the rest', () => {
     const { regions, own, other, third, expectFree } = setUp()
     const permits = [own.tryAcquire(), other.acquireSync()]
     expect([third.tryAcquire(), own.tryAcquire()]).toEqual([undefined, undefined])
@@ -83,7 +83,7 @@ describe('Semaphore.tryAcquire and acquireSync', () => {
     expectFree()
   })
 
-  test('Semaphore.acquireSync throws EDEADLK only where this attachment has all permits', async () => {
+  test('Semaphore.acquireSync throws EDEADLK only if this attachment holds all permits', async () => {
     const { own, other } = setUp()
     const [first] = [await own.acquire(), own.acquireSync()]
     expectCode('EDEADLK', () => own.acquireSync())
@@ -110,7 +110,7 @@ describe('Permit', () => {
   test.each([
     ['acquireSync', (root: Semaphore): Permit | Promise<Permit> => root.acquireSync()],
     ['acquire', (root: Semaphore) => root.acquire()],
-  ])('Permit of %s that was released is refused, and frees nobody else’s', async (_how, acquire) => {
+  ])('Permit of %s that was released is refused, and frees no other permit', async (_how, acquire) => {
     const { own, other } = setUp()
     const permit = await acquire(own)
     permit.release()
@@ -123,7 +123,7 @@ describe('Permit', () => {
 })
 
 describe('Semaphore.acquire', () => {
-  test('Semaphore.acquire serves the tasks of one attachment in order, and never more than there are permits', async () => {
+  test('Semaphore.acquire serves the tasks of one attachment in order, and never gives out more than its permits', async () => {
     const { own, expectFree } = setUp()
     const served: number[] = []
     let inside = 0
@@ -140,7 +140,7 @@ describe('Semaphore.acquire', () => {
     expectFree()
   })
 
-  test('Semaphore.acquire: attachments that contend never have more than there are permits', async () => {
+  test('Semaphore.acquire: attachments that contend never hold more than its permits', async () => {
     const { own, other, third, expectFree } = setUp()
     let inside = 0
     const task = async (root: Semaphore) => {
@@ -156,7 +156,7 @@ describe('Semaphore.acquire', () => {
     expectFree()
   })
 
-  test('Semaphore.acquire: two releases at once serve two who wait in different threads and attachments', async () => {
+  test('Semaphore.acquire: two releases at once serve two waiters in different threads and attachments', async () => {
     const { regions, own, other, third, expectFree } = setUp()
     const permits = [own.acquireSync(), own.acquireSync()]
     const agent = await startAgent(regions[0], layoutText, '(root) => { root.acquireSync().release(); return true }')
@@ -183,7 +183,7 @@ describe('Semaphore.acquire', () => {
     expectFree()
   })
 
-  test('Semaphore.acquire that is aborted when it has just been woken wakes somebody else', async () => {
+  test('Semaphore.acquire that is aborted when it has just been woken wakes another waiter', async () => {
     const { regions, own, other, third, expectFree } = setUp()
     const permits = [own.acquireSync(), own.acquireSync()]
     const controller = new AbortController()
@@ -216,7 +216,7 @@ describe('Semaphore.acquire', () => {
 })
 
 describe('Semaphore and holders that die', () => {
-  test('Semaphore gets the permits of a declared-dead holder back, and tells who waits', async () => {
+  test('Semaphore gets the permits of a declared-dead holder back, and wakes the waiters', async () => {
     const { regions, own, other, third, expectFree } = setUp()
     other.acquireSync()
     other.acquireSync()
@@ -238,7 +238,7 @@ describe('Semaphore and holders that die', () => {
     expect([permit.isHeld, own.describe().available]).toEqual([true, 0])
   })
 
-  test('Semaphore.acquireSync in another thread is woken by the death', async () => {
+  test('Semaphore.acquireSync in another thread is woken by the death of a holder', async () => {
     const { regions, own, other } = setUp()
     own.acquireSync()
     other.acquireSync()
@@ -248,7 +248,7 @@ describe('Semaphore and holders that die', () => {
     expect(await agent.result).toBe(true)
   })
 
-  test('Semaphore: closing the region gives back what was held, and tells who waits', async () => {
+  test('Semaphore: closing the region gives back its permits, and wakes the waiters', async () => {
     const { regions, own, other, expectFree } = setUp()
     other.acquireSync()
     other.acquireSync()
@@ -259,7 +259,7 @@ describe('Semaphore and holders that die', () => {
     expectFree()
   })
 
-  test('Semaphore: the death of a waiter leaves nothing behind', async () => {
+  test('Semaphore: the death of a waiter leaves no mark', async () => {
     const { regions, own, expectFree } = setUp()
     const permits = [own.acquireSync(), own.acquireSync()]
     const gone = await startAgent(regions[0], layoutText, '(root) => root.acquireSync().isHeld')
@@ -281,7 +281,7 @@ describe('Semaphore and holders that die', () => {
 })
 
 describe('Semaphore and waitAny', () => {
-  test('waitAny tells of a free permit, takes none, and leaves nothing behind', async () => {
+  test('waitAny returns a semaphore with a free permit, takes none, and leaves no mark', async () => {
     const { own, other, expectFree } = setUp()
     expect(await waitAny([other])).toEqual([other])
     const permits = [own.acquireSync(), own.acquireSync()]
