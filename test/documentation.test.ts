@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import * as structuredModule from '@isthmus/ring/structured'
+import * as internalModule from '@isthmus/sync/internal'
 import * as isthmus from 'isthmus'
 import { describe, expect, it } from 'vitest'
 
@@ -62,6 +63,7 @@ describe('The examples of the packages', () => {
     const scope = {
       ...isthmus,
       ...structuredModule,
+      ...internalModule,
       orders,
       region,
       producer,

@@ -29,8 +29,9 @@ export interface Attachment {
  *
  * @example
  * ```ts
- * using region = HeapRegion.create(struct({ total: f64() }))
+ * const region = HeapRegion.create(struct({ total: f64() }))
  * region.root.total.value = 12.5
+ * region.close()
  * ```
  */
 export abstract class AttachedRegion<T> implements Region {

@@ -85,7 +85,9 @@ export class HeapRegion<T> extends AttachedRegion<T> {
    *
    * @example
    * ```ts
-   * const region = HeapRegion.attach(workerData, struct({ total: f64() }))
+   * const created = HeapRegion.create(struct({ total: f64() }))
+   * // in a worker, created.handle comes with its workerData
+   * const region = HeapRegion.attach(created.handle, struct({ total: f64() }))
    * ```
    *
    * @throws IsthmusTypeError `ERR_ISTHMUS_INVALID_ARGUMENT` if the handle is not one
@@ -130,7 +132,9 @@ export class HeapRegion<T> extends AttachedRegion<T> {
    *
    * @example
    * ```ts
-   * worker.on('exit', () => region.declareDead(peerOfWorker))
+   * const [peer] = region.peers.others() // a worker that has exited
+   * region.declareDead(peer)
+   * region.peers.isDead(peer) // true
    * ```
    *
    * @throws IsthmusRangeError `ERR_ISTHMUS_INVALID_ARGUMENT` if the peer is this attachment

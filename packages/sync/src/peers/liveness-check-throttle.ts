@@ -9,7 +9,10 @@ const POLLS_BETWEEN_CLOCKS_MAX = 64
  *
  * @example
  * ```ts
- * if (message === undefined && throttle.isDue() && peers.isDead(producer)) reportDeath()
+ * const throttle = new LivenessCheckThrottle()
+ * const [peer] = region.peers.others()
+ * const message = consumer.tryReceive()
+ * if (message === undefined && throttle.isDue() && region.peers.isDead(peer)) console.log('it has died')
  * ```
  */
 export class LivenessCheckThrottle {

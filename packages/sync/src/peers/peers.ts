@@ -12,7 +12,8 @@ export interface Peers {
    *
    * @example
    * ```ts
-   * if (region.peers.isDead(worker)) console.log('the worker is gone')
+   * const [peer] = region.peers.others() // another attachment, such as a worker's
+   * region.peers.isDead(peer) // false
    * ```
    */
   isDead(peer: PeerId): boolean

@@ -9,7 +9,8 @@ import { yieldBudget } from './yield-budget.js'
  *
  * @example
  * ```ts
- * if (!turns.tryEnter() && !(await turns.enter(deadline, signal))) return undefined
+ * const turns = new TurnQueue()
+ * if (!turns.tryEnter() && !(await turns.enter(deadlineAfter(1000), signal))) return undefined
  * try {
  *   // This call alone uses the handle.
  * } finally {
