@@ -71,8 +71,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'the length of a record is trusted',
     file: `${RING}/record/layout.ts`,
-    from: '  return byteLength >>> 0 <= publishedBytes - RECORD_HEADER_BYTES && ',
-    to: '  return byteLength !== 0 || ',
+    from: '  byteLength >>> 0 <= publishedBytes - RECORD_HEADER_BYTES && ',
+    to: '  byteLength !== 0 || ',
     rung: hostile('ring/heap/between'),
     isBrief: true,
   },
