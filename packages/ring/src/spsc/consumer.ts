@@ -396,8 +396,8 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
   }
 
   /**
-   * The same, until a signal ends it with an AbortError. `pipeline` of `node:stream` tells a stream when it has failed or
-   * was aborted, and an iterable not: give it `Readable.from(consumer)`, or this with its own signal, as in
+   * The same, until a signal ends it with an AbortError. `pipeline` of `node:stream` tells a stream, but not a
+   * consumer, that it has failed or was aborted: give it `Readable.from(consumer)`, or this with its own signal, as in
    * `pipeline(consumer.messages({ signal }), sink, { signal })`.
    * @throws IsthmusTypeError `ERR_ISTHMUS_INVALID_ARGUMENT` for a signal that is no AbortSignal
    *
@@ -765,7 +765,7 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
    * 2. Look at the producer's role, with a liveness check if one is due. If the epoch goes on, there is no end.
    * 3. It has ended: load the write position once more, since it published everything before it ended. Receive that first.
    * 4. Judge the end: told to an earlier consumer (wait for a successor), told by this handle (a close is told again, a
-   *    death not), or new.
+   *    death is not), or new.
    * 5. Tell it: `null` for a close, an error for a death or a message that broke off. Remember that it was told.
    */
   #isEnded(): boolean {
