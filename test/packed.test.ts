@@ -27,7 +27,7 @@ const PACKAGES = {
 }
 const names = Object.keys(PACKAGES)
 
-const project = mkdtempSync(join(tmpdir(), 'isthmus-packed-'))
+let project: string
 const esbuild = createRequire(createRequire(join(root, 'package.json')).resolve('tsup'))('esbuild') as Esbuild
 
 interface Esbuild {
@@ -35,6 +35,7 @@ interface Esbuild {
 }
 
 beforeAll(async () => {
+  project = mkdtempSync(join(tmpdir(), 'isthmus-packed-'))
   const tarballs = join(project, 'tarballs')
   mkdirSync(tarballs)
   const folders = Object.values(PACKAGES).map((folder) => join(root, 'packages', folder))
@@ -175,6 +176,7 @@ producer.trySend(1)
 
   it.concurrent.each(cases)(
     'compile with $title, $surroundings',
+    { timeout: 180_000 },
     async ({ compiler, surroundings, module, types, lib, files }) => {
       const compilerOptions = {
         ...{ noEmit: true, strict: true, exactOptionalPropertyTypes: true, skipLibCheck: false, target: 'es2022' },

@@ -26,7 +26,7 @@ import {
   ownerOf,
   WAITER_SET_OFFSET,
 } from './layout.js'
-import { MutexGuard, type RelockableMutex } from './mutex-guard.js'
+import { MutexGuard } from './mutex-guard.js'
 import { abandonedError, OwnerWord } from './owner-word.js'
 
 const ATTEMPT = 'Locking a mutex'
@@ -84,7 +84,7 @@ export function mutex(): Layout<Mutex> {
  * The algorithm is Drepper's futex mutex ("Futexes Are Tricky", mutex2) with the owner in the word, as in the kernel's
  * robust futexes; the region's peers prove the death, instead of the kernel's list.
  */
-export class Mutex extends Awaitable implements Waitable, RelockableMutex {
+export class Mutex extends Awaitable implements Waitable {
   /** @internal */
   readonly region: Region
   readonly #words: Int32Array

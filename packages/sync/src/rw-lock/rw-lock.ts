@@ -30,7 +30,7 @@ import {
   READERS_WAITER_SET_OFFSET,
   RW_LOCK_BYTES,
 } from './layout.js'
-import { type GuardedRwLock, ReadGuard, WriteGuard } from './rw-guards.js'
+import { ReadGuard, WriteGuard } from './rw-guards.js'
 
 const READING = 'Locking for reading'
 const WRITING = 'Locking for writing'
@@ -92,7 +92,7 @@ function readerCells(region: Region, byteOffset: number, self?: PeerId): OwnedCe
  * The readers' side is that of BRAVO (Dice, Kogan: "Biased Locking for Reader-Writer Locks"), with a word for each peer
  * instead of a hashed table; the writers' side is Mutex.
  */
-export class RwLock extends Awaitable implements GuardedRwLock {
+export class RwLock extends Awaitable {
   /** @internal */
   readonly region: Region
   readonly #words: Int32Array

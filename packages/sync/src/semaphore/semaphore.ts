@@ -20,7 +20,7 @@ import {
 } from '../waiting/wait-options.js'
 import { WaiterSet } from '../waiting/waiter-set.js'
 import { CELLS_OFFSET, PERMITS_MAX, WAITER_SET_OFFSET } from './layout.js'
-import { Permit, type PermitSource } from './permit.js'
+import { Permit } from './permit.js'
 
 export interface SemaphoreOptions {
   /** How many permits there are, from 1 to 4096. */
@@ -90,7 +90,7 @@ export function semaphore(options: SemaphoreOptions): Layout<Semaphore> {
  * A permit is a cell that names its holder, so there is no count that a killed process could leave wrong. (The kernel's
  * SEM_UNDO does this for System V semaphores; here it needs no kernel.)
  */
-export class Semaphore extends Awaitable implements Waitable, PermitSource {
+export class Semaphore extends Awaitable implements Waitable {
   readonly permits: number
   /** @internal */
   readonly region: Region
