@@ -1,19 +1,18 @@
 import { execFile } from 'node:child_process'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import * as structuredModule from '@isthmus/ring/structured'
-import * as internalModule from '@isthmus/sync/internal'
+import * as internal from '@isthmus/sync/internal'
 import * as isthmus from 'isthmus'
 import { describe, expect, it } from 'vitest'
+import { esbuild } from './support/esbuild.js'
+import { root } from './support/public-entries.js'
 
 /**
  * The documentation is true: quoted files are equal to the files, quoted output to what the programs print, and the examples of
  * the doc comments run. `npm run docs` updates the quotations.
  */
 
-const root = fileURLToPath(new URL('..', import.meta.url))
 const isUpdating = process.env.ISTHMUS_UPDATE_DOCS === '1'
 
 const RESULT = /^( *)(\S[^\n]*?) \/\/ (true|false|undefined|null|[\d.]+|'[^']*')(?:: .*)?$/gm
@@ -61,9 +60,9 @@ describe('The examples of the packages', () => {
     const consumer = other.root.ring.consumer()
     for (const number of [1, 2, 3]) producer.trySend(Uint8Array.of(number))
     const scope = {
+      // Also the functions for the other packages have examples.
+      ...internal,
       ...isthmus,
-      ...structuredModule,
-      ...internalModule,
       orders,
       region,
       producer,
@@ -82,7 +81,7 @@ describe('The examples of the packages', () => {
     )
     const names = Object.keys(scope).filter((key) => !shadowed.has(key))
     try {
-      await new AsyncFunction(...names, withResultsChecked(code))(
+      await new AsyncFunction(...names, compiled(withResultsChecked(code)))(
         ...names.map((key) => scope[key as keyof typeof scope]),
       )
     } finally {
@@ -98,6 +97,12 @@ async function outputOf(commands: string[]): Promise<string> {
     return stdout
   })
   return (await Promise.all(runs)).join('')
+}
+
+/** JavaScript that every Node.js runs, for code with `using` or types. */
+function compiled(code: string): string {
+  const options = { loader: 'ts', target: 'node20' }
+  return `${esbuild.transformSync(`const example = async () => {\n${code}\n}`, options).code}\nawait example()`
 }
 
 /** Turns a line such as `region.root.total.value // 12.5` into a check of that value. */

@@ -9,12 +9,12 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
-import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { publint } from 'publint'
 import { formatMessage } from 'publint/utils'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { esbuild } from './support/esbuild.js'
 import { publicEntries, root } from './support/public-entries.js'
 
 /** The packed tarballs, installed with npm into an empty project, are what users get. */
@@ -28,11 +28,6 @@ const PACKAGES = {
 const names = Object.keys(PACKAGES)
 
 let project: string
-const esbuild = createRequire(createRequire(join(root, 'package.json')).resolve('tsup'))('esbuild') as Esbuild
-
-interface Esbuild {
-  buildSync(options: object): { metafile: { inputs: Record<string, object> } }
-}
 
 beforeAll(async () => {
   project = mkdtempSync(join(tmpdir(), 'isthmus-packed-'))
