@@ -36,8 +36,8 @@ describe('The hostile fuzzer', { timeout: 120_000 }, () => {
   it('finds a consumer that trusts the length of a record, and the same case again by its seed', () => {
     const folder = copyWith({
       package: 'ring',
-      right: 'return byteLength >>> 0 <= publishedBytes - RECORD_HEADER_BYTES && ',
-      wrong: 'return byteLength !== 0 || ',
+      right: 'byteLength >>> 0 <= publishedBytes - RECORD_HEADER_BYTES && ',
+      wrong: 'byteLength !== 0 || ',
     })
     const { status, verdicts } = attack(folder, '--only', '^ring/heap/between$')
     expect(status).toBe(1)
