@@ -37,6 +37,14 @@ export abstract class ExclusiveGuard extends Guard {
 
   /**
    * Gives the lock back, and wakes a waiter if there is one.
+   *
+   * @example
+   * ```ts
+   * const guard = HeapRegion.create(mutex()).root.lockSync()
+   * guard.unlock()
+   * guard.isHeld // false
+   * ```
+   *
    * @throws IsthmusError `ERR_ISTHMUS_NOT_HELD` if it was unlocked before; `ERR_ISTHMUS_CLOSED`
    */
   unlock(): void {
@@ -45,6 +53,14 @@ export abstract class ExclusiveGuard extends Guard {
 
   /**
    * After `ownerDied`: says that what the lock protects has been repaired. The next owner is not told any more.
+   *
+   * @example
+   * ```ts
+   * const guard = HeapRegion.create(rwLock()).root.writeLockSync()
+   * if (guard.ownerDied) guard.markConsistent() // after repairing what the lock protects
+   * guard.unlock()
+   * ```
+   *
    * @throws IsthmusError `ERR_ISTHMUS_NOT_HELD`, `ERR_ISTHMUS_CLOSED`
    */
   markConsistent(): void {
@@ -54,6 +70,14 @@ export abstract class ExclusiveGuard extends Guard {
 
   /**
    * After `ownerDied`: says that it cannot be repaired. Unlocks; every later lock throws `ERR_ISTHMUS_ABANDONED`.
+   *
+   * @example
+   * ```ts
+   * const guard = HeapRegion.create(mutex()).root.lockSync()
+   * guard.abandon()
+   * guard.isHeld // false
+   * ```
+   *
    * @throws IsthmusError `ERR_ISTHMUS_NOT_HELD`, `ERR_ISTHMUS_CLOSED`
    */
   abandon(): void {

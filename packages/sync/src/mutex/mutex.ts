@@ -127,7 +127,7 @@ export class Mutex extends Awaitable implements Waitable {
    */
   tryLock(): MutexGuard | undefined {
     const guard = this.#syncGuard
-    return this.tryLockInto(guard) ? guard : undefined
+    return this.#tryFast(guard) || this.#tryLockSlowly(guard) ? guard : undefined
   }
 
   /**
@@ -231,9 +231,7 @@ export class Mutex extends Awaitable implements Waitable {
 
   /** @internal `tryLock` into the guard of a caller. */
   tryLockInto(guard: ExclusiveGuard): boolean {
-    if (this.#tryFast(guard)) return true
-    if (this.isHeldHere) return false
-    return this.#take(guard, 0) || (this.reapDead() && this.#take(guard, CONTENDED))
+    return this.#tryFast(guard) || this.#tryLockSlowly(guard)
   }
 
   /** @internal `lockSync` into the guard of a caller. */
@@ -317,6 +315,12 @@ export class Mutex extends Awaitable implements Waitable {
     guard.holdCount = 1
     guard.ownerDied = false
     return true
+  }
+
+  /** Takes the mutex if it is free but inconsistent, or if its owner is dead. */
+  #tryLockSlowly(guard: ExclusiveGuard): boolean {
+    if (this.isHeldHere) return false
+    return this.#take(guard, 0) || (this.reapDead() && this.#take(guard, CONTENDED))
   }
 
   /** Takes the mutex if it is free. `flag` is CONTENDED for a waiter that has slept, since others may still sleep. */

@@ -61,8 +61,10 @@ export class OwnedCells {
 
   /** Frees a cell that this attachment owns; false if it does not own it. */
   release(cell: number): boolean {
-    assertOpen(this.#region)
-    if (!this.free(cell, this.#self)) return false
+    const { words } = assertOpen(this.#region)
+    // SYNC cell handed over
+    const found = Atomics.compareExchange(words, this.#firstWord + cell * this.#stride, this.#self, 0)
+    if (found !== this.#self) return false
     this.#hint = cell
     return true
   }

@@ -26,6 +26,14 @@ export class ReadGuard extends Guard {
 
   /**
    * Ends the reading. The last reader of an attachment wakes a writer that waits for it.
+   *
+   * @example
+   * ```ts
+   * const guard = HeapRegion.create(rwLock()).root.readLockSync()
+   * guard.unlock()
+   * guard.isHeld // false
+   * ```
+   *
    * @throws IsthmusError `ERR_ISTHMUS_NOT_HELD` if it was unlocked as often as given out; `ERR_ISTHMUS_CLOSED`
    */
   unlock(): void {

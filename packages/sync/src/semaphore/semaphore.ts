@@ -226,8 +226,7 @@ export class Semaphore extends Awaitable implements Waitable {
 
   /** @internal Use permit.release. */
   release(permit: Permit): void {
-    permit.assertHeld('Releasing a permit')
-    if (!this.#cells.release(permit.cell)) throw notHeldError('Releasing a permit')
+    if (permit.holdCount === 0 || !this.#cells.release(permit.cell)) throw notHeldError('Releasing a permit')
     permit.holdCount = 0
     this.#waiters.notifyOne()
     if (this.#turns.isBusy) this.#waiters.schedulePollOfOwnWaits()

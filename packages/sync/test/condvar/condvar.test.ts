@@ -430,13 +430,38 @@ describe('Condvar and waitAny', () => {
     expectFree()
   })
 
-  test('waitAny rejects if the region is closed meanwhile, and leaves no mark', async () => {
-    const { regions, other, waiters, expectFree } = setUp()
-    const waiting = waitAny([other.changed])
-    waiting.catch(() => {})
+  test('waitAny that is notified when it returns something else wakes another waiter', async () => {
+    const { regions, own, other, third, waiters, expectFree } = setUp()
+    const waiting = waitIn(third)
     await until(() => waiters() === 1)
+    // Ready at once. When waitAny has seen that the condition variable is not, it is notified.
+    let polls = 0
+    const word = other.letters.otherThan(7)
+    const notifying: Waitable = {
+      [WAITABLE]: () => {
+        const { point, condition } = word[WAITABLE]()
+        const poll = () => {
+          if (++polls === 2) own.changed.notifyOne()
+          return true
+        }
+        return { point, condition: { ...condition, poll } }
+      },
+    }
+    const wake = vi.spyOn(regions[1].waiter, 'wakeThreads')
+    expect(await waitAny([other.changed, notifying])).toEqual([notifying])
+    expect(wake).toHaveBeenCalled()
+    expect(await soon(waiting)).toEqual({ isNotified: true, isHeld: true })
+    expectFree()
+  })
+
+  test('waitAny rejects if one of the regions is closed meanwhile, and leaves no mark in either', async () => {
+    const { regions, own, other, third, waiters, expectFree } = setUp()
+    const waiting = waitAny([other.changed, third.changed])
+    waiting.catch(() => {})
+    await until(() => waiters() === 2)
     regions[1].close()
     await expectRejection('ERR_ISTHMUS_CLOSED', soon(waiting))
+    own.changed.notifyAll()
     expectFree()
   })
 })
