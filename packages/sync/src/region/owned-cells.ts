@@ -3,6 +3,17 @@ import { assertOpen, type Region } from './region.js'
 
 export const NO_CELL = -1
 
+export interface OwnedCellsOptions {
+  readonly count: number
+  /** From one cell to the next, a multiple of 4; 4 if not given. */
+  readonly strideBytes?: number
+  /**
+   * The peer that takes and releases; this attachment if not given. A sweep gives the dead peer: a newcomer that sweeps has
+   * no id yet.
+   */
+  readonly self?: PeerId
+}
+
 /**
  * A row of words, each of which is 0 or contains the id of the peer that owns it. There is no count that a killed owner
  * could leave wrong, and what it owned can be found.
@@ -27,11 +38,8 @@ export class OwnedCells {
   /** Where the search for a free cell begins: after the cell that was taken last, or at the one that was released last. */
   #hint: number
 
-  /**
-   * @param strideBytes from one cell to the next, a multiple of 4
-   * @param self the peer that takes and releases. A sweep gives the dead peer: the region may have no peer slot yet
-   */
-  constructor(region: Region, byteOffset: number, count: number, strideBytes = 4, self: PeerId = region.peers.self) {
+  constructor(region: Region, byteOffset: number, options: OwnedCellsOptions) {
+    const { count, strideBytes = 4, self = region.peers.self } = options
     this.count = count
     this.#region = region
     this.#words = region.words

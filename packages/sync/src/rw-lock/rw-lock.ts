@@ -77,8 +77,8 @@ export function rwLock(): Layout<RwLock> {
 }
 
 /** The reader words: each cell is reserved for the holder of its slot. */
-function readerCells(region: Region, byteOffset: number, self?: PeerId): OwnedCells {
-  return new OwnedCells(region, byteOffset + READER_WORDS_OFFSET, MAX_PEERS, 4, self)
+function readerCells(region: Region, byteOffset: number, self = region.peers.self): OwnedCells {
+  return new OwnedCells(region, byteOffset + READER_WORDS_OFFSET, { count: MAX_PEERS, self })
 }
 
 /**

@@ -77,7 +77,7 @@ export function semaphore(options: SemaphoreOptions): Layout<Semaphore> {
     sweep(region, byteOffset, deadPeer) {
       const waiters = new WaiterSet(region, byteOffset + WAITER_SET_OFFSET)
       waiters.sweep(deadPeer)
-      const cells = new OwnedCells(region, byteOffset + CELLS_OFFSET, permits, 4, deadPeer)
+      const cells = new OwnedCells(region, byteOffset + CELLS_OFFSET, { count: permits, self: deadPeer })
       for (let freed = cells.sweep(deadPeer); freed > 0; freed--) waiters.notifyOne()
     },
   }
@@ -111,7 +111,7 @@ export class Semaphore extends Awaitable implements Waitable {
     this.region = region
     this.#words = region.words
     this.#firstCell = (byteOffset + CELLS_OFFSET) >>> 2
-    this.#cells = new OwnedCells(region, byteOffset + CELLS_OFFSET, permits)
+    this.#cells = new OwnedCells(region, byteOffset + CELLS_OFFSET, { count: permits })
     this.#waiters = new WaiterSet(region, byteOffset + WAITER_SET_OFFSET, () => this.#cells.isAnyFree)
     this.#condition = {
       poll: () => this.#cells.isAnyFree,

@@ -11,15 +11,15 @@ const layout = words(3 * COUNT + 1)
 const { rootByteOffset } = planHeader(layout)
 
 /** The cells of two attachments, after one word that is none of them. */
-function setUp(strideBytes?: number) {
+function setUp(strideBytes = 4) {
   const regions = attach(layout)
   const [own, other] = regions.map((region) => cellsOf(region, strideBytes))
   const [self, otherSelf] = regions.map(({ peers }) => peers.self)
   return { regions, memory: regions[0].root, own, other, self, otherSelf }
 }
 
-function cellsOf(region: HeapRegion<unknown>, strideBytes?: number): OwnedCells {
-  return new OwnedCells(region, rootByteOffset + 4, COUNT, strideBytes)
+function cellsOf(region: HeapRegion<unknown>, strideBytes = 4): OwnedCells {
+  return new OwnedCells(region, rootByteOffset + 4, { count: COUNT, strideBytes })
 }
 
 /** Answers for each peer whether it is dead. */
