@@ -39,7 +39,7 @@ export type Told = 'untold' | 'told' | 'told-before'
  * | untold       | `judge`: its epoch is not `toldEpoch`        | the end, or the death                                  |
  * | told         | `toldEpoch` of this handle                   | a death: nothing more. A close: `null`, in every call  |
  * | told before  | the reported epoch word when this handle     | nothing: it waits for the next epoch                   |
- * |              | was made (`inheritedEpoch`)                  |                                                        |
+ * |              | took its role (`inheritedEpoch`)             |                                                        |
  *
  * If a successor takes the role between "ended" and `judge`, that end is never told: the successor's messages follow.
  */
@@ -55,7 +55,7 @@ export class Counterpart {
   /** The epoch whose end was told through this handle; 0 for none. */
   #toldEpoch = 0
   /** The epoch whose end was told through a handle before this one. */
-  readonly #inheritedEpoch: number
+  #inheritedEpoch = 0
   readonly #reportedEpochWord: number | undefined
 
   /**
@@ -66,9 +66,13 @@ export class Counterpart {
     this.#region = region
     this.#role = role
     this.#reportedEpochWord = reportedEpochOffset === undefined ? undefined : reportedEpochOffset >>> 2
-    this.#inheritedEpoch =
-      this.#reportedEpochWord === undefined ? 0 : Atomics.load(region.words, this.#reportedEpochWord)
     this.note()
+  }
+
+  /** Reads what our predecessor told. To be called when our own role is taken: until then the predecessor may tell more. */
+  inheritTold(): void {
+    if (this.#reportedEpochWord === undefined) return
+    this.#inheritedEpoch = Atomics.load(this.#region.words, this.#reportedEpochWord)
   }
 
   /** The peer that has the role, dead or alive: none, or one. */

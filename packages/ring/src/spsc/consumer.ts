@@ -15,7 +15,7 @@ import {
   type Condition,
   closedError,
   deadlineOf,
-  EventCount,
+  type EventCount,
   heldSpace,
   inWords,
   isUint8Array,
@@ -43,21 +43,12 @@ import {
   TOTAL_LENGTH_BYTES,
 } from '../record/layout.js'
 import { type Fragment, MessageAssembly } from '../record/message-assembly.js'
-import { Counterpart, type EndedEpoch, nameOf } from '../role/counterpart.js'
+import { type Counterpart, type EndedEpoch, nameOf } from '../role/counterpart.js'
 import { CLOSED } from '../role/layout.js'
-import { type AcquiredRole, Role } from '../role/role.js'
-import type { RingGeometry } from './geometry.js'
-import {
-  arePositionsValid,
-  CONSUMER_EVENTS_OFFSET,
-  PRODUCER_EVENTS_OFFSET,
-  PRODUCER_ROLE_OFFSET,
-  READ_POSITION_OFFSET,
-  RECORDS_OFFSET,
-  REPORTED_EPOCH_OFFSET,
-  WRITE_POSITION_OFFSET,
-} from './layout.js'
+import type { AcquiredRole, Role } from '../role/role.js'
+import { arePositionsValid, READ_POSITION_OFFSET, RECORDS_OFFSET, WRITE_POSITION_OFFSET } from './layout.js'
 import { MessageIterator, type MessageSource, type MessagesOptions } from './message-iterator.js'
+import type { RingSide } from './ring-side.js'
 
 export interface DrainOptions {
   /** How many messages one call shows at most; all that are there if not given. */
@@ -167,9 +158,9 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
   readonly #forgetClose: () => void
 
   /** @internal Use `ring.consumer()`. */
-  constructor(geometry: RingGeometry, codec: Codec<T> | undefined, role: Role, { word }: AcquiredRole) {
+  constructor(side: RingSide, codec: Codec<T> | undefined, { word }: AcquiredRole) {
     super()
-    const { region, byteOffset, subject, capacityBytes, maxRecordBytes, maxMessageBytes } = geometry
+    const { region, byteOffset, subject, capacityBytes, maxRecordBytes, maxMessageBytes } = side.geometry
     this.#subject = subject
     this.#attempt = `Receiving from ${subject}`
     this.#codec = codec
@@ -182,29 +173,26 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
     this.#readPositionWord = (byteOffset + READ_POSITION_OFFSET) >>> 2
     this.maxRecordBytes = maxRecordBytes
     this.#assembly = new MessageAssembly(maxMessageBytes, subject)
-    this.bytes = region.bytes
-    const { buffer, byteOffset: start, byteLength } = region.bytes
-    // Not region.words: those may be mapped at another address, and alternating between two addresses of one cache line
-    // costs time.
-    this.words = new Int32Array(buffer, start, byteLength / 4)
-    this.doubles = new Float64Array(buffer, start, Math.floor(byteLength / 8))
-    this.view = new DataView(buffer, start, byteLength)
+    this.bytes = side.bytes
+    this.words = side.words
+    this.doubles = side.doubles
+    this.view = side.view
 
-    this.#role = role
+    this.#role = side.role
     this.#roleWord = word
-    const producerRole = new Role(region, byteOffset + PRODUCER_ROLE_OFFSET, 'producer', subject)
-    this.#producer = new Counterpart(region, producerRole, byteOffset + REPORTED_EPOCH_OFFSET)
-    this.#producerEvents = new EventCount(region, byteOffset + PRODUCER_EVENTS_OFFSET)
-    this.#dataEvents = new EventCount(region, byteOffset + CONSUMER_EVENTS_OFFSET)
+    this.#producer = side.counterpart
+    this.#producerEvents = side.counterpartEvents
+    this.#dataEvents = side.events
 
-    // Only the consumer writes this word, so we continue where our predecessor returned space.
+    // Only the consumer writes these two words, so we continue where our predecessor returned space, and tell nothing twice.
+    this.#producer.inheritTold()
     this.#position = Atomics.load(this.words, this.#readPositionWord)
     this.#returnedPosition = this.#position
     this.#writePosition = this.#position
     try {
       this.#refill()
     } catch (error) {
-      role.close(word)
+      this.#role.close(word)
       throw error
     }
     this.#dataEvents.reset()

@@ -13,7 +13,7 @@ import {
   type Condition,
   closedError,
   deadlineOf,
-  EventCount,
+  type EventCount,
   inWords,
   isUint8Array,
   nowMs,
@@ -42,19 +42,11 @@ import {
   TOTAL_LENGTH_BYTES,
   writeTotalLength,
 } from '../record/layout.js'
-import { Counterpart, nameOf } from '../role/counterpart.js'
+import { type Counterpart, nameOf } from '../role/counterpart.js'
 import { DIED, HELD, stateOfRole } from '../role/layout.js'
-import { type AcquiredRole, Role } from '../role/role.js'
-import type { RingGeometry } from './geometry.js'
-import {
-  arePositionsValid,
-  CONSUMER_EVENTS_OFFSET,
-  CONSUMER_ROLE_OFFSET,
-  PRODUCER_EVENTS_OFFSET,
-  READ_POSITION_OFFSET,
-  RECORDS_OFFSET,
-  WRITE_POSITION_OFFSET,
-} from './layout.js'
+import type { AcquiredRole, Role } from '../role/role.js'
+import { arePositionsValid, READ_POSITION_OFFSET, RECORDS_OFFSET, WRITE_POSITION_OFFSET } from './layout.js'
+import type { RingSide } from './ring-side.js'
 
 const nothing = new Uint8Array(0)
 const settled = Promise.resolve()
@@ -139,9 +131,9 @@ export class Producer<T = Uint8Array> extends Awaitable implements Waitable {
   readonly #forgetClose: () => void
 
   /** @internal Use `ring.producer()`. */
-  constructor(geometry: RingGeometry, codec: Codec<T> | undefined, role: Role, { previous, word }: AcquiredRole) {
+  constructor(side: RingSide, codec: Codec<T> | undefined, { previous, word }: AcquiredRole) {
     super()
-    const { region, byteOffset, subject, capacityBytes, maxRecordBytes, maxMessageBytes } = geometry
+    const { region, byteOffset, subject, capacityBytes, maxRecordBytes, maxMessageBytes } = side.geometry
     this.#subject = subject
     this.#attempt = `Sending to ${subject}`
     this.#codec = codec
@@ -153,20 +145,16 @@ export class Producer<T = Uint8Array> extends Awaitable implements Waitable {
     this.#readPositionWord = (byteOffset + READ_POSITION_OFFSET) >>> 2
     this.maxRecordBytes = maxRecordBytes
     this.maxMessageBytes = maxMessageBytes
-    this.bytes = region.bytes
-    const { buffer, byteOffset: start, byteLength } = region.bytes
-    // Not region.words: those may be mapped at another address, and alternating between two addresses of one cache line
-    // costs time.
-    this.words = new Int32Array(buffer, start, byteLength / 4)
-    this.doubles = new Float64Array(buffer, start, Math.floor(byteLength / 8))
-    this.view = new DataView(buffer, start, byteLength)
+    this.bytes = side.bytes
+    this.words = side.words
+    this.doubles = side.doubles
+    this.view = side.view
 
-    this.#role = role
+    this.#role = side.role
     this.#roleWord = word
-    const consumerRole = new Role(region, byteOffset + CONSUMER_ROLE_OFFSET, 'consumer', subject)
-    this.#consumer = new Counterpart(region, consumerRole)
-    this.#consumerEvents = new EventCount(region, byteOffset + CONSUMER_EVENTS_OFFSET)
-    this.#spaceEvents = new EventCount(region, byteOffset + PRODUCER_EVENTS_OFFSET)
+    this.#consumer = side.counterpart
+    this.#consumerEvents = side.counterpartEvents
+    this.#spaceEvents = side.events
 
     // Only the producer writes this word, so we continue where our predecessor stopped.
     this.#position = Atomics.load(this.words, this.#writePositionWord)
@@ -178,7 +166,7 @@ export class Producer<T = Uint8Array> extends Awaitable implements Waitable {
     try {
       this.#refreshReadPosition()
     } catch (error) {
-      role.close(word)
+      this.#role.close(word)
       throw error
     }
     this.#spaceEvents.reset()

@@ -2,22 +2,21 @@ import { IsthmusRangeError, type Layout, type Region } from '@isthmus/sync'
 import { assertOpen, assertOptions, EventCount, inWords, MAX_ALIGNMENT, subjectOf } from '@isthmus/sync/internal'
 import { assertCodec, type Codec } from '../codec.js'
 import { distance, maxRecordBytesOf } from '../record/layout.js'
-import { Role, type RoleDescription } from '../role/role.js'
+import type { Role, RoleDescription } from '../role/role.js'
 import { Consumer } from './consumer.js'
 import type { RingGeometry } from './geometry.js'
 import {
   CAPACITY_BYTES_MAX,
   CAPACITY_BYTES_MIN,
   CONSUMER_EVENTS_OFFSET,
-  CONSUMER_ROLE_OFFSET,
   PRODUCER_EVENTS_OFFSET,
-  PRODUCER_ROLE_OFFSET,
   READ_POSITION_OFFSET,
   RECORDS_OFFSET,
   WRITE_POSITION_OFFSET,
 } from './layout.js'
 import { Producer } from './producer.js'
 import { recoverRecords } from './recovery.js'
+import { consumerRole, producerRole, RingSide } from './ring-side.js'
 
 export interface SpscRingOptions<T = Uint8Array> {
   /** Bytes for records: a power of two from 64 to 2 ** 30. A message of up to half of it travels in one record. */
@@ -140,8 +139,8 @@ export class SpscRing<T = Uint8Array> {
    * ```
    */
   producer(): Producer<T> {
-    const role = producerRole(this.#geometry)
-    return new Producer<T>(this.#geometry, this.#codec, role, role.acquire())
+    const side = RingSide.producer(this.#geometry)
+    return new Producer<T>(side, this.#codec, side.role.acquire())
   }
 
   /**
@@ -155,9 +154,9 @@ export class SpscRing<T = Uint8Array> {
    * ```
    */
   tryProducer(): Producer<T> | undefined {
-    const role = producerRole(this.#geometry)
-    const acquired = role.tryAcquire()
-    return acquired && new Producer<T>(this.#geometry, this.#codec, role, acquired)
+    const side = RingSide.producer(this.#geometry)
+    const acquired = side.role.tryAcquire()
+    return acquired && new Producer<T>(side, this.#codec, acquired)
   }
 
   /**
@@ -172,8 +171,8 @@ export class SpscRing<T = Uint8Array> {
    * ```
    */
   consumer(): Consumer<T> {
-    const role = consumerRole(this.#geometry)
-    return new Consumer<T>(this.#geometry, this.#codec, role, role.acquire())
+    const side = RingSide.consumer(this.#geometry)
+    return new Consumer<T>(side, this.#codec, side.role.acquire())
   }
 
   /**
@@ -187,9 +186,9 @@ export class SpscRing<T = Uint8Array> {
    * ```
    */
   tryConsumer(): Consumer<T> | undefined {
-    const role = consumerRole(this.#geometry)
-    const acquired = role.tryAcquire()
-    return acquired && new Consumer<T>(this.#geometry, this.#codec, role, acquired)
+    const side = RingSide.consumer(this.#geometry)
+    const acquired = side.role.tryAcquire()
+    return acquired && new Consumer<T>(side, this.#codec, acquired)
   }
 
   get capacityBytes(): number {
@@ -229,12 +228,4 @@ export class SpscRing<T = Uint8Array> {
       consumer: sideOf(consumerRole(this.#geometry), CONSUMER_EVENTS_OFFSET),
     }
   }
-}
-
-function producerRole({ region, byteOffset, subject }: RingGeometry): Role {
-  return new Role(region, byteOffset + PRODUCER_ROLE_OFFSET, 'producer', subject)
-}
-
-function consumerRole({ region, byteOffset, subject }: RingGeometry): Role {
-  return new Role(region, byteOffset + CONSUMER_ROLE_OFFSET, 'consumer', subject)
 }

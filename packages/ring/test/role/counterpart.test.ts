@@ -20,7 +20,11 @@ const offsetOf = (word: number) => own.root.words.byteOffset + word * 4
 const roleOf = (region: Region) => new Role(region, offsetOf(ROLE), 'producer', 'a ring')
 const reportedEpoch = () => own.root.words[REPORTED_EPOCH]
 /** One that tells its successors what it has told, as a consumer's. */
-const observer = () => new Counterpart(own, roleOf(own), offsetOf(REPORTED_EPOCH))
+const observer = () => {
+  const counterpart = new Counterpart(own, roleOf(own), offsetOf(REPORTED_EPOCH))
+  counterpart.inheritTold()
+  return counterpart
+}
 
 beforeEach(() => {
   own = asOfAnotherThread(HeapRegion.create(layout))

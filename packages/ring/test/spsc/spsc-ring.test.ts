@@ -184,3 +184,21 @@ describe('SPSC ring: messages at every place', () => {
     expect(receiveAll(consumer)).toEqual(new Array(5).fill(new Uint8Array()))
   })
 })
+
+describe('spscRing: memory that cannot be mapped', () => {
+  const layout = spscRing({ capacityBytes: 64 })
+
+  test.each(['producer', 'tryProducer', 'consumer', 'tryConsumer'] as const)('%s takes no role', (take) => {
+    const region = HeapRegion.create(layout)
+    const unmapped = new Proxy(region, {
+      get(target, name) {
+        if (name === 'bytes') throw new Error('no memory')
+        const found = Reflect.get(target, name, target)
+        return typeof found === 'function' ? found.bind(target) : found
+      },
+    })
+    const ring = layout.attach(unmapped, planHeader(layout).rootByteOffset)
+    expect(() => ring[take]()).toThrow('no memory')
+    expect(region.root.describe()).toMatchObject({ producer: { state: 'vacant' }, consumer: { state: 'vacant' } })
+  })
+})

@@ -262,6 +262,34 @@ describe('at the edge of the stack', () => {
     expect(found).toEqual(told)
   })
 
+  test.each(['producer', 'tryProducer', 'consumer', 'tryConsumer'])(
+    '%s that fails at the edge has taken no role',
+    async (way) => {
+      const { errors, found } = await outcomeOf(way, ({ HeapRegion, spscRing }, take, atTheEdge, rounds) => {
+        const layout = spscRing({ capacityBytes: 1024 })
+        const side = take.includes('roducer') ? 'producer' : 'consumer'
+        const found: number[] = []
+        let errors = 0
+        for (let round = 0; round < rounds; round++) {
+          const { root } = HeapRegion.create(layout)
+          const act = () => {
+            const handle = (root as unknown as Record<string, () => { close(): void } | undefined>)[take]()
+            if (handle) held.push(handle)
+          }
+          const held: { close(): void }[] = []
+          // Each action that fails leaves the ring to the next one, which has a little more room.
+          errors += atTheEdge(act, 1, () => {
+            for (const handle of held.splice(0)) handle.close()
+            if (root.describe()[side].state === 'held') found.push(round)
+          })
+        }
+        return { errors, told: [], found }
+      })
+      expect(errors).toBeGreaterThan(10)
+      expect(found).toEqual([])
+    },
+  )
+
   test('the death of a producer is told once, though telling it fails at the edge', async () => {
     const { errors, told, found } = await outcomeOf('', ({ HeapRegion, spscRing }, _way, atTheEdge, rounds) => {
       const layout = spscRing({ capacityBytes: 1024 })
