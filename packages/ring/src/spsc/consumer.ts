@@ -226,8 +226,9 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
    * ```
    */
   drain(callback: DrainCallback, options?: DrainOptions): number | null {
-    this.#beginReading(false)
+    // First: a getter of the options may do anything with this consumer.
     const limit = options === undefined ? Number.POSITIVE_INFINITY : this.#limitOf(options)
+    this.#beginReading(false)
     if (typeof callback !== 'function') throw this.#callbackError(callback)
     if (this.#receives.isBusy) return 0
     if (!this.#refill() && this.#isEnded()) return null

@@ -98,6 +98,18 @@ describe('Consumer.drain', () => {
     expect(drained(consumer)).toEqual([])
   })
 
+  test('Consumer.drain whose options close the consumer shows nothing, and returns no space', () => {
+    producer.trySendBatch([payload(8), payload(8, 2)])
+    const options = {
+      get limit() {
+        consumer.close()
+        return 1
+      },
+    }
+    expectCode('ERR_ISTHMUS_CLOSED', () => drained(consumer, options))
+    expect(setup.memory.readPosition).toBe(0)
+  })
+
   test('Consumer.drain shows through doubles and words what was written through them', () => {
     const byteOffset = producer.tryClaim(16)
     producer.doubles[byteOffset / 8] = 12.5
