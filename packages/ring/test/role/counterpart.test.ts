@@ -128,6 +128,19 @@ describe('Counterpart: ends', () => {
     expect([counterpart.judge(end), reportedEpoch(), observer().judge(end)]).toEqual(['told', 1, 'told-before'])
   })
 
+  test('what the predecessor told between the making of this handle and its role was told before', () => {
+    const counterpart = new Counterpart(own, roleOf(own), offsetOf(REPORTED_EPOCH))
+    const predecessor = observer()
+    endings[CLOSED]()
+    const end = predecessor.findEnd()
+    expect(end).toBeDefined()
+    if (end === undefined) return
+    predecessor.markTold(end.epoch)
+    predecessor.recordTold()
+    counterpart.inheritTold()
+    expect(counterpart.judge(end)).toBe('told-before')
+  })
+
   test('an end counts as judged only when it was judged: what was published before it may come first', () => {
     const counterpart = observer()
     counterpart.findEnd()
