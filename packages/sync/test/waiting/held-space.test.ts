@@ -29,8 +29,8 @@ describe('heldSpace', () => {
     const guard = own.root.lockSync()
     expect(other.root.lockSync({ timeoutMs: 0 })).toBeUndefined()
     expect(asked()).toBe(0)
-    expect(other.root.lockSync({ timeoutMs: 5 })).toBeUndefined()
-    expect(other.root.lockSync({ timeoutMs: 5 })).toBeUndefined()
+    expect(other.root.lockSync({ timeoutMs: 50 })).toBeUndefined()
+    expect(other.root.lockSync({ timeoutMs: 50 })).toBeUndefined()
     expect([asked(), holder !== undefined]).toEqual([1, true])
     guard.unlock()
   })
@@ -91,7 +91,7 @@ describe('heldSpace', () => {
     }
     const brokenReference = new WeakRef(broken)
     const guard = own.root.lockSync()
-    for (const wait of [async () => other.root.lockSync({ timeoutMs: 5 }), () => other.root.lock({ timeoutMs: 5 })]) {
+    for (const wait of [async () => other.root.lockSync({ timeoutMs: 50 }), () => other.root.lock({ timeoutMs: 50 })]) {
       const { holder, reference, asked } = makeHolder()
       heldSpace.add(brokenReference)
       heldSpace.add(reference)
