@@ -200,8 +200,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a sweep does not free the last permit',
     file: `${SYNC}/region/owned-cells.ts`,
-    from: 'cell < this.count; cell++) {\n      if (this.free(cell, deadPeer)) freed++',
-    to: 'cell < this.count - 1; cell++) {\n      if (this.free(cell, deadPeer)) freed++',
+    from: 'cell < this.count; cell++) {\n      if (this.free(cell, deadPeer)) wakeWaiter()',
+    to: 'cell < this.count - 1; cell++) {\n      if (this.free(cell, deadPeer)) wakeWaiter()',
     rung: tests('packages/sync/test/semaphore/semaphore.test.ts'),
   },
   {

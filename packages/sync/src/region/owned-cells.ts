@@ -108,13 +108,14 @@ export class OwnedCells {
     }
   }
 
-  /** Frees all cells of a peer, for its sweep; returns how many. */
-  sweep(deadPeer: PeerId): number {
-    let freed = 0
+  /**
+   * Frees all cells of a peer, for its sweep. `wakeWaiter` is called after each: if the sweep breaks off, the next one finds
+   * the cells for which no waiter was woken.
+   */
+  sweep(deadPeer: PeerId, wakeWaiter: () => void): void {
     for (let cell = 0; cell < this.count; cell++) {
-      if (this.free(cell, deadPeer)) freed++
+      if (this.free(cell, deadPeer)) wakeWaiter()
     }
-    return freed
   }
 
   /** Frees a cell if this peer owns it; returns whether it did. */

@@ -78,7 +78,7 @@ export function semaphore(options: SemaphoreOptions): Layout<Semaphore> {
       const waiters = new WaiterSet(region, byteOffset + WAITER_SET_OFFSET)
       waiters.sweep(deadPeer)
       const cells = new OwnedCells(region, byteOffset + CELLS_OFFSET, { count: permits, self: deadPeer })
-      for (let freed = cells.sweep(deadPeer); freed > 0; freed--) waiters.notifyOne()
+      cells.sweep(deadPeer, () => waiters.notifyOne())
     },
   }
 }

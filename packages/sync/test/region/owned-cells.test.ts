@@ -85,12 +85,17 @@ describe('OwnedCells', () => {
     expect(own.ownerOf(cell)).toBe(self)
   })
 
-  test('OwnedCells.sweep frees all cells of one peer, and says how many; again it finds none', () => {
+  test('OwnedCells.sweep frees all cells of one peer, and wakes a waiter for each; again it finds none', () => {
     const { own, other, self, otherSelf } = setUp()
     other.tryTake()
     own.tryTake()
     other.tryTake()
-    expect([own.sweep(otherSelf), own.sweep(otherSelf)]).toEqual([2, 0])
+    const availableAtWakeUp: number[] = []
+    const wakeWaiter = () => void availableAtWakeUp.push(own.owners().filter((owner) => owner === 0).length)
+    const before = own.owners().filter((owner) => owner === 0).length
+    own.sweep(otherSelf, wakeWaiter)
+    own.sweep(otherSelf, wakeWaiter)
+    expect(availableAtWakeUp).toEqual([before + 1, before + 2])
     expect(own.owners().filter((owner) => owner !== 0)).toEqual([self])
   })
 

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import {
   HeapRegion,
   IsthmusRangeError,
@@ -222,6 +222,22 @@ describe('Semaphore and holders that die', () => {
     other.acquireSync()
     const waiting = [own.acquire(), third.acquire()]
     await sleep(5)
+    regions[0].declareDead(regions[1].peers.self)
+    for (const permit of await soon(Promise.all(waiting))) permit.release()
+    expectFree()
+  })
+
+  test('Semaphore: a sweep that breaks off leaves each permit for which it woke no waiter to the next sweep', async () => {
+    const { regions, own, other, third, expectFree } = setUp()
+    other.acquireSync()
+    other.acquireSync()
+    const waiting = [own.acquire(), third.acquire()]
+    await until(() => own.describe().waiters.length === 2)
+    vi.spyOn(regions[0].waiter, 'wakeThreads').mockImplementationOnce(() => {
+      throw new Error('broken off')
+    })
+    expect(() => regions[0].declareDead(regions[1].peers.self)).toThrow('broken off')
+    expect(own.describe().available).toBe(1)
     regions[0].declareDead(regions[1].peers.self)
     for (const permit of await soon(Promise.all(waiting))) permit.release()
     expectFree()
