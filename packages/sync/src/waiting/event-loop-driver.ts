@@ -30,13 +30,15 @@ export class HostEventLoopDriver implements EventLoopDriver {
   }
 
   requestTick(dueMs: number, tick: () => void): void {
-    if (this.#tick !== undefined) host.clearTimeout(this.#tick)
+    const last = this.#tick
     const onTick = () => {
       this.#tick = undefined
       tick()
     }
-    this.#isRef = true
+    // If this throws, because the stack is full, the last one stays.
     this.#tick = host.setTimeout(onTick, Math.min(Math.max(1, dueMs - nowMs()), TIMER_MS_MAX))
+    this.#isRef = true
+    if (last !== undefined) host.clearTimeout(last)
   }
 
   keepAlive(isRef: boolean): void {

@@ -232,8 +232,9 @@ export class PendingWaits {
   /** The request is not taken back when a wait ends: another wait usually follows. */
   #requestTick(dueMs: number): void {
     if (dueMs >= this.#tickDueMs) return
-    this.#tickDueMs = dueMs
+    // The driver throws if the stack is full. Then the tick that was requested before, if any, still comes.
     this.#driver.requestTick(dueMs, this.#onTick)
+    this.#tickDueMs = dueMs
   }
 
   /** When this wait has its next tick; see TICK_MS_PER_WAIT. */

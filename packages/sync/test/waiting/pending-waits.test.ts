@@ -177,6 +177,22 @@ describe('PendingWaits with a driver that the test steps', () => {
     expect(await soon(pending)).toBe(true)
   })
 
+  it('rejects a wait whose tick cannot be requested, and asks for a tick again for the next one', async () => {
+    driver.hasImmediateTurns = false
+    vi.spyOn(driver, 'requestTick').mockImplementationOnce(() => {
+      throw new Error('the stack is full')
+    })
+    const condition = new TestCondition()
+    const wait = () => waits.wait([{ point, condition }], Number.POSITIVE_INFINITY, undefined)
+    await expect(soon(wait())).rejects.toThrow('the stack is full')
+    expect([driver.takeAsked(), point.isAwaited]).toEqual([[false], false])
+    const pending = wait()
+    expect(driver.takeAsked()).toEqual(['tick', fallbackPolling.tickMs, true])
+    condition.isThere = true
+    waits.repoll()
+    expect(await soon(pending)).toBe(true)
+  })
+
   it('arms at once if turns would come late', async () => {
     driver.hasImmediateTurns = false
     const condition = new TestCondition()
