@@ -26,5 +26,5 @@ class YieldBudget {
   }
 }
 
-/** One for each thread, for all handles together: what matters is when the event loop last had its turn. */
+/** One for each copy of this package in a thread, for all its handles: what counts is when the event loop last had a turn. */
 export const yieldBudget = new YieldBudget()
