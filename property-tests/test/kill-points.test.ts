@@ -11,8 +11,8 @@ import { copyWith, type Fault } from './support/package-copies.js'
 /** A sweep of a semaphore that does not free a dead holder's permits. */
 const SWEEP_THAT_FORGETS: Fault = {
   package: 'sync',
-  right: 'if (this.free(cell, deadPeer)) freed++',
-  wrong: 'if (this.ownerOf(cell) === deadPeer) freed++',
+  right: 'if (this.free(cell, deadPeer)) wakeWaiter()',
+  wrong: 'if (this.ownerOf(cell) === deadPeer) wakeWaiter()',
 }
 
 function kill(folder: string, ...parameters: string[]) {
