@@ -263,6 +263,8 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
           position = advance(position, recordBytesOf(byteLength))
           this.#position = position
           callback(bytes, payloadsByteOffset + index, byteLength)
+          // It has received the message: what throws from here on does not show it again.
+          shownPosition = position
           count++
         } else {
           // A message in fragments cannot be shown again.
@@ -699,9 +701,11 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
     throw found
   }
 
+  /** Both stores, or none: no call stands between them that could fail at the edge of the stack. */
   #step(recordBytes: number): void {
+    const position = advance(this.#position, recordBytes)
     this.#assembly.step()
-    this.#position = advance(this.#position, recordBytes)
+    this.#position = position
   }
 
   /** The bytes of the record at #position. It must end within the published bytes, whatever `byteLength` says. */

@@ -248,9 +248,10 @@ export class Producer<T = Uint8Array> extends Awaitable implements Waitable {
    */
   abort(): void {
     if (this.#claimEnd === this.#position) throw this.#noClaimError('Aborting')
-    this.#claimEnd = this.#position
-    // The claim may have begun after a padding, and #writableUntil counts from there.
+    // The claim may have begun after a padding, and #writableUntil counts from there. Called before the claim is given up:
+    // at the edge of the stack this throws.
     this.#forceSlowPath()
+    this.#claimEnd = this.#position
   }
 
   /**

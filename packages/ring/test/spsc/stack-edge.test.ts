@@ -171,7 +171,7 @@ describe('at the edge of the stack', () => {
     expect(found).toEqual(told.map((number) => number & 0xff))
   })
 
-  const receiving = ['tryReceive', 'receiveSync', 'drain', 'in fragments', 'in chunks']
+  const receiving = ['tryReceive', 'receiveSync', 'drain', 'drain of several', 'in fragments', 'in chunks']
   test.each(receiving)('%s: every message is received once and whole, in order', async (name) => {
     const { errors, told, found } = await outcomeOf(name, ({ HeapRegion, spscRing }, way, atTheEdge, rounds) => {
       const isLarge = way === 'in fragments' || way === 'in chunks'
@@ -203,6 +203,12 @@ describe('at the edge of the stack', () => {
             },
             { limit: 1 },
           )
+        },
+        'drain of several'() {
+          consumer.drain((bytes, byteOffset) => {
+            got[count] = bytes.slice(byteOffset, byteOffset + 2)
+            count = count + 1
+          })
         },
         'in chunks'() {
           const chunk = consumer.tryReceiveChunk()
