@@ -139,10 +139,18 @@ export class Counterpart {
    */
   findEnd(): EndedEpoch | undefined {
     const { word } = this.#role
-    if (word !== this.#judgedWord) this.note(word)
-    if (stateOfRole(word) === HELD && !this.#check.isDue()) {
-      this.#judgedWord = word
-      return undefined
+    const isKnown = word === this.#judgedWord && stateOfRole(word) === HELD
+    return isKnown && !this.#check.isDue() ? undefined : this.#findEndOf(word)
+  }
+
+  /** The rest of findEnd, apart from it, for the sake of a program that polls an empty ring. */
+  #findEndOf(word: number): EndedEpoch | undefined {
+    if (word !== this.#judgedWord) {
+      this.note(word)
+      if (stateOfRole(word) === HELD && !this.#check.isDue()) {
+        this.#judgedWord = word
+        return undefined
+      }
     }
     const { state, epoch } = this.#role.observe()
     if (hasEnded(state)) return { epoch, state, word }

@@ -719,6 +719,8 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
   #refill(): boolean {
     // SYNC records visible to consumer: everything before this position, with all its bytes
     const writePosition = Atomics.load(this.words, this.#writePositionWord)
+    // Checked when it was seen first. A consumer that polls an empty ring comes this way each time.
+    if (writePosition === this.#writePosition) return writePosition !== this.#position
     const isBehindUs = distance(writePosition, this.#position) < 0
     if (isBehindUs || !arePositionsValid(writePosition, this.#returnedPosition, this.#capacityBytes)) {
       throw corruptError(this.#subject, `the write position is ${writePosition}, and ${this.#position} has been read`)
@@ -764,7 +766,12 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
   #isEnded(): boolean {
     this.#returnSpace()
     const end = this.#producer.findEnd()
-    if (end === undefined || this.#refill()) return false
+    return end !== undefined && this.#isOver(end)
+  }
+
+  /** The rest of #isEnded, apart from it: a program that polls an empty ring takes its steps 1 and 2 each time. */
+  #isOver(end: EndedEpoch): boolean {
+    if (this.#refill()) return false
     const told = this.#producer.judge(end)
     if (told !== 'untold') return told === 'told' && end.state === CLOSED
     const news = this.#newsOfEnd(end)
