@@ -1,5 +1,5 @@
 import { IsthmusError, IsthmusRangeError } from '../errors.js'
-import { alignUp, assertLayout, type Layout, MAX_ALIGNMENT, type WordPair } from '../layout/layout.js'
+import { alignUp, assertLayout, type Layout, MAX_ALIGNMENT, REGION_BYTES_MAX, type WordPair } from '../layout/layout.js'
 import { PEER_SLOT_BYTES } from '../peers/layout.js'
 import { MAX_PEERS } from '../peers/peer-id.js'
 
@@ -92,7 +92,6 @@ export const RETIRED = 2
 const PAGE_BYTES = 4096
 /** Signature and backlog pairs together stay below this, so that a hostile header cannot make a reader allocate much. */
 const HEADER_BYTES_MAX = 1 << 16
-const REGION_BYTES_MAX = 2 ** 32
 
 declare class TextEncoder {
   encode(text: string): Uint8Array
