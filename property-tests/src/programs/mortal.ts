@@ -33,6 +33,8 @@ serve({
   produce({ region, capacityBytes, seed, from }: Task & { from: number }): void {
     const { ring, committed } = attachTo(region, mortalLayout(capacityBytes)).root
     const producer = ring.producer()
+    // A predecessor that was killed between its last commit and its note left the note one behind.
+    committed.value = from
     for (let number = from; ; number++) {
       producer.sendSync(numberedMessage(seed, number, capacityBytes))
       committed.value = number + 1
