@@ -128,6 +128,8 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
   #position: number
   /** The read position as the producer sees it. From there to #position lies the space that is not returned yet. */
   #returnedPosition: number
+  /** The read position at the last notification of the producer. If it is another one, the producer may sleep beside free space. */
+  #notifiedPosition: number
   /** The write position as last seen. It may be old; the current one is never before it. */
   #writePosition: number
   #isClosed = false
@@ -188,6 +190,7 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
     this.#producer.inheritTold()
     this.#position = Atomics.load(this.words, this.#readPositionWord)
     this.#returnedPosition = this.#position
+    this.#notifiedPosition = this.#position
     this.#writePosition = this.#position
     try {
       this.#refill()
@@ -280,7 +283,7 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
             break
           }
         }
-        if (distance(position, this.#returnedPosition) >= returnStepBytes) this.#returnSpace()
+        if (distance(position, this.#notifiedPosition) >= returnStepBytes) this.#returnSpace()
       }
     } catch (error) {
       // No other call here: if the stack is full, it would fail.
@@ -296,7 +299,7 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
     } finally {
       this.#isDraining = false
     }
-    if (this.#producerEvents.isAwaited) this.#returnSpace()
+    if (this.#producerEvents.isAwaited) this.#showSpace()
     return count
   }
 
@@ -606,8 +609,8 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
     for (let emptyRecords = 0; emptyRecords < EMPTY_RECORDS_MAX; emptyRecords++) {
       // Before the next record is taken and not after this one: a program that calls again is done with the last message.
       // If it is killed before, its successor receives that message again.
-      const unreturnedBytes = distance(this.#position, this.#returnedPosition)
-      if (unreturnedBytes >= this.#returnStepBytes || this.#producerEvents.isAwaited) this.#returnSpace()
+      if (distance(this.#position, this.#notifiedPosition) >= this.#returnStepBytes) this.#returnSpace()
+      else if (this.#producerEvents.isAwaited) this.#showSpace()
       if (this.#position === this.#writePosition && !this.#refill()) {
         if (this.#isEnded()) return null
         if (this.#position === this.#writePosition) return undefined
@@ -729,12 +732,25 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
     return writePosition !== this.#position
   }
 
+  /** Returns all space and wakes a producer that waits for it: at each quarter of the ring, and before this thread rests. */
   #returnSpace(): void {
+    if (this.#notifiedPosition === this.#position) return
+    // SYNC space visible to producer: the consumer no longer reads anything before this position
+    Atomics.store(this.words, this.#readPositionWord, this.#position)
+    this.#returnedPosition = this.#position
+    this.#producerEvents.notify()
+    // Last: if waking the producer failed, the next call tries again.
+    this.#notifiedPosition = this.#position
+  }
+
+  /**
+   * Returns all space, for a producer that waits, without waking it: a wake-up costs as much as hundreds of messages, so it
+   * comes when there is space for many. A producer that polls by itself, or whose time is up, finds the space before.
+   */
+  #showSpace(): void {
     if (this.#returnedPosition === this.#position) return
     // SYNC space visible to producer: the consumer no longer reads anything before this position
     Atomics.store(this.words, this.#readPositionWord, this.#position)
-    this.#producerEvents.notify()
-    // Last: if waking the producer failed, the next call tries again.
     this.#returnedPosition = this.#position
   }
 

@@ -58,8 +58,11 @@ import { MAX_PEERS } from '../peers/peer-id.js'
  * 4. its state is READY.
  */
 export const MAGIC = 'ISTHMUS\0'
-/** 2: a peer slot says where the FIFOs of its thread are. 3: the FIFOs are called .alive and .wake. */
-export const FORMAT_VERSION = 3
+/**
+ * 2: a peer slot says where the FIFOs of its thread are. 3: the FIFOs are called .alive and .wake. 4: a sleeper is woken
+ * once (see EventCount and WaiterSet).
+ */
+export const FORMAT_VERSION = 4
 
 export const VERSION_WORD = 2
 export const STATE_WORD = 3

@@ -7,7 +7,7 @@ import { WAITER_SET_BYTES } from '../waiting/waiter-set.js'
  * the phase.
  *
  * ```
- * byte  0            4                    40                               552
+ * byte  0            4                    56                               568
  *       +------------+-------- … ---------+-------------- … ---------------+
  *       | phase word | waiter set         | 128 member words               |
  *       +------------+-------- … ---------+-------------- … ---------------+

@@ -18,13 +18,18 @@ export class SlotBitmap {
   }
 
   set(peer: PeerId): void {
-    const slot = slotOf(peer)
-    Atomics.or(this.#words, this.#firstWord + (slot >> 5), 1 << (slot & 31))
+    this.trySet(slotOf(peer))
   }
 
   clear(peer: PeerId): void {
     const slot = slotOf(peer)
     Atomics.and(this.#words, this.#firstWord + (slot >> 5), ~(1 << (slot & 31)))
+  }
+
+  /** Sets the bit of a slot; returns whether it was clear. Of several agents that try, one gets true. */
+  trySet(slot: number): boolean {
+    const bit = 1 << (slot & 31)
+    return (Atomics.or(this.#words, this.#firstWord + (slot >> 5), bit) & bit) === 0
   }
 
   get isEmpty(): boolean {

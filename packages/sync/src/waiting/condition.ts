@@ -47,6 +47,11 @@ export interface ArmablePoint {
   /** Registers this agent's event loop: from now on, notifiers wake it. Each call needs its own `disarm`. */
   arm(): void
   disarm(): void
+  /**
+   * Registers an armed event loop again, after a wake-up: a notifier wakes it once, and not again until then. To be called
+   * before the condition is polled.
+   */
+  renew(): void
 }
 
 /** Polls a condition whose waiter is registered. */

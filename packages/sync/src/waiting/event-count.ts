@@ -21,16 +21,22 @@ import { WaitPoint } from './wait-point.js'
  *          +------+---+---------------------+
  * ```
  *
- * | word     | written by                        | read by     | its writer is killed right after                        |
+ * | word     | written by                        | read by     | its writer is killed, or stopped, right after           |
  * |----------|-----------------------------------|-------------|---------------------------------------------------------|
- * | sleeper  | the sleeper alone: its id before  | the notifier| it stays: notifiers wake no one, until the next sleeper |
+ * | sleeper  | the sleeper alone: its id before  | notifiers   | it stays: notifiers wake no one, until the next sleeper |
  * |          | it polls again, 0 when it is up   |             | takes the place and writes its own id                   |
- * | sequence | notifiers: +1 before each wake-up | the sleeper | the wake-up is missing: the sleeper polls after one     |
- * |          |                                   |             | slice, or when it learns of the death                   |
+ * | sequence | the sleeper: +1 before each id    | both        | nothing                                                 |
+ * |          | notifiers: +1 before each wake-up |             | the wake-up is missing: the next notification of        |
+ * |          |                                   |             | another notifier makes up for it; otherwise the sleeper |
+ * |          |                                   |             | polls after one slice, or when it learns of the death   |
  *
  * No wake-up is missed: the sleeper stores its id, then polls the condition; the notifier changes the condition, then
  * loads the id. At least one of the two sees what the other has stored. A notification between that poll and the sleep
  * changes `sequence`, so the sleep ends at once; an event loop finds the wake-up when its turn comes.
+ *
+ * A sleeper is woken once for each sleep. A notifier remembers the value to which its wake-up has set `sequence`. While the
+ * word holds this value, the sleeper has not registered again: it has still to poll, and needs no second wake-up. Only the
+ * notifier itself relies on this memory, so a wake-up that was lost with a notifier holds no other notifier back.
  */
 export const EVENT_COUNT_BYTES = 8
 const SLEEPER_WORD = 0
@@ -44,6 +50,8 @@ export class EventCount extends WaitPoint {
   readonly #sequenceIndex: number
   /** How many waits of this agent's event loop are armed here. */
   #armedCount = 0
+  /** The sequence right after the last wake-up by this agent; undefined before the first. */
+  #sequenceOfWakeUp: number | undefined
 
   constructor(region: Region, byteOffset: number) {
     const sequenceIndex = (byteOffset >>> 2) + SEQUENCE_WORD
@@ -79,8 +87,11 @@ export class EventCount extends WaitPoint {
   arm(): void {
     this.region.waiter.listen()
     this.#armedCount++
-    // SYNC sleeper visible to notifier
-    Atomics.store(this.#words, this.#sleeperIndex, this.region.peers.self | ON_EVENT_LOOP)
+    this.renew()
+  }
+
+  renew(): void {
+    this.#register(this.region.peers.self | ON_EVENT_LOOP)
   }
 
   disarm(): void {
@@ -88,10 +99,7 @@ export class EventCount extends WaitPoint {
   }
 
   protected override sleepOnce(condition: Condition, timeoutMs: number): boolean {
-    // SYNC notification ends the sleep
-    const sequence = Atomics.load(this.#words, this.#sequenceIndex)
-    // SYNC sleeper visible to notifier
-    Atomics.store(this.#words, this.#sleeperIndex, this.region.peers.self)
+    const sequence = this.#register(this.region.peers.self)
     try {
       if (pollArmed(condition)) return true
       this.region.waiter.waitSync(this.#sequenceIndex, sequence, timeoutMs)
@@ -102,6 +110,15 @@ export class EventCount extends WaitPoint {
     }
   }
 
+  /** Returns the sequence that lasts until the next notification. */
+  #register(sleeper: number): number {
+    // SYNC registration visible to an earlier notifier
+    const sequence = Atomics.add(this.#words, this.#sequenceIndex, 1) + 1
+    // SYNC sleeper visible to notifier
+    Atomics.store(this.#words, this.#sleeperIndex, sleeper)
+    return sequence | 0
+  }
+
   /** Leaves the word alone if it is no longer ours: a successor may have taken the sleeper's place. */
   #clear(own: number): void {
     Atomics.compareExchange(this.#words, this.#sleeperIndex, own, 0)
@@ -109,14 +126,18 @@ export class EventCount extends WaitPoint {
 
   /** The blocking wait overwrote our event loop's mark: sets it again. */
   #armAgain(): void {
-    Atomics.store(this.#words, this.#sleeperIndex, this.region.peers.self | ON_EVENT_LOOP)
+    this.renew()
     this.schedulePollOfOwnWaits()
   }
 
   #wake(sleeper: number): void {
+    // SYNC registration visible to an earlier notifier
+    if (Atomics.load(this.#words, this.#sequenceIndex) === this.#sequenceOfWakeUp) return
     // SYNC notification ends the sleep
-    Atomics.add(this.#words, this.#sequenceIndex, 1)
+    const sequence = Atomics.add(this.#words, this.#sequenceIndex, 1) + 1
     if ((sleeper & ON_EVENT_LOOP) === 0) this.region.waiter.wakeThreads(this.#sequenceIndex, 1)
     else this.wakeLoop((sleeper & PEER_MASK) as PeerId)
+    // Last: if waking failed, the next notification tries again.
+    this.#sequenceOfWakeUp = sequence | 0
   }
 }

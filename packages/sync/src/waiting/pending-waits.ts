@@ -349,11 +349,11 @@ class PendingWait {
     if (!this.#settleIf(({ condition }) => pollArmed(condition))) this.#planTick()
   }
 
-  /** Polls an armed wait. `pollArmed` also renews the marks that make others notify. */
+  /** Registers an armed wait again and polls it. `pollArmed` also renews the marks that make others notify. */
   repoll(hint?: number): void {
     const isAll = hint === undefined || this.#waits.length === 1
     const waits = isAll ? this.#waits : this.#waits.filter(({ point }) => point.hint === hint)
-    if (!this.#settleIf(({ condition }) => pollArmed(condition), waits)) this.#watch(waits)
+    if (!this.#settleIf(renewAndPoll, waits)) this.#watch(waits)
   }
 
   /**
@@ -372,7 +372,7 @@ class PendingWait {
       this.#mustPollOften = false
       this.#watch(this.#waits)
     }
-    if (!this.#settleIf(({ condition }) => pollArmed(condition))) this.#planTick()
+    if (!this.#settleIf(renewAndPoll)) this.#planTick()
   }
 
   fail(error: unknown): void {
@@ -449,11 +449,16 @@ class PendingWait {
   }
 }
 
+function renewAndPoll({ point, condition }: WaitFor): boolean {
+  point.renew()
+  return pollArmed(condition)
+}
+
 function isAnyReady(waits: readonly WaitFor[]): boolean {
   return waits.some(({ condition }) => condition.poll())
 }
 
-const KEY = Symbol.for('isthmus.pending-waits@3')
+const KEY = Symbol.for('isthmus.pending-waits@4')
 const shared = globalThis as { [KEY]?: PendingWaits }
 
 /**

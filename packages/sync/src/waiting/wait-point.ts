@@ -82,6 +82,7 @@ export abstract class WaitPoint implements ArmablePoint {
 
   abstract arm(): void
   abstract disarm(): void
+  abstract renew(): void
   /** Marks that a thread sleeps here, polls, sleeps, takes the mark back. Returns what the poll found. */
   protected abstract sleepOnce(condition: Condition, timeoutMs: number): boolean
 

@@ -13,20 +13,23 @@ import { WaitPoint } from './wait-point.js'
  * sleepers, which a killed sleeper would leave wrong.
  *
  * ```
- * byte  0            4                              20                             36
- *       +------------+---- … 4 words, 128 bits -----+---- … 4 words, 128 bits -----+
- *       | sequence   | waiting: a bit for each slot | awaiting: the slots of these |
- *       |            |                              | whose event loop sleeps      |
- *       +------------+---- … -----------------------+---- … -----------------------+
+ * byte  0            4                              20                             36                             52
+ *       +------------+---- … 4 words, 128 bits -----+---- … 4 words, 128 bits -----+---- … 4 words, 128 bits -----+
+ *       | sequence   | waiting: a bit for each slot | awaiting: the slots of these | woken: those of these whose  |
+ *       |            |                              | whose event loop sleeps      | wake-up is under way         |
+ *       +------------+---- … -----------------------+---- … -----------------------+---- … -----------------------+
  * ```
  *
- * | word     | written by                          | read by   | its writer is killed right after                        |
+ * | word     | written by                          | read by   | its writer is killed, or stopped, right after           |
  * |----------|-------------------------------------|-----------|---------------------------------------------------------|
  * | waiting  | each slot's holder, its own bit: 1  | notifiers | the bit stays: notifiers wake in vain, until the slot   |
  * |          | before it polls for the last time,  |           | is swept                                                |
  * |          | 0 when it is up; a sweep of the     |           |                                                         |
  * |          | slot: 0                             |           |                                                         |
  * | awaiting | the same, after `waiting`           | notifiers | the same                                                |
+ * | woken    | notifiers: 1 before they wake the   | notifiers | the wake-up is missing: a notifier that does not heed   |
+ * |          | loop; the loop: 0 before it polls;  |           | this bit makes up for it (see below); otherwise the     |
+ * |          | a sweep of the slot: 0              |           | loop polls at its next tick                             |
  * | sequence | notifiers: +1 before they wake      | sleepers  | no sleeper was woken: sleepers poll after one slice, or |
  * |          |                                     |           | when they hear of the death                             |
  *
@@ -34,17 +37,24 @@ import { WaitPoint } from './wait-point.js'
  * (Condition.handOffWakeup), after it has cleared its own bit: a notifier that still saw the bit wrote before, so the
  * sleeper sees that write.
  *
+ * An event loop is woken once for each sleep: a notifier that finds its bit in `woken` leaves it alone, since the loop clears
+ * that bit and polls when the wake-up arrives. Threads need no such bit: the system wakes a sleeping thread once.
+ *
  * A sleeper that is stopped (SIGSTOP, a debugger, a long computation on its event loop) consumes a wake-up and does nothing
  * with it. So the notifier's thread, if it runs an event loop, checks `fallbackPolling.handOffMs` later: if all sleepers of
- * then still sleep, and what they wait for is still there, it wakes more of them, and checks again.
+ * then still sleep, and what they wait for is still there, it wakes more of them, and checks again. It does not heed `woken`
+ * then, and neither does every 64th notification: a wake-up may have been lost with a notifier that was killed or stopped.
  */
-export const WAITER_SET_BYTES = 4 + 2 * SLOT_BITMAP_BYTES
+export const WAITER_SET_BYTES = 4 + 3 * SLOT_BITMAP_BYTES
 const SEQUENCE_OFFSET = 0
 const WAITING_OFFSET = 4
 const AWAITING_OFFSET = WAITING_OFFSET + SLOT_BITMAP_BYTES
+const WOKEN_OFFSET = AWAITING_OFFSET + SLOT_BITMAP_BYTES
 
 /** Threads are woken before event loops, since they are quicker. Every so often both are, so that no loop waits for good. */
 const BOTH_EVERY = 8
+/** How often loops are woken although a wake-up is under way: it may be lost. */
+const AGAIN_EVERY = 64
 /** Two, because the first one may be busy or stopped. */
 const LOOPS_TO_WAKE = 2
 
@@ -53,6 +63,7 @@ export class WaiterSet extends WaitPoint {
   readonly #sequenceIndex: number
   readonly #waiting: SlotBitmap
   readonly #awaiting: SlotBitmap
+  readonly #woken: SlotBitmap
   /** How many waits of this attachment's event loop are armed here: they share its bits. */
   #armedCount = 0
   /** How many calls have entered and not left: an outer enterSync may keep the bit set for longer than a sleep. */
@@ -77,6 +88,7 @@ export class WaiterSet extends WaitPoint {
     this.#sequenceIndex = sequenceIndex
     this.#waiting = new SlotBitmap(region.words, byteOffset + WAITING_OFFSET)
     this.#awaiting = new SlotBitmap(region.words, byteOffset + AWAITING_OFFSET)
+    this.#woken = new SlotBitmap(region.words, byteOffset + WOKEN_OFFSET)
   }
 
   /** Changes with every notification that found a waiter. */
@@ -92,7 +104,7 @@ export class WaiterSet extends WaitPoint {
     // SYNC notification ends the sleep
     const sequence = Atomics.add(this.#words, this.#sequenceIndex, 1)
     const woken = this.region.waiter.wakeThreads(this.#sequenceIndex, 1)
-    if (woken === 0 || (sequence & (BOTH_EVERY - 1)) === 0) this.#wakeLoops(LOOPS_TO_WAKE)
+    if (woken === 0 || sequence % BOTH_EVERY === 0) this.#wakeLoops(LOOPS_TO_WAKE, sequence % AGAIN_EVERY === 0)
   }
 
   /** Wakes all sleepers. */
@@ -100,9 +112,9 @@ export class WaiterSet extends WaitPoint {
     // SYNC sleeper visible to notifier
     if (this.#waiting.isEmpty) return
     // SYNC notification ends the sleep
-    Atomics.add(this.#words, this.#sequenceIndex, 1)
+    const sequence = Atomics.add(this.#words, this.#sequenceIndex, 1)
     this.region.waiter.wakeThreads(this.#sequenceIndex, MAX_PEERS)
-    this.#wakeLoops(MAX_PEERS)
+    this.#wakeLoops(MAX_PEERS, sequence % AGAIN_EVERY === 0)
   }
 
   /**
@@ -113,7 +125,7 @@ export class WaiterSet extends WaitPoint {
     // SYNC sleeper visible to notifier
     if (this.#waiting.isEmpty) return
     this.region.waiter.wakeThreads(this.#sequenceIndex, MAX_PEERS)
-    this.#wakeLoops(MAX_PEERS)
+    this.#wakeLoops(MAX_PEERS, false)
   }
 
   /**
@@ -128,15 +140,23 @@ export class WaiterSet extends WaitPoint {
 
   arm(): void {
     this.region.waiter.listen()
-    if (this.#armedCount++ > 0) return
-    // SYNC sleeper visible to notifier
-    this.#waiting.set(this.region.peers.self)
-    this.#awaiting.set(this.region.peers.self)
+    if (this.#armedCount++ === 0) {
+      // SYNC sleeper visible to notifier
+      this.#waiting.set(this.region.peers.self)
+      this.#awaiting.set(this.region.peers.self)
+    }
+    this.renew()
+  }
+
+  renew(): void {
+    // SYNC registration visible to an earlier notifier
+    this.#woken.clear(this.region.peers.self)
   }
 
   disarm(): void {
     if (--this.#armedCount > 0) return
     this.#awaiting.clear(this.region.peers.self)
+    this.#woken.clear(this.region.peers.self)
     if (this.#blockedDepth === 0) this.#waiting.clear(this.region.peers.self)
   }
 
@@ -163,6 +183,7 @@ export class WaiterSet extends WaitPoint {
 
   sweep(deadPeer: PeerId): void {
     this.#awaiting.clear(deadPeer)
+    this.#woken.clear(deadPeer)
     this.#waiting.clear(deadPeer)
   }
 
@@ -208,16 +229,20 @@ export class WaiterSet extends WaitPoint {
     }
     // Twice as many each time: a hundred that are stopped are passed after six times.
     this.region.waiter.wakeThreads(this.#sequenceIndex, count)
-    this.#wakeLoops(count)
+    this.#wakeLoops(count, true)
     if (count < MAX_PEERS) this.#handOffLater(count * 2)
   }
 
-  #wakeLoops(count: number): void {
+  /** @param isAgain whether to wake loops whose wake-up is under way, too */
+  #wakeLoops(count: number, isAgain: boolean): void {
     const { peers } = this.region
     let woken = 0
     for (const slot of this.#awaiting.slots(this.#nextSlot)) {
       const peer = peers.at(slot)
-      if (peer === undefined || !this.wakeLoop(peer)) continue
+      if (peer === undefined) continue
+      // SYNC registration visible to an earlier notifier
+      const isFirst = this.#woken.trySet(slot)
+      if ((!isFirst && !isAgain) || !this.wakeLoop(peer)) continue
       this.#nextSlot = (slot + 1) % MAX_PEERS
       if (++woken === count) return
     }

@@ -12,7 +12,7 @@ withoutSafetyNet()
 const layout = rwLock()
 const layoutText = '(sync) => sync.rwLock()'
 /** The sequences of the writers' waiter set, of the drained event count, and of the readers' waiter set; the known bits. */
-const SEQUENCES = [1, 17, 18, 27, 28, 29, 30]
+const SEQUENCES = [1, 17, 18, 31, 32, 33, 34]
 const DRAINING = 16
 
 function setUp() {
