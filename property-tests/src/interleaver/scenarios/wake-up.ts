@@ -4,8 +4,9 @@ import { RECORDS_OFFSET } from '../../../../packages/ring/src/spsc/layout.js'
 import { agent, scenario } from '../scenario.js'
 import { eventCountNames, semaphoreNames, spscRingNames } from '../word-names.js'
 import { EVENTS_OFFSET, meeting, waitFor } from './event-count.js'
+import { janitor } from './janitor.js'
 import { counter, lockLayout, lockWords, wrongCount } from './mutex.js'
-import { messageOf, wrongSequence } from './spsc-messages.js'
+import { messageOf, messagesIn, receiveToEnd, wrongSequence } from './spsc-messages.js'
 
 /** Agents that wait on their event loops: with the packages' own promises, pending waits and HeapWaiter. */
 
@@ -108,6 +109,28 @@ export const wakeUpCrash = scenario({
   check: ({ returned }) => (returned('loop') === true ? undefined : 'a wait ended without its condition'),
 })
 
+export const wakeUpSuccessor = scenario({
+  name: 'wake-up-successor',
+  about:
+    'A notifier may crash at any operation, also with a wake-up that it has counted and not made. A successor changes the condition and notifies: that wakes the event loop, without a tick.',
+  layout: meeting,
+  wordNames,
+  mayCrash: ['notifier'],
+  agents: {
+    loop: wakeUp.agents.loop,
+    notifier,
+    successor: agent(meeting, {
+      prepare: (tools) => tools.attach().root,
+      run({ condition, events }, tools) {
+        if (tools.awaitCrash() === undefined) return
+        condition.value = ROUNDS
+        events.notify()
+      },
+    }),
+  },
+  check: ({ returned }) => (returned('loop') === true ? undefined : 'a wait ended without its condition'),
+})
+
 const double = semaphore({ permits: 2 })
 
 const onThread = agent(double, {
@@ -146,6 +169,29 @@ export const wakeUpLoops = scenario({
   ...semaphoreNames('semaphore', 0, 2),
   agents: { loop: onLoop, other: onLoop, holder },
   check: () => undefined,
+})
+
+const single = semaphore({ permits: 1 })
+
+export const wakeUpLoopCrash = scenario({
+  name: 'wake-up-loop-crash',
+  about:
+    'An event loop waits for a permit. Its holder may crash at any operation of the release, also between the mark of a wake-up and the wake-up itself. The loop gets the permit, at its next tick if need be.',
+  layout: single,
+  ...semaphoreNames('semaphore', 0, 1),
+  mayCrash: ['holder'],
+  agents: {
+    loop: agent(single, {
+      prepare: (tools) => tools.attach().root,
+      run: async (permits) => (await permits.acquire()).isHeld,
+    }),
+    holder: agent(single, {
+      prepare: (tools) => tools.attach().root.acquireSync(),
+      run: (permit) => permit.release(),
+    }),
+    janitor: janitor(single),
+  },
+  check: ({ returned }) => (returned('loop') === true ? undefined : 'the loop has no permit'),
 })
 
 export const wakeUpMutex = scenario({
@@ -198,4 +244,30 @@ export const wakeUpReceive = scenario({
     }),
   },
   check: ({ returned }) => wrongSequence(returned('consumer') as number[][], LENGTHS),
+})
+
+/** Three records of 32 bytes through 64: the producer waits for space, and is woken for a quarter of the ring. */
+const FULL_LENGTHS = [24, 20, 17]
+
+export const wakeUpSend = scenario({
+  name: 'wake-up-send',
+  about:
+    'A producer awaits the sends of more messages than the ring holds, on its event loop. A consumer receives them in its thread. No send waits on beside free space when the consumer rests.',
+  layout: ring,
+  wordNames: spscRingNames('ring', 0, CAPACITY_BYTES),
+  plainFromByteOffset: RECORDS_OFFSET,
+  agents: {
+    producer: agent(ring, {
+      prepare: (tools) => tools.attach().root.producer(),
+      async run(producer) {
+        for (const [number, byteLength] of FULL_LENGTHS.entries()) await producer.send(messageOf(number, byteLength))
+        producer.close()
+      },
+    }),
+    consumer: agent(ring, {
+      prepare: (tools) => tools.attach().root.consumer(),
+      run: (consumer) => messagesIn(receiveToEnd(consumer)),
+    }),
+  },
+  check: ({ returned }) => wrongSequence(returned('consumer') as number[][], FULL_LENGTHS),
 })
