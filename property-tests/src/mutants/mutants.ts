@@ -45,7 +45,7 @@ export const mutants: readonly Mutant[] = [
     file: `${RING}/spsc/consumer.ts`,
     from: '    if (this.#notifiedPosition === this.#position) return\n',
     to: '    if (this.#returnedPosition === this.#position) return\n',
-    rung: interleaver('wake-up-send'),
+    rung: tests('packages/ring/test/spsc/returned-space.test.ts'),
     isBrief: true,
   },
   {

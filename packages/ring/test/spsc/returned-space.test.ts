@@ -1,7 +1,8 @@
 import { Worker } from 'node:worker_threads'
 import * as sync from '@isthmus/sync'
 import { HeapRegion, waitAny } from '@isthmus/sync'
-import { beforeEach, describe, expect, test } from 'vitest'
+import { EventCount } from '@isthmus/sync/internal'
+import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { expectRejection } from '../../../sync/test/support/expect-code.js'
 import { asOfAnotherThread } from '../../../sync/test/support/other-thread.js'
 import { withoutSafetyNet } from '../../../sync/test/support/safety-net.js'
@@ -125,6 +126,37 @@ describe('space of received messages, if the thread waits for something else', (
     }
     other.trySend(payload(1))
     expect(await soon(waiting)).toEqual(payload(1))
+  })
+
+  test('a drain shows its space to a producer that waits, and wakes it when the thread waits for something else', async () => {
+    consumer.acknowledge()
+    while (producer.trySend(payload(100)));
+    const sending = producer.send(payload(100))
+    await until(() => sides.first.root.a.describe().producer.isWaiting)
+    expect(consumer.drain(() => {}, { limit: 1 })).toBe(1)
+    expect(await soon(sending)).toBe(true)
+  })
+
+  test("a producer that waits sees each message's space at once, and is woken for a quarter of the ring", async () => {
+    consumer.acknowledge()
+    while (producer.trySend(payload(24)));
+    const sending = producer.send(payload(24))
+    await until(() => sides.first.root.a.describe().producer.isWaiting)
+    const usedBytes = keptBytes()
+    const notify = vi.spyOn(EventCount.prototype, 'notify')
+    const notifiedAfter: number[] = []
+    const kept: number[] = []
+    for (let taken = 1; taken <= 18; taken++) {
+      consumer.tryReceive()
+      kept.push(keptBytes() - (usedBytes - 32 * taken))
+      if (notify.mock.calls.length > notifiedAfter.length) notifiedAfter.push(taken)
+    }
+    notify.mockRestore()
+    // Only the message that was taken last keeps its space.
+    expect(new Set(kept)).toEqual(new Set([32]))
+    // A quarter are 8 messages, whose space the next call returns.
+    expect(notifiedAfter).toEqual([9, 17])
+    expect(await soon(sending)).toBe(true)
   })
 
   test('a wait that finds at once what it waits for keeps the space: a successor receives the message again', () => {

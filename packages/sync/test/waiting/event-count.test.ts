@@ -15,6 +15,7 @@ function setUp(onSleep: (events: EventCount) => void = () => {}) {
   const wakes: number[] = []
   const rings: PeerId[] = []
   const calls: string[] = []
+  let failures = 0
   const waiter: Waiter = {
     wakeLatencyMs: 0,
     waitSync(index, expected, timeoutMs) {
@@ -26,7 +27,11 @@ function setUp(onSleep: (events: EventCount) => void = () => {}) {
       return 0
     },
     listen: () => void calls.push(`hear with ${heap.root[SLEEPER]}`),
-    wakeLoop: (peer) => rings.push(peer) > 0,
+    wakeLoop(peer) {
+      if (failures-- > 0) throw new Error('no room')
+      failures = 0
+      return rings.push(peer) > 0
+    },
     watch: () => 'already',
     hintOf: (word) => word,
     isUnreachable: false,
@@ -41,7 +46,10 @@ function setUp(onSleep: (events: EventCount) => void = () => {}) {
     onClose: () => () => {},
   }
   const events = new EventCount(region, heap.root.byteOffset)
-  return { events, memory: heap.root, sleeps, wakes, rings, calls, self: heap.peers.self }
+  /** As another notifier sees the same event count. */
+  const successor = new EventCount(region, heap.root.byteOffset)
+  const failNext = () => void failures++
+  return { events, successor, failNext, memory: heap.root, sleeps, wakes, rings, calls, self: heap.peers.self }
 }
 
 function condition(isReady: () => boolean, rest: Partial<Condition> = {}): Condition {
@@ -291,6 +299,52 @@ describe('EventCount.notify', () => {
     memory[SLEEPER] = self | ON_EVENT_LOOP
     events.notify()
     expect([memory[SEQUENCE], wakes, rings]).toEqual([1, [], [self]])
+  })
+
+  test('EventCount.notify wakes a sleeper once, and again when it has registered again', () => {
+    const { events, memory, rings, self } = setUp()
+    events.arm()
+    for (let times = 0; times < 3; times++) events.notify()
+    expect(rings).toEqual([self])
+    events.renew()
+    for (let times = 0; times < 3; times++) events.notify()
+    expect(rings).toEqual([self, self])
+    events.disarm()
+    events.arm()
+    events.notify()
+    expect([memory[SLEEPER], rings]).toEqual([self | ON_EVENT_LOOP, [self, self, self]])
+  })
+
+  test('EventCount.notify wakes a thread once for each of its sleeps', () => {
+    const notified: number[] = []
+    const { events, wakes } = setUp((sleeping) => {
+      for (let times = 0; times < 3; times++) sleeping.notify()
+      notified.push(wakes.length)
+    })
+    let polls = 0
+    events.waitSync(
+      condition(() => notified.length === 2 || polls++ < 0),
+      never,
+    )
+    expect(notified).toEqual([1, 2])
+  })
+
+  test('EventCount.notify of another agent does not rely on a wake-up that it did not make', () => {
+    const { events, successor, rings, self } = setUp()
+    events.arm()
+    events.notify()
+    successor.notify()
+    expect(rings).toEqual([self, self])
+  })
+
+  test('EventCount.notify tries again if the wake-up has failed', () => {
+    const { events, rings, self, failNext } = setUp()
+    events.arm()
+    failNext()
+    expect(() => events.notify()).toThrow('no room')
+    events.notify()
+    events.notify()
+    expect(rings).toEqual([self])
   })
 
   test('EventCount.isAwaited says whether an agent waits, and reset forgets it', () => {
