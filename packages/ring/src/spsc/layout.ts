@@ -11,7 +11,8 @@ import { distance, RECORD_ALIGNMENT } from '../record/layout.js'
  *       128 +----------------+----------------+----------------+
  *           | write position |                                        producer's: on every publication
  *       256 +----------------+
- *           | read position  |                                        consumer's: every quarter of the ring
+ *           | read position  |                                        consumer's: every quarter of the ring, and
+ *           |                |                                        with each call while the producer waits
  *       384 +----------------+----------------+
  *           | sleeper        | sequence       |                       consumer's event count: waits for records
  *       512 +----------------+----------------+
