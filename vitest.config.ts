@@ -9,7 +9,9 @@ export default defineConfig({
   test: {
     include: ['packages/*/test/**/*.test.ts', 'property-tests/test/**/*.test.ts', 'test/**/*.test.ts'],
     pool: 'forks',
-    // A watchdog, not a measurement: a loaded machine may take its time.
+    // Watchdogs, not measurements: a loaded machine may take its time.
     testTimeout: 60_000,
+    hookTimeout: 60_000,
+    expect: { poll: { timeout: 30_000 } },
   },
 })

@@ -33,6 +33,9 @@ function attachments() {
   return { first, second: HeapRegion.attach(first.handle, layout) }
 }
 
+/** A wait whose time is up before it sleeps returns no space: this is longer than a busy machine stands still. */
+const SLEEP_MS = 250
+
 let sides: ReturnType<typeof attachments>
 let consumer: Consumer
 let producer: Producer
@@ -53,27 +56,27 @@ const keptBytes = () => sides.first.root.a.describe().usedBytes
 
 describe('space of received messages, if the thread waits for something else', () => {
   const blocking: Record<string, () => unknown> = {
-    'another ring': () => sides.second.root.b.consumer().receiveSync({ timeoutMs: 100 }),
+    'another ring': () => sides.second.root.b.consumer().receiveSync({ timeoutMs: SLEEP_MS }),
     'space in another ring': () => {
       while (other.trySend(payload(100)));
-      return other.sendSync(payload(100), { timeoutMs: 100 })
+      return other.sendSync(payload(100), { timeoutMs: SLEEP_MS })
     },
     'a mutex': () => {
       sides.first.root.mutex.lockSync()
-      return sides.second.root.mutex.lockSync({ timeoutMs: 100 })
+      return sides.second.root.mutex.lockSync({ timeoutMs: SLEEP_MS })
     },
     'a reader-writer lock': () => {
       sides.first.root.reads.writeLockSync()
-      return sides.second.root.reads.readLockSync({ timeoutMs: 100 })
+      return sides.second.root.reads.readLockSync({ timeoutMs: SLEEP_MS })
     },
     'a semaphore': () => {
       sides.first.root.semaphore.acquireSync()
-      return sides.second.root.semaphore.acquireSync({ timeoutMs: 100 })
+      return sides.second.root.semaphore.acquireSync({ timeoutMs: SLEEP_MS })
     },
     'a condition variable': () =>
-      sides.second.root.condvar.waitSync(sides.second.root.mutex.lockSync(), { timeoutMs: 100 }),
-    'a futex': () => sides.second.root.futex.waitWhileSync(0, { timeoutMs: 100 }),
-    'a barrier': () => sides.second.root.barrier.join().waitSync({ timeoutMs: 100 }),
+      sides.second.root.condvar.waitSync(sides.second.root.mutex.lockSync(), { timeoutMs: SLEEP_MS }),
+    'a futex': () => sides.second.root.futex.waitWhileSync(0, { timeoutMs: SLEEP_MS }),
+    'a barrier': () => sides.second.root.barrier.join().waitSync({ timeoutMs: SLEEP_MS }),
   }
 
   test.each(Object.keys(blocking))('a thread that blocks for %s returns it first', (what) => {
@@ -173,7 +176,7 @@ describe('space of received messages, if the thread waits for something else', (
     sides.first.root.mutex.lockSync()
     const seen: Uint8Array[] = []
     reader.drain((bytes, byteOffset, byteLength) => {
-      expect(sides.second.root.mutex.lockSync({ timeoutMs: 100 })).toBeUndefined()
+      expect(sides.second.root.mutex.lockSync({ timeoutMs: SLEEP_MS })).toBeUndefined()
       expect([keptBytes(), sides.first.root.b.describe().usedBytes]).toEqual([208, 312])
       seen.push(bytes.slice(byteOffset, byteOffset + byteLength))
     })
@@ -186,13 +189,13 @@ describe('space of received messages, if the thread waits for something else', (
 
   test('a wait ignores a closed consumer, and one that was garbage-collected', () => {
     consumer.close()
-    sides.second.root.futex.waitWhileSync(0, { timeoutMs: 100 })
+    sides.second.root.futex.waitWhileSync(0, { timeoutMs: SLEEP_MS })
     const successor = sides.second.root.a.consumer()
     producer.trySend(payload(5))
     expect(successor.tryReceive()).toEqual(payload(5))
     successor.close()
     sides.second.close()
-    sides.first.root.futex.waitWhileSync(0, { timeoutMs: 100 })
+    sides.first.root.futex.waitWhileSync(0, { timeoutMs: SLEEP_MS })
   })
 
   test('an event loop that waits for another ring of a producer that needs the space: no deadlock', async () => {
@@ -230,8 +233,8 @@ describe('space of received messages, if the thread waits for something else', (
     try {
       const reader = first.root.a.consumer()
       const bystander = second.root.b.consumer()
-      expect(reader.receiveSync({ timeoutMs: 10_000 })?.byteLength).toBe(400)
-      expect(bystander.receiveSync({ timeoutMs: 10_000 })?.byteLength).toBe(8)
+      expect(reader.receiveSync({ timeoutMs: 30_000 })?.byteLength).toBe(400)
+      expect(bystander.receiveSync({ timeoutMs: 30_000 })?.byteLength).toBe(8)
       expect([reader.receiveSync()?.byteLength, reader.receiveSync()?.byteLength]).toEqual([400, 400])
     } finally {
       await worker.terminate()

@@ -1,6 +1,6 @@
-/** Repeats an action that checks for a death only now and then, until it throws; gives up after five seconds. */
+/** Repeats an action that checks for a death only now and then, until it throws; gives up after half a minute. */
 export function untilItThrows(action: () => unknown): unknown {
-  const watchdog = performance.now() + 5_000
+  const watchdog = performance.now() + 30_000
   while (performance.now() < watchdog) {
     try {
       action()

@@ -39,7 +39,7 @@ test.each(fakes)('With %s waits are woken, time out, and come to their turns', a
   const region = asOfAnotherThread(HeapRegion.create(layout))
   const own = region.root
   const other = HeapRegion.attach(region.handle, layout).root
-  const watchdog = <T>(promise: Promise<T>) => Promise.race([promise, sleep(5_000).then(() => 'never')])
+  const watchdog = <T>(promise: Promise<T>) => Promise.race([promise, sleep(30_000).then(() => 'never')])
   install()
   const held = own.lock.lockSync()
   const startedMs = realNow()

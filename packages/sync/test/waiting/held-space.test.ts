@@ -29,7 +29,7 @@ describe('heldSpace', () => {
     const guard = own.root.lockSync()
     expect(other.root.lockSync({ timeoutMs: 0 })).toBeUndefined()
     expect(asked()).toBe(0)
-    expect(other.root.lockSync({ timeoutMs: 50 })).toBeUndefined()
+    expect(other.root.lockSync({ timeoutMs: 250 })).toBeUndefined()
     expect(other.root.lockSync({ timeoutMs: 50 })).toBeUndefined()
     expect([asked(), holder !== undefined]).toEqual([1, true])
     guard.unlock()
@@ -91,12 +91,17 @@ describe('heldSpace', () => {
     }
     const brokenReference = new WeakRef(broken)
     const guard = own.root.lockSync()
-    for (const wait of [async () => other.root.lockSync({ timeoutMs: 50 }), () => other.root.lock({ timeoutMs: 50 })]) {
+    const waits = [
+      async (timeoutMs: number) => other.root.lockSync({ timeoutMs }),
+      (timeoutMs: number) => other.root.lock({ timeoutMs }),
+    ]
+    for (const wait of waits) {
       const { holder, reference, asked } = makeHolder()
       heldSpace.add(brokenReference)
       heldSpace.add(reference)
-      await expect(soon(wait())).rejects.toThrow('broken')
-      expect(await soon(wait())).toBeUndefined()
+      // A wait whose time is up before it sleeps returns no space.
+      await expect(soon(wait(60_000))).rejects.toThrow('broken')
+      expect(await soon(wait(250))).toBeUndefined()
       expect([asked(), holder !== undefined]).toEqual([1, true])
     }
     guard.unlock()

@@ -2,6 +2,7 @@ import { expect, test, vi } from 'vitest'
 import { barrier, HeapRegion, mutex, rwLock, semaphore, struct, type TimeoutOptions } from '../../src/index.js'
 import { expectCode } from '../support/expect-code.js'
 import { asOfAnotherThread } from '../support/other-thread.js'
+import { until } from '../support/waiting.js'
 import { startAgent } from '../support/workers.js'
 
 const layout = struct({ lock: mutex(), permits: semaphore({ permits: 2 }), shared: rwLock(), gate: barrier() })
@@ -79,7 +80,7 @@ test('Semaphore.acquireSync gets the permit of a peer that is just proven dead, 
   own.root.acquireSync()
   const { self } = dead.peers
   vi.spyOn(own.peers, 'isDead').mockImplementation((peer) => peer === self)
-  expect(own.root.acquireSync({ timeoutMs: 5_000 })?.isHeld).toBe(true)
+  expect(own.root.acquireSync({ timeoutMs: 30_000 })?.isHeld).toBe(true)
 })
 
 test('Semaphore.acquireSync throws EDEADLK if attachments of one thread hold all permits together', () => {
@@ -100,17 +101,25 @@ test('BarrierMember.waitSync throws EDEADLK if another member of the thread has 
 
 test('A blocking call waits for another thread, though this one has an attachment, too', async () => {
   const { region, own, second } = setUp()
-  const agent = await startAgent(region, layoutText, async (root) => {
-    const held = [root.lock.lockSync(), root.shared.readLockSync()]
-    const permits = [root.permits.acquireSync(), root.permits.acquireSync()]
-    await new Promise((resolve) => setTimeout(resolve, 100))
-    for (const guard of held) guard.unlock()
-    for (const permit of permits) permit.release()
+  const agent = await startAgent(region, layoutText, async ({ lock, shared, permits }) => {
+    const guard = lock.lockSync()
+    const reading = shared.readLockSync()
+    const both = [permits.acquireSync(), permits.acquireSync()]
+    // Each is given back once the other thread waits for it.
+    const until = async (isAwaited: () => boolean) => {
+      while (!isAwaited()) await new Promise((resolve) => setTimeout(resolve, 1))
+    }
+    await until(() => lock.describe().waiters.length > 0)
+    guard.unlock()
+    await until(() => shared.describe().writers.state === 'held')
+    reading.unlock()
+    await until(() => permits.describe().waiters.length > 0)
+    for (const permit of both) permit.release()
   })
-  while (own.lock.describe().state === 'free' || own.permits.describe().available > 0) await new Promise(setImmediate)
-  expect(second.lock.lockSync({ timeoutMs: 5_000 })?.isHeld).toBe(true)
-  expect(second.shared.writeLockSync({ timeoutMs: 5_000 })?.isHeld).toBe(true)
-  expect(second.permits.acquireSync({ timeoutMs: 5_000 })?.isHeld).toBe(true)
+  await until(() => own.permits.describe().available === 0)
+  expect(second.lock.lockSync({ timeoutMs: 30_000 })?.isHeld).toBe(true)
+  expect(second.shared.writeLockSync({ timeoutMs: 30_000 })?.isHeld).toBe(true)
+  expect(second.permits.acquireSync({ timeoutMs: 30_000 })?.isHeld).toBe(true)
   await agent.result
 })
 
