@@ -1,7 +1,7 @@
 import { pendingWaits } from '@isthmus/sync/internal'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { host } from '../../../sync/src/host/host.js'
-import { sleep } from '../../../sync/test/support/waiting.js'
+import { sleep, until } from '../../../sync/test/support/waiting.js'
 import { libc } from '../../src/native/libc.js'
 import type { PeerEndpoint } from '../../src/thread/peer-endpoint.js'
 import { PeerMonitor } from '../../src/thread/peer-monitor.js'
@@ -36,10 +36,14 @@ function goneThread(): PeerEndpoint {
 
 describe('PeerMonitor', () => {
   it('checks for dead peers a few times, however often waits ask to watch threads that are gone', async () => {
+    // After a second it would open the FIFOs again, and begin with the checks anew.
+    const nowMs = host.now()
+    let round = 0
+    vi.spyOn(host, 'now').mockImplementation(() => nowMs + round * 4)
     const reapDead = vi.spyOn(pendingWaits, 'reapDead').mockReturnValue()
     const open = vi.spyOn(libc(), 'open')
     const gone = Array.from({ length: 10 }, goneThread)
-    for (let round = 0; round < 50; round++) {
+    for (; round < 50; round++) {
       for (const thread of gone) expect(monitor.watch(thread)).toBe('from-now-on')
       await sleep(4)
     }
@@ -57,7 +61,7 @@ describe('PeerMonitor', () => {
       return fifo
     })
     for (const fifo of fifos) fifo.close()
-    await vi.waitFor(() => expect(onDeath).toHaveBeenCalledTimes(fifos.length))
+    await until(() => onDeath.mock.calls.length === fifos.length)
     await sleep(100)
     // One check at each end, and one series.
     expect(reapDead.mock.calls.length).toBeLessThanOrEqual(fifos.length + CHECKS_MAX)
@@ -84,11 +88,11 @@ describe('PeerMonitor', () => {
     first.deleteName()
     const second = new HeldFifo(thread, 'alive')
     first.close()
-    await vi.waitFor(() => expect(onDeath).toHaveBeenCalledTimes(1))
+    await until(() => onDeath.mock.calls.length === 1)
     expect(repoll.mock.calls).toEqual([[]])
     expect([monitor.watch(thread), monitor.watch(thread)]).toEqual(['from-now-on', 'already'])
     second.close()
-    await vi.waitFor(() => expect(onDeath.mock.calls).toEqual([[thread.key], [thread.key]]))
+    await expect.poll(() => onDeath.mock.calls).toEqual([[thread.key], [thread.key]])
   })
 
   it('tells a FIFO of another user with the same number apart', async () => {
@@ -97,9 +101,9 @@ describe('PeerMonitor', () => {
     const [ownFifo, theirFifo] = [own, theirs].map((thread) => new HeldFifo(thread, 'alive'))
     expect([theirs, own, own].map((thread) => monitor.watch(thread))).toEqual(['from-now-on', 'from-now-on', 'already'])
     theirFifo.close()
-    await vi.waitFor(() => expect(onDeath.mock.calls).toEqual([[theirs.key]]))
+    await expect.poll(() => onDeath.mock.calls).toEqual([[theirs.key]])
     expect(monitor.watch(own)).toBe('already')
     ownFifo.close()
-    await vi.waitFor(() => expect(onDeath.mock.calls).toEqual([[theirs.key], [own.key]]))
+    await expect.poll(() => onDeath.mock.calls).toEqual([[theirs.key], [own.key]])
   })
 })
