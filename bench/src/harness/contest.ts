@@ -46,6 +46,13 @@ export interface Outcome {
   readonly value: number
   /** If single events were timed: each of them, in nanoseconds. The value is their median, in seconds. */
   readonly samplesNs?: readonly number[]
+  readonly writeCallsPerMessage?: WriteCalls
+}
+
+/** How often each side made a system call that writes. For a ring, these are the wake-ups of the other side. */
+export interface WriteCalls {
+  readonly sender: number
+  readonly receiver: number
 }
 
 /** Prepares what the runs need. Returns why the subject cannot run here, or undefined if it can. */
@@ -79,6 +86,8 @@ export interface Result {
   readonly runs: readonly number[]
   /** If single events were timed: of all runs together, in seconds. */
   readonly percentiles?: Percentiles
+  /** If they were counted: the median of the runs. */
+  readonly writeCallsPerMessage?: WriteCalls
   /** The events of each run, in the order in which they happened, in nanoseconds. */
   readonly samplesNs?: readonly (readonly number[])[]
 }

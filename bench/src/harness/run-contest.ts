@@ -34,6 +34,15 @@ export async function runContest(
     const runs = outcomes.map(({ value }) => value)
     const samplesNs = outcomes.flatMap((outcome) => (outcome.samplesNs === undefined ? [] : [outcome.samplesNs]))
     const timed = samplesNs.length === 0 ? {} : { percentiles: percentilesInSeconds(samplesNs.flat()), samplesNs }
-    return { scenario, work, subject: contestant.subject, unit, ...length, median: median(runs), runs, ...timed }
+    const { subject } = contestant
+    return { scenario, work, subject, unit, ...length, median: median(runs), runs, ...timed, ...writeCallsOf(outcomes) }
   })
+}
+
+function writeCallsOf(outcomes: readonly Outcome[]): Pick<Result, 'writeCallsPerMessage'> {
+  const counts = outcomes.flatMap(({ writeCallsPerMessage }) => writeCallsPerMessage ?? [])
+  if (counts.length === 0) return {}
+  const sender = median(counts.map((count) => count.sender))
+  const receiver = median(counts.map((count) => count.receiver))
+  return { writeCallsPerMessage: { sender, receiver } }
 }

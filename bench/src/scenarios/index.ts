@@ -1,4 +1,5 @@
 import { attachTime } from './attach-time.js'
+import { awaitingThroughput } from './awaiting-throughput.js'
 import { idleCost } from './idle-cost.js'
 import { inProcessOperations } from './in-process-operations.js'
 import { lockHandoff } from './lock-handoff.js'
@@ -8,6 +9,7 @@ import { recoveryTime } from './recovery-time.js'
 import type { Scenario } from './scenario.js'
 
 export const scenarios: readonly Scenario[] = [
+  awaitingThroughput,
   oneToOneThroughput,
   pingPongLatency,
   lockHandoff,
