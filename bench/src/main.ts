@@ -1,11 +1,13 @@
 import { writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
-import { BRIEF_PACE, type Contest, FULL_PACE, type Result } from './harness/contest.js'
+import { join } from 'node:path'
+import { BRIEF_PACE, type Contest, type Contestant, FULL_PACE, type Result } from './harness/contest.js'
 import { runContest } from './harness/run-contest.js'
 import { type Options, parseOptions, USAGE } from './options.js'
 import { describeEnvironment, type Environment, isBusy } from './report/environment.js'
 import { formatQuantity } from './report/quantity.js'
-import { formatTable } from './report/table.js'
+import { formatTable, formatTargets } from './report/table.js'
+import { assertTargetsExist, judgeTargets } from './report/targets.js'
 import { scenarios } from './scenarios/index.js'
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
@@ -26,8 +28,11 @@ async function main(): Promise<void> {
   }
 }
 
-async function runAll({ only, brief, jsonFile, report }: Options, signal: AbortSignal): Promise<void> {
-  const contests = scenarios.flatMap((scenario) => scenario.contests.map((contest) => narrowed(contest, only)))
+async function runAll(options: Options, signal: AbortSignal): Promise<void> {
+  const { only, brief, before, jsonFile, report } = options
+  const all = scenarios.flatMap((scenario) => scenario.contests)
+  assertTargetsExist(all)
+  const contests = all.map((contest) => narrowed(contest, only)).map((contest) => besideBefore(contest, before))
   const skipped = new Set<string>()
   const environment = describeEnvironment(brief)
   console.log(environment)
@@ -46,6 +51,8 @@ async function runAll({ only, brief, jsonFile, report }: Options, signal: AbortS
   for (const line of skipped) console.log(line)
   if (results.length === 0) throw new Error(`Running benchmarks: nothing that can run here matches ${only}`)
   console.log(formatTable(results))
+  const judgements = judgeTargets(results)
+  if (judgements.length > 0) console.log(formatTargets(judgements))
   if (jsonFile !== undefined) writeFileSync(jsonFile, formatJson(environment, results))
   if (!report) return
   // Imported here, since the libraries that draw are large.
@@ -71,6 +78,18 @@ function narrowed(contest: Contest, only: RegExp): Contest {
     ...contest,
     contestants: contestants.filter(({ subject }) => only.test(`${scenario} / ${work} / ${subject}`)),
   }
+}
+
+/** The other build's agents do the same task, right after those of this build. */
+function besideBefore(contest: Contest, before: string | undefined): Contest {
+  if (before === undefined) return contest
+  const agentFile = join(before, 'bench/dist/agent.js')
+  const withBefore = (contestant: Contestant): Contestant[] => {
+    if (contestant.subject !== 'isthmus') return [contestant]
+    const run: Contestant['run'] = (context) => contestant.run({ ...context, agentFile })
+    return [contestant, { ...contestant, subject: 'isthmus before', run }]
+  }
+  return { ...contest, contestants: contest.contestants.flatMap(withBefore) }
 }
 
 function readOptions(): Options {

@@ -4,6 +4,8 @@ export interface Options {
   /** Which contestants run, as `scenario / work / subject`. */
   readonly only: RegExp
   readonly brief: boolean
+  /** The folder of another build of the benchmarks, whose isthmus runs beside this one's. */
+  readonly before: string | undefined
   readonly jsonFile: string | undefined
   /** Whether the charts and tables of bench/report are made anew. */
   readonly report: boolean
@@ -14,6 +16,8 @@ export const USAGE = `Usage: npm run bench -- [options]
 
   --only PATTERN  runs only what matches this regular expression; what runs is called "scenario / work / subject"
   --brief         one short round: shows that everything works, measures little
+  --before DIR    runs the isthmus of another working tree, DIR, beside this one's, as "isthmus before"; with --only,
+                  since both must know what runs
   --json FILE     writes the results there too
   --report        makes the charts and tables of bench/report anew
   --help          shows this`
@@ -25,6 +29,7 @@ export function parseOptions(args: readonly string[]): Options {
     options: {
       only: { type: 'string', default: '' },
       brief: { type: 'boolean', default: false },
+      before: { type: 'string' },
       json: { type: 'string' },
       report: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
@@ -33,6 +38,7 @@ export function parseOptions(args: readonly string[]): Options {
   return {
     only: new RegExp(values.only, 'i'),
     brief: values.brief,
+    before: values.before,
     jsonFile: values.json,
     report: values.report,
     help: values.help,

@@ -35,6 +35,8 @@ export interface RunContext {
   readonly pace: Pace
   /** Aborted if the program is interrupted: a run then ends its processes and rejects. */
   readonly signal: AbortSignal
+  /** What the sides of a run execute, if it is not this build's. */
+  readonly agentFile?: string
 }
 
 /** Base units; reports scale them. More is better for rates, less for seconds and cores. */

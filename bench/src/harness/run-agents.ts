@@ -8,7 +8,8 @@ import { inPlace } from './place.js'
 const RUN_TIMEOUT_MS = 60_000
 
 /** Runs all sides of a task to their ends, in processes of their own. R is what a side reports. */
-export async function runAgents<R>(task: Task, { pace, signal }: RunContext): Promise<Reports<R>> {
+export async function runAgents<R>(task: Task, context: RunContext): Promise<Reports<R>> {
+  const { pace, signal, agentFile = AGENT_FILE } = context
   return inPlace(async (place) => {
     Meeting.create(place)
     const ending = new AbortController()
@@ -24,7 +25,7 @@ export async function runAgents<R>(task: Task, { pace, signal }: RunContext): Pr
       try {
         const output = await runChild(
           process.execPath,
-          [AGENT_FILE, JSON.stringify(assignment)],
+          [agentFile, JSON.stringify(assignment)],
           ending.signal,
           isKilled,
         )

@@ -1,3 +1,5 @@
+import { copyFileSync, linkSync } from 'node:fs'
+import { join } from 'node:path'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { spscRing } from '@isthmus/ring'
@@ -5,6 +7,7 @@ import { Segment } from '@isthmus/shm-posix'
 import type { Assignment } from '../harness/assignment.js'
 import type { Contest, Outcome } from '../harness/contest.js'
 import { percentile } from '../harness/percentile.js'
+import { type Place, SHARED_MEMORY } from '../harness/place.js'
 import { runAgents } from '../harness/run-agents.js'
 import { nativeAttach } from '../subjects/native.js'
 import type { Scenario } from './scenario.js'
@@ -18,19 +21,23 @@ const WRITTEN = 0x01010101
 /** The first attaches are not counted: code is still being compiled. */
 const UNCOUNTED_SHARE = 1 / 4
 
-type WorkName = 'attach to 64 MiB' | 'attach to 64 MiB, take its bytes' | 'attach to 64 MiB, read all pages'
+/** To segments that are as large as many messages need. */
+const largeWorks = ['attach to 64 MiB', 'attach to 64 MiB, take its bytes', 'attach to 64 MiB, read all pages'] as const
+type LargeWork = (typeof largeWorks)[number]
 
-const workNames: readonly WorkName[] = [
-  'attach to 64 MiB',
-  'attach to 64 MiB, take its bytes',
-  'attach to 64 MiB, read all pages',
-]
+/** To the only segment that the thread has, beside few others or many; or while it holds another one. */
+const smallWorks = ['attach and close', 'attach and close, among 10,000', 'attach and close, another one held'] as const
+type SmallWork = (typeof smallWorks)[number]
+
+const CROWD = 10_000
+
 const layout = spscRing({ capacityBytes: CAPACITY_BYTES })
+const smallLayout = spscRing({ capacityBytes: PAGE_BYTES })
 
 /** How long it takes until an existing segment can be used. */
 export const attachTime: Scenario = {
   name: SCENARIO,
-  contests: workNames.map(contestOf),
+  contests: [...largeWorks.map(contestOf), ...smallWorks.map(smallContestOf)],
   takePart,
 }
 
@@ -38,7 +45,7 @@ interface Report {
   readonly samplesNs: readonly number[]
 }
 
-function contestOf(work: WorkName): Contest {
+function contestOf(work: LargeWork): Contest {
   const readsAll = work === 'attach to 64 MiB, read all pages'
   const task = { scenario: SCENARIO, work, subject: 'isthmus', arrangement: 'alone' } as const
   return {
@@ -59,11 +66,54 @@ function contestOf(work: WorkName): Contest {
   }
 }
 
+function smallContestOf(work: SmallWork): Contest {
+  const task = { scenario: SCENARIO, work, subject: 'isthmus', arrangement: 'alone' } as const
+  return {
+    scenario: SCENARIO,
+    work,
+    unit: 's',
+    contestants: [
+      {
+        subject: 'isthmus',
+        run: async (context) => outcomeOf((await runAgents<Report>(task, context)).first.samplesNs),
+      },
+    ],
+  }
+}
+
 function outcomeOf(samplesNs: readonly number[]): Outcome {
   return { value: percentile(samplesNs, 0.5) / 1e9, samplesNs }
 }
 
-async function takePart({ work, place, pace }: Assignment): Promise<Report> {
+async function takePart(assignment: Assignment): Promise<Report> {
+  const smallWork = smallWorks.find((name) => name === assignment.work)
+  return smallWork === undefined ? attachToLarge(assignment) : attachAndClose(smallWork, assignment)
+}
+
+async function attachAndClose(work: SmallWork, { place, pace }: Assignment): Promise<Report> {
+  const name = `${place.segmentPrefix}small`
+  Segment.create(name, smallLayout).close()
+  if (work === 'attach and close, among 10,000') makeCrowd(name, place)
+  const held = work === 'attach and close, another one held' ? Segment.create(`${name}-held`, smallLayout) : undefined
+  const samplesNs: number[] = []
+  const uncounted = Math.ceil(pace.coldSamples * UNCOUNTED_SHARE)
+  for (let sample = 0; sample < uncounted + pace.coldSamples; sample++) {
+    const startMs = performance.now()
+    Segment.open(name, smallLayout).close()
+    if (sample >= uncounted) samplesNs.push(Math.round((performance.now() - startMs) * 1e6))
+  }
+  held?.close()
+  return { samplesNs }
+}
+
+/** Names of one copy, which takes no more memory than one. All names of a place are removed after the run. */
+function makeCrowd(name: string, { segmentPrefix }: Place): void {
+  const pathOf = (copy: number) => join(SHARED_MEMORY, `${segmentPrefix}copy-${copy}`)
+  copyFileSync(join(SHARED_MEMORY, name), pathOf(0))
+  for (let copy = 1; copy < CROWD; copy++) linkSync(pathOf(0), pathOf(copy))
+}
+
+async function attachToLarge({ work, place, pace }: Assignment): Promise<Report> {
   const name = `${place.segmentPrefix}large`
   const creator = Segment.create(name, layout)
   // So that all of its pages exist, as they do in a segment that is used.

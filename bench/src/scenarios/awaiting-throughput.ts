@@ -8,7 +8,7 @@ import { unixSocketAwaiting, unixSocketCorkedAwaiting } from '../subjects/awaiti
 import type { AwaitingSubject } from '../subjects/awaiting-subject.js'
 import type { Scenario } from './scenario.js'
 
-export const AWAITING_THROUGHPUT = 'awaiting-throughput'
+const SCENARIO = 'awaiting-throughput'
 const KIB = 1024
 const MIB = 1024 * KIB
 /** How many bytes the first transfer sends, unless one message is larger. */
@@ -35,7 +35,7 @@ const subjects: readonly AwaitingSubject[] = [isthmusAwaiting, unixSocketAwaitin
 
 /** How many messages, or bytes, a program that awaits can send to another process that awaits. */
 export const awaitingThroughput: Scenario = {
-  name: AWAITING_THROUGHPUT,
+  name: SCENARIO,
   contests: works.map(contestOf),
   takePart,
 }
@@ -51,7 +51,7 @@ function contestOf(work: AwaitingWork): Contest {
     .filter((subject) => subject.does(messageBytes))
     .map((subject): Contestant => {
       const task = {
-        scenario: AWAITING_THROUGHPUT,
+        scenario: SCENARIO,
         work: name,
         subject: subject.name,
         arrangement: 'processes',
@@ -61,7 +61,7 @@ function contestOf(work: AwaitingWork): Contest {
         run: async (context) => outcomeOf(work, await runAgents<Report>(task, context)),
       }
     })
-  return { scenario: AWAITING_THROUGHPUT, work: name, unit, messageBytes, contestants }
+  return { scenario: SCENARIO, work: name, unit, messageBytes, contestants }
 }
 
 function outcomeOf({ unit, messageBytes }: AwaitingWork, reports: Reports<Report>): Outcome {
@@ -80,7 +80,7 @@ async function takePart(assignment: Assignment, line: Line): Promise<Report> {
   const work = works.find(({ name }) => name === assignment.work)
   const subject = subjects.find(({ name }) => name === assignment.subject)
   if (work === undefined || subject === undefined) {
-    throw new Error(`Taking part in ${AWAITING_THROUGHPUT}: ${assignment.subject} does not do ${assignment.work}`)
+    throw new Error(`Taking part in ${SCENARIO}: ${assignment.subject} does not do ${assignment.work}`)
   }
   const { messageBytes } = work
   const firstMessages = Math.min(FIRST_MESSAGES_MAX, Math.max(1, Math.floor(FIRST_BYTES / messageBytes)))

@@ -4,6 +4,7 @@ import { Meeting } from '../harness/meeting.js'
 import { percentile } from '../harness/percentile.js'
 import { runAgents } from '../harness/run-agents.js'
 import { Stopwatch } from '../harness/stopwatch.js'
+import { openBareFutexPingPong, prepareBareFutex } from '../subjects/bare-futex.js'
 import { isthmusBellMessages, isthmusMessages, isthmusThreadMessages } from '../subjects/isthmus-messages.js'
 import { openInPlacePingPong } from '../subjects/isthmus-ping-pong.js'
 import { peers } from '../subjects/message-subjects.js'
@@ -47,6 +48,12 @@ const subjects: readonly PingPongSubject[] = [
   copyingOnly(isthmusMessages),
   withInPlaceSpinning(isthmusThreadMessages),
   fromMessages(isthmusBellMessages),
+  {
+    name: 'bare futex',
+    arrangement: 'processes',
+    prepare: prepareBareFutex,
+    openerFor: (waiting) => (waiting === 'blocking' ? openBareFutexPingPong : undefined),
+  },
   ...peers.map(fromMessages),
 ]
 

@@ -1,0 +1,195 @@
+import type { Contest, Result } from '../harness/contest.js'
+import { median } from '../harness/median.js'
+import { formatQuantity } from './quantity.js'
+
+/** "scenario / work / subject" */
+type Name = string
+
+interface Target {
+  readonly text: string
+  readonly measured: Name
+  /** What it is compared with, round by round: the ratio is bounded. Otherwise the figure itself is. */
+  readonly beside?: Name
+  /** What is bounded instead of the figure: write calls of one side, for each message. */
+  readonly writeCallsOf?: 'sender' | 'receiver'
+  readonly atLeast?: number
+  readonly atMost?: number
+}
+
+/** A target, and what a run has shown. */
+export interface Judgement {
+  readonly text: string
+  readonly measured: string
+  readonly beside: string
+  readonly ratio: string
+  readonly bound: string
+  readonly isMet: boolean
+}
+
+const BEFORE = ' before'
+
+const awaiting = (work: string, subject: string): Name => `awaiting-throughput / ${work} / ${subject}`
+const roundTrip = (work: string, subject: string): Name => `ping-pong-latency / ${work} / ${subject}`
+
+const targets: readonly Target[] = [
+  ...['64 B', '1 KiB'].flatMap((work): Target[] => [
+    {
+      text: `${work}, await send and for await, against the corked socket`,
+      measured: awaiting(work, 'isthmus'),
+      beside: awaiting(work, 'unix-socket corked by 64'),
+      atLeast: 1.5,
+    },
+    {
+      text: `${work}, await send and for await, against the plain socket`,
+      measured: awaiting(work, 'isthmus'),
+      beside: awaiting(work, 'unix-socket'),
+      atLeast: 8,
+    },
+  ]),
+  ...['64 KiB', '1 MiB'].map(
+    (work): Target => ({
+      text: `${work}, await send and for await, against the plain socket`,
+      measured: awaiting(work, 'isthmus'),
+      beside: awaiting(work, 'unix-socket'),
+      atLeast: 2.5,
+    }),
+  ),
+  ...(['sender', 'receiver'] as const).map(
+    (side): Target => ({
+      text: `1 KiB, wake-ups for each message, by the ${side}`,
+      measured: awaiting('1 KiB', 'isthmus'),
+      writeCallsOf: side,
+      atMost: 0.01,
+    }),
+  ),
+  {
+    text: 'round trip, event loops, hot, against the plain socket',
+    measured: roundTrip('event loop, hot', 'isthmus'),
+    beside: roundTrip('event loop, hot', 'unix-socket'),
+    atMost: 0.08,
+  },
+  {
+    text: 'round trip, event loops, after a pause, awaiting, against the plain socket',
+    measured: roundTrip('event loop, cold', 'isthmus'),
+    beside: roundTrip('event loop, cold', 'unix-socket'),
+    atMost: 1.25,
+  },
+  {
+    text: 'round trip, blocked threads, after a pause, against a bare futex',
+    measured: roundTrip('blocking, cold', 'isthmus'),
+    beside: roundTrip('blocking, cold', 'bare futex'),
+    atMost: 1.5,
+  },
+  {
+    text: 'lock, hand-off to a sleeping waiter, against a native mutex',
+    measured: 'lock-handoff / hand-off / isthmus',
+    beside: 'lock-handoff / hand-off / native',
+    atMost: 3,
+  },
+  ...['attach and close', 'attach and close, among 10,000', 'attach and close, another one held'].map(
+    (work): Target => ({ text: work, measured: `attach-time / ${work} / isthmus`, atMost: 0.5e-3 }),
+  ),
+  // What the report showed before these targets were set, with the spread of its rounds.
+  { text: 'idle, a blocked consumer', measured: 'idle-cost / blocked consumer / isthmus', atMost: 0.1e-2 },
+  { text: 'idle, an awaiting consumer', measured: 'idle-cost / awaiting consumer / isthmus', atMost: 0.1e-2 },
+  {
+    text: 'idle, 1000 awaiting consumers',
+    measured: 'idle-cost / 1000 awaiting consumers / isthmus',
+    atMost: 0.2e-2,
+  },
+  ...['blocked consumer', 'awaiting consumer', '1000 awaiting consumers'].map(
+    (work): Target => ({
+      text: `idle, ${work}, against the build before`,
+      measured: `idle-cost / ${work} / isthmus`,
+      beside: `idle-cost / ${work} / isthmus${BEFORE}`,
+      // Rounds of one build differ by as much.
+      atMost: 1.2,
+    }),
+  ),
+  ...[
+    '8 B claim/commit',
+    '64 B claim/commit',
+    '64 B claim/commit, one word',
+    '64 B claim/commit, one by one',
+    '1 KiB claim/commit',
+    '8 B copying',
+    '64 B copying',
+    '1 KiB copying',
+    '64 KiB copying',
+    '1 MiB copying',
+    '64 MiB copying',
+  ].map(
+    (work): Target => ({
+      text: `spinning, ${work}, against the build before`,
+      measured: `one-to-one-throughput / ${work} / isthmus`,
+      beside: `one-to-one-throughput / ${work} / isthmus${BEFORE}`,
+      // As above.
+      atLeast: 0.95,
+    }),
+  ),
+  {
+    text: 'round trip, spinning, against the build before',
+    measured: roundTrip('spinning', 'isthmus'),
+    beside: roundTrip('spinning', `isthmus${BEFORE}`),
+    atMost: 1.05,
+  },
+]
+
+/** The targets of which these results tell whether they are met. */
+export function judgeTargets(results: readonly Result[]): Judgement[] {
+  const byName = new Map(results.map((result) => [nameOf(result), result]))
+  return targets.flatMap((target) => {
+    const measured = byName.get(target.measured)
+    const beside = target.beside === undefined ? undefined : byName.get(target.beside)
+    if (measured === undefined || (target.beside !== undefined && beside === undefined)) return []
+    return [judgementOf(target, measured, beside)]
+  })
+}
+
+/** @throws Error for a target that names what does not run: it would never be judged */
+export function assertTargetsExist(contests: readonly Contest[]): void {
+  const known = new Set(
+    contests.flatMap(({ scenario, work, contestants }) =>
+      contestants.map(({ subject }) => nameOf({ scenario, work, subject })),
+    ),
+  )
+  for (const { measured, beside } of targets) {
+    for (const name of [measured, beside ?? measured]) {
+      if (!known.has(name.endsWith(BEFORE) ? name.slice(0, -BEFORE.length) : name)) {
+        throw new Error(`Reading the targets: there is no ${name}`)
+      }
+    }
+  }
+}
+
+function nameOf({ scenario, work, subject }: Pick<Result, 'scenario' | 'work' | 'subject'>): Name {
+  return `${scenario} / ${work} / ${subject}`
+}
+
+function judgementOf(target: Target, measured: Result, beside: Result | undefined): Judgement {
+  const { text, writeCallsOf, atLeast = 0, atMost = Number.POSITIVE_INFINITY } = target
+  const { unit } = measured
+  const figure = writeCallsOf === undefined ? measured.median : measured.writeCallsPerMessage?.[writeCallsOf]
+  if (figure === undefined) throw new Error(`Judging "${text}": nothing was counted`)
+  const bounded = beside === undefined ? figure : ratioOf(measured, beside)
+  const isRatio = beside !== undefined || writeCallsOf !== undefined
+  const textOf = (value: number) => (isRatio ? formatRatio(value) : formatQuantity(value, unit))
+  return {
+    text,
+    measured: writeCallsOf === undefined ? formatQuantity(figure, unit) : formatRatio(figure),
+    beside: beside === undefined ? '' : formatQuantity(beside.median, unit),
+    ratio: beside === undefined ? '' : formatRatio(bounded),
+    bound: Number.isFinite(atMost) ? `≤ ${textOf(atMost)}` : `≥ ${textOf(atLeast)}`,
+    isMet: bounded >= atLeast && bounded <= atMost,
+  }
+}
+
+/** The subjects took turns, so whatever else the machine did in a round affected both: the median of the rounds' ratios. */
+function ratioOf({ runs }: Result, { runs: runsBeside }: Result): number {
+  return median(runs.map((value, round) => value / runsBeside[round]))
+}
+
+function formatRatio(ratio: number): string {
+  if (ratio >= 100) return ratio.toFixed(0)
+  return String(Number(ratio.toPrecision(ratio < 0.01 ? 1 : 3)))
+}
