@@ -3,6 +3,7 @@ import {
   IsthmusRangeError,
   IsthmusTypeError,
   PeerDiedError,
+  type Signal,
   type TimeoutOptions,
   type UntimedOptions,
   type Waitable,
@@ -116,6 +117,8 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
   /** How most error messages begin. */
   readonly #attempt: string
   readonly #codec: Codec<T> | undefined
+  /** What a codec makes of the outcome of a receive; undefined for a ring without codec. */
+  readonly #decodeTaken: ((taken: Uint8Array | undefined | null) => T | undefined | null) | undefined
   readonly #capacityBytes: number
   readonly #indexMask: number
   readonly #returnStepBytes: number
@@ -166,6 +169,7 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
     this.#subject = subject
     this.#attempt = `Receiving from ${subject}`
     this.#codec = codec
+    this.#decodeTaken = codec === undefined ? undefined : (taken) => this.#decoded(taken)
     this.#capacityBytes = capacityBytes
     this.#indexMask = capacityBytes - 1
     this.#returnStepBytes = capacityBytes / 4
@@ -355,8 +359,7 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
   receive(options?: UntimedOptions): Promise<T | null>
   receive(options: WaitOptions): Promise<T | undefined | null>
   receive(options?: WaitOptions): Promise<T | undefined | null> {
-    const taken = this.#takeInTurn(this.#takeMessage, options)
-    return this.#codec === undefined ? (taken as Promise<T | undefined | null>) : taken.then(this.#decodeTaken)
+    return this.#take<Uint8Array | null, T | null>(this.#takeMessage, this.#decodeTaken, options)
   }
 
   /**
@@ -458,7 +461,7 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
   receiveChunk(options: ChunkOptions & WaitOptions = {}): Promise<MessageChunk | undefined | null> {
     try {
       const into = this.#chunkTargetOf(options)
-      return this.#takeInTurn(() => this.#tryTakeChunk(into), options)
+      return this.#take<MessageChunk | null>(() => this.#tryTakeChunk(into), undefined, options)
     } catch (error) {
       return Promise.reject(error)
     }
@@ -540,26 +543,49 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
   }
 
   /**
-   * The slow path of receive and receiveChunk: tries again and again, without blocking, after all earlier calls are over.
+   * What `tryTake` gives, as soon as it gives something. If it does so now, the promise is resolved already: no chain of
+   * promises for each message. `decode` makes of it what the caller gets.
+   */
+  #take<R, V = R>(
+    tryTake: () => R | undefined,
+    decode: ((taken: R | undefined) => V | undefined) | undefined,
+    options: WaitOptions | undefined,
+  ): Promise<V | undefined> {
+    try {
+      const deadline = deadlineOf(options, this.#attempt)
+      const signal = signalOf(options, this.#attempt)
+      throwIfAborted(signal)
+      this.#assertUsable('Receiving')
+      const hasTried = this.#receives.canCompleteSynchronously()
+      const taken = hasTried ? tryTake() : undefined
+      if (taken !== undefined) return Promise.resolve(decode === undefined ? (taken as unknown as V) : decode(taken))
+      const taking = this.#takeInTurn(tryTake, deadline, signal, hasTried)
+      return decode === undefined ? (taking as Promise<unknown> as Promise<V | undefined>) : taking.then(decode)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  /**
+   * The slow path of receive, receiveChunk and the iterators, for a call that could not complete at once: tries again and
+   * again, without blocking, after all earlier calls are over.
    *
-   * 1. Try at once, if no other call has its turn and the event loop need not run.
-   * 2. Wait for this call's turn.
-   * 3. Try. If there is nothing: mark this consumer as a sleeper, poll once more, and let the event loop wait.
-   * 4. Woken by the producer, by its death, or by a timer: try again. A retry may find only fragments, and waits again.
+   * 1. Wait for this call's turn, and let the event loop have its own, if that is due.
+   * 2. Try. If there is nothing: mark this consumer as a sleeper, poll once more, and let the event loop wait.
+   * 3. Woken by the producer, by its death, or by a timer: try again. A retry may find only fragments, and waits again.
    *
    * Unlike a send, a receive keeps no state between two tries, so its drivers share a loop and not a generator.
    */
-  async #takeInTurn<R>(tryTake: () => R | undefined, options: WaitOptions | undefined): Promise<R | undefined> {
-    const deadline = deadlineOf(options, this.#attempt)
-    const signal = signalOf(options, this.#attempt)
-    throwIfAborted(signal)
-    this.#assertUsable('Receiving')
-    const canCompleteSynchronously = this.#receives.canCompleteSynchronously()
-    let taken = canCompleteSynchronously ? tryTake() : undefined
-    if (taken !== undefined) return taken
+  async #takeInTurn<R>(
+    tryTake: () => R | undefined,
+    deadline: number,
+    signal: Signal | undefined,
+    hasTried: boolean,
+  ): Promise<R | undefined> {
     if (!this.#receives.tryEnter() && !(await this.#receives.enter(deadline, signal))) return undefined
     try {
-      if (!canCompleteSynchronously) {
+      let taken: R | undefined
+      if (!hasTried) {
         await this.#receives.yieldToEventLoop()
         taken = tryTake()
       }
@@ -588,9 +614,12 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
       if (message === null) return { done: true, value: undefined }
       return { done: false, value: this.#decoded(message) as T }
     },
-    inTurn: (tryTake, options) => this.#takeInTurn(tryTake, options),
+    canCompleteSynchronously: () => {
+      this.#assertUsable('Receiving')
+      return this.#receives.canCompleteSynchronously()
+    },
+    inTurn: (tryTake, signal, hasTried) => this.#takeInTurn(tryTake, Number.POSITIVE_INFINITY, signal, hasTried),
   }
-  readonly #decodeTaken = (message: Uint8Array | undefined | null): T | undefined | null => this.#decoded(message)
 
   #decoded(message: Uint8Array | undefined | null): T | undefined | null {
     if (message === undefined || message === null || this.#codec === undefined) return message as T | undefined | null

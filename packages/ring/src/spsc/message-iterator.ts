@@ -10,8 +10,16 @@ export interface MessagesOptions {
 export interface MessageSource<T> {
   /** The next message, or the end; undefined if there is neither yet. */
   tryNext(): IteratorResult<T, void> | undefined
-  /** Retries until `tryTake` returns something, after all earlier calls are over. The signal ends it. */
-  inTurn<R>(tryTake: () => R | undefined, options: { readonly signal: Signal }): Promise<R | undefined>
+  /**
+   * Whether a call may complete at once: no other call has its turn, and the event loop is not due. Counts as one
+   * completion, and throws if there must be no call now.
+   */
+  canCompleteSynchronously(): boolean
+  /**
+   * Retries until `tryTake` returns something, after all earlier calls are over. The signal ends it.
+   * @param hasTried whether the caller has tried just now; if not, the event loop has its turn first, if it is due
+   */
+  inTurn<R>(tryTake: () => R | undefined, signal: Signal, hasTried: boolean): Promise<R | undefined>
 }
 
 /** A call of `next` that has no result yet. */
@@ -43,7 +51,6 @@ export class MessageIterator<T> implements AsyncIterableIterator<T> {
   readonly #signal: Signal | undefined
   /** Ends the pending waits in the source. */
   readonly #ending = new Ending()
-  readonly #options = { signal: this.#ending }
   readonly #pending = new Set<PendingNext<T>>()
   #isOver = false
   #forgetAbort: (() => void) | undefined
@@ -54,18 +61,34 @@ export class MessageIterator<T> implements AsyncIterableIterator<T> {
     this.#signal = signal
   }
 
-  /** The next message; `done` after the end. Rejects as `consumer.receive()`. */
+  /**
+   * The next message; `done` after the end. Rejects as `consumer.receive()`. If the message is there, it comes in a promise
+   * that is resolved already: a call that waits costs several times as much.
+   */
   next(): Promise<IteratorResult<T, void>> {
-    return new Promise((resolve, reject) => {
-      if (this.#isOver) return resolve({ done: true, value: undefined })
-      if (this.#signal?.aborted) {
-        this.#end()
-        throw abortErrorOf(this.#signal)
+    if (this.#isOver) return Promise.resolve({ done: true, value: undefined })
+    let hasTried = false
+    try {
+      if (this.#signal?.aborted) throw abortErrorOf(this.#signal)
+      hasTried = this.#source.canCompleteSynchronously() && this.#pending.size === 0
+      const result = hasTried ? this.#source.tryNext() : undefined
+      if (result !== undefined) {
+        if (result.done) this.#end()
+        return Promise.resolve(result)
       }
+    } catch (error) {
+      this.#end()
+      return Promise.reject(error)
+    }
+    return this.#nextInTurn(hasTried)
+  }
+
+  #nextInTurn(hasTried: boolean): Promise<IteratorResult<T, void>> {
+    return new Promise((resolve, reject) => {
       const call: PendingNext<T> = { resolve, reject, isOver: undefined }
       this.#pending.add(call)
       const tryNext = () => this.#tryNext(call)
-      call.isOver = this.#source.inTurn(tryNext, this.#options).then(
+      call.isOver = this.#source.inTurn(tryNext, this.#ending, hasTried).then(
         () => {},
         (error) => this.#fail(call, error),
       )

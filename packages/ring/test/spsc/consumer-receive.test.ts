@@ -178,6 +178,47 @@ describe('Consumer.receive', () => {
   })
 })
 
+describe('Consumer: a message that is there', () => {
+  test('Consumer.receive and next give it in a promise that is resolved already, also through a codec', async () => {
+    const coded = createRing({ capacityBytes: 1024, codec: utf8 }).ring
+    const reader = coded.consumer()
+    // Once the event loop has had its turn, the next 255 calls may complete at once.
+    for (let isAtOnce = true; isAtOnce; ) {
+      isAtOnce = false
+      producer.trySend(payload(1))
+      const receiving = consumer.receive().then(() => {
+        isAtOnce = true
+      })
+      await Promise.resolve()
+      const wasAtOnce = isAtOnce
+      await receiving
+      isAtOnce = wasAtOnce
+    }
+    coded.producer().trySendBatch(['a', 'b', 'c'])
+    const order: unknown[] = []
+    const messages = reader.messages()
+    reader.receive().then((message) => order.push(message))
+    messages.next().then(({ value }) => order.push(value))
+    reader.receiveChunk().then((chunk) => order.push(chunk?.bytes[0]))
+    await Promise.resolve()
+    expect(order).toEqual(['a', 'b', 99])
+  })
+
+  test('Consumer.receive at once leaves the order of pending calls as it is', async () => {
+    const receiving = [consumer.receive(), consumer.messages().next(), consumer.receiveChunk()]
+    producer.trySendBatch([payload(1, 1), payload(1, 2), payload(1, 3)])
+    // The message is there, but three calls came before.
+    const late = consumer.receive()
+    producer.trySend(payload(1, 4))
+    expect(await soon(late)).toEqual(payload(1, 4))
+    expect(await soon(Promise.all(receiving))).toMatchObject([
+      payload(1, 1),
+      { done: false, value: payload(1, 2) },
+      { bytes: payload(1, 3) },
+    ])
+  })
+})
+
 describe('Consumer.receive from within a drain callback', () => {
   test('Consumer.receive from within a drain callback is refused each time', async () => {
     producer.trySend(payload(1))
@@ -185,6 +226,13 @@ describe('Consumer.receive from within a drain callback', () => {
     consumer.drain(() => {
       // More often than calls may pass without a turn.
       for (let call = 0; call < 300; call++) codes.push(consumer.receive().catch(({ code }) => code))
+      for (let call = 0; call < 300; call++)
+        codes.push(
+          consumer
+            .messages()
+            .next()
+            .catch(({ code }) => code),
+        )
     })
     expect(new Set(await soon(Promise.all(codes)))).toEqual(new Set(['ERR_ISTHMUS_CALL_ORDER']))
   })
