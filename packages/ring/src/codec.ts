@@ -10,8 +10,8 @@ import { inWords } from '@isthmus/sync/internal'
  * const point = {
  *   name: 'point@1',
  *   encode: (xy) => new Uint8Array(Float64Array.from(xy).buffer),
- *   decode(bytes) {
- *     const [x, y] = new Float64Array(bytes.buffer)
+ *   decode({ buffer, byteOffset }) {
+ *     const [x, y] = new Float64Array(buffer, byteOffset, 2)
  *     return [x, y]
  *   },
  * }
@@ -33,8 +33,9 @@ export interface Codec<T> {
    */
   encode(value: T): Uint8Array
   /**
-   * The value of a message. `bytes` is a private copy in a buffer of its own. If this throws, the message counts as
-   * received. If this can return null or undefined, iterate over the consumer: its `receive` returns those for the end
+   * The value of a message. `bytes` is a private copy, and may be part of a larger buffer that other messages share: read
+   * `bytes.buffer` from `bytes.byteOffset` on, a multiple of 8, and copy what you transfer to another thread. If this throws,
+   * the message counts as received. If this can return null or undefined, iterate over the consumer: its `receive` returns those for the end
    * and for a timeout.
    */
   decode(bytes: Uint8Array): T

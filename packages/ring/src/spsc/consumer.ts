@@ -44,6 +44,7 @@ import {
   TOTAL_LENGTH_BYTES,
 } from '../record/layout.js'
 import { type Fragment, MessageAssembly } from '../record/message-assembly.js'
+import { PrivateRun, RUN_MESSAGE_BYTES_MAX } from '../record/private-run.js'
 import { type Counterpart, type EndedEpoch, nameOf } from '../role/counterpart.js'
 import { CLOSED } from '../role/layout.js'
 import type { AcquiredRole, Role } from '../role/role.js'
@@ -89,6 +90,10 @@ export type DrainCallback = (bytes: Uint8Array, byteOffset: number, byteLength: 
  * The receiving side of an SPSC ring. It gives private copies (`tryReceive`, `receiveSync`, `receive`), or shows messages
  * in place (`drain`). `undefined` means that there is nothing yet, or that the time is up; `null` means that the producer
  * closed and everything was received.
+ *
+ * A private copy never changes, whatever the producer's process does. One of up to 4 KiB is a view of a block of 64 KiB that
+ * it shares with other messages: read `message.buffer` from `message.byteOffset` on, a multiple of 8; keep `message.slice()`
+ * if you keep few of many messages, or transfer one to another thread. A larger one has its own buffer.
  *
  * In place means bytes: `drain` and chunks bypass the codec. They show what the codec of the ring has encoded.
  *
@@ -147,6 +152,8 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
   /** Whether the thread's list of space holders contains this consumer. */
   #isListed = false
 
+  /** Private copies of the messages from #position on. */
+  readonly #run = new PrivateRun()
   readonly #assembly: MessageAssembly
   /** The large message under way, if it is received whole. */
   #message: Uint8Array | undefined
@@ -238,6 +245,7 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
     this.#beginReading(false)
     if (typeof callback !== 'function') throw this.#callbackError(callback)
     if (this.#receives.isBusy) return 0
+    this.#run.drop()
     if (!this.#refill() && this.#isEnded()) return null
     if (!this.#isListed && this.#position !== this.#writePosition) this.#list()
     // Locals: after every callback, V8 reads the fields of `this` again.
@@ -603,6 +611,7 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
 
   #tryTakeChunk(target: Uint8Array | undefined): MessageChunk | undefined | null {
     this.#chunkTarget = target
+    this.#run.drop()
     return this.#tryTake(true, this.#takeChunk)
   }
 
@@ -658,8 +667,11 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
    * or no stack for the copy, nothing was received.
    */
   #assemble(kind: number, byteLength: number, index: number): Uint8Array | undefined {
+    const copiedByteLength = this.#run.byteLengthAt(this.#position)
+    if (copiedByteLength >= 0 && this.#assembly.takeWhole(copiedByteLength)) return this.#takeCopied(copiedByteLength)
     const recordBytes = this.#checkedRecordBytes(byteLength, index)
     if (kind === DATA && this.#assembly.takeWhole(byteLength)) {
+      if (byteLength <= RUN_MESSAGE_BYTES_MAX) return this.#copyRun(recordBytes, index)
       const start = this.#recordsByteOffset + index + RECORD_HEADER_BYTES
       const copy = this.bytes.slice(start, start + byteLength)
       this.#position = advance(this.#position, recordBytes)
@@ -675,6 +687,22 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
     // A complete message is the program's: keep no reference, it may be large.
     this.#message = isLast ? undefined : message
     return isLast ? message : undefined
+  }
+
+  /** Copies the message at #position, together with small ones that follow it, and takes it. */
+  #copyRun(recordBytes: number, index: number): Uint8Array | undefined {
+    const availableBytes = Math.min(distance(this.#writePosition, this.#position), this.#capacityBytes - index)
+    this.#run.copy(this.bytes, this.words, this.#recordsByteOffset + index, recordBytes, availableBytes, this.#position)
+    const byteLength = this.#run.byteLengthAt(this.#position)
+    // Changed since it was checked: the next attempt reads it anew.
+    if (byteLength < 0 || !this.#assembly.takeWhole(byteLength)) return undefined
+    return this.#takeCopied(byteLength)
+  }
+
+  #takeCopied(byteLength: number): Uint8Array {
+    const message = this.#run.take(byteLength)
+    this.#position = this.#run.position
+    return message
   }
 
   #allocate(byteLength: number): Uint8Array {

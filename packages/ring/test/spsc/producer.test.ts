@@ -35,7 +35,7 @@ describe('Producer.tryClaim', () => {
     producer.bytes[byteOffset + 23] = 9
     producer.commit()
     const message = consumer.tryReceive() ?? new Uint8Array()
-    const view = new DataView(message.buffer)
+    const view = new DataView(message.buffer, message.byteOffset)
     expect([view.getFloat64(0, true), view.getInt32(8, true), message[12], message[13], message[23]]).toEqual([
       42.5, -7, 1, 2, 9,
     ])
