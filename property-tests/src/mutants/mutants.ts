@@ -137,15 +137,15 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'an event count wakes without a new sequence',
     file: `${SYNC}/waiting/event-count.ts`,
-    from: '    const sequence = Atomics.add(this.#words, this.#sequenceIndex, 1) + 1\n    if (',
-    to: '    const sequence = Atomics.load(this.#words, this.#sequenceIndex) + 1\n    if (',
+    from: '    const sequence = Atomics.add(this.#words, this.#sequenceIndex, 1) + 1\n',
+    to: '    const sequence = Atomics.load(this.#words, this.#sequenceIndex) + 1\n',
     rung: interleaver('event-count'),
   },
   {
     name: 'a sleeper registers again, and its notifier does not see it',
     file: `${SYNC}/waiting/event-count.ts`,
-    from: '    const sequence = Atomics.add(this.#words, this.#sequenceIndex, 1) + 1\n    // SYNC sleeper',
-    to: '    const sequence = Atomics.load(this.#words, this.#sequenceIndex)\n    // SYNC sleeper',
+    from: '    return (Atomics.add(this.#words, this.#sequenceIndex, 1) + 1) | 0\n',
+    to: '    return Atomics.load(this.#words, this.#sequenceIndex)\n',
     rung: interleaver('wake-up'),
     isBrief: true,
   },
@@ -155,6 +155,13 @@ export const mutants: readonly Mutant[] = [
     from: '  renew(): void {\n    this.#register(this.region.peers.self | ON_EVENT_LOOP)\n',
     to: '  renew(): void {\n    if (this.isAwaited) return\n    this.#register(this.region.peers.self | ON_EVENT_LOOP)\n',
     rung: interleaver('wake-up'),
+  },
+  {
+    name: 'a notifier remembers a wake-up of the sleeper of before',
+    file: `${SYNC}/waiting/event-count.ts`,
+    from: '    const sequence = Atomics.add(this.#words, this.#sequenceIndex, 1) + 1\n    // Loaded now: what is remembered below must be a wake-up of the sleeper that had registered by then.\n    const sleeper = Atomics.load(this.#words, this.#sleeperIndex)\n',
+    to: '    const sleeper = Atomics.load(this.#words, this.#sleeperIndex)\n    const sequence = Atomics.add(this.#words, this.#sequenceIndex, 1) + 1\n',
+    rung: interleaver('stale-sleeper-thread'),
   },
   {
     name: 'an event loop that is woken in vain does not register again',

@@ -25,7 +25,7 @@ import { WaitPoint } from './wait-point.js'
  * |----------|-----------------------------------|-------------|---------------------------------------------------------|
  * | sleeper  | the sleeper alone: its id before  | notifiers   | it stays: notifiers wake no one, until the next sleeper |
  * |          | it polls again, 0 when it is up   |             | takes the place and writes its own id                   |
- * | sequence | the sleeper: +1 before each id    | both        | nothing                                                 |
+ * | sequence | the sleeper: +1 after each id     | both        | nothing                                                 |
  * |          | notifiers: +1 before each wake-up |             | the wake-up is missing: the next notification of        |
  * |          |                                   |             | another notifier makes up for it; otherwise the sleeper |
  * |          |                                   |             | polls after one slice, or when it learns of the death   |
@@ -34,9 +34,10 @@ import { WaitPoint } from './wait-point.js'
  * loads the id. At least one of the two sees what the other has stored. A notification between that poll and the sleep
  * changes `sequence`, so the sleep ends at once; an event loop finds the wake-up when its turn comes.
  *
- * A sleeper is woken once for each sleep. A notifier remembers the value to which its wake-up has set `sequence`. While the
- * word holds this value, the sleeper has not registered again: it has still to poll, and needs no second wake-up. Only the
- * notifier itself relies on this memory, so a wake-up that was lost with a notifier holds no other notifier back.
+ * A sleeper is woken once for each sleep. A notifier changes `sequence`, then loads which sleeper to wake, and remembers the
+ * value to which it has set the word. While the word holds this value, no sleeper has registered since: the one that was woken
+ * has still to register again, and polls after that. Only the notifier itself relies on this memory, so a wake-up that was
+ * lost with a notifier holds no other notifier back.
  */
 export const EVENT_COUNT_BYTES = 8
 const SLEEPER_WORD = 0
@@ -75,8 +76,7 @@ export class EventCount extends WaitPoint {
   /** Wakes the sleeper, if there is one. To be called after the condition was changed through Atomics. */
   notify(): void {
     // SYNC sleeper visible to notifier
-    const sleeper = Atomics.load(this.#words, this.#sleeperIndex)
-    if (sleeper !== 0) this.#wake(sleeper)
+    if (Atomics.load(this.#words, this.#sleeperIndex) !== 0) this.#wake()
   }
 
   /** Forgets what a dead predecessor left. To be called by the agent that takes the sleeper's place. */
@@ -112,11 +112,10 @@ export class EventCount extends WaitPoint {
 
   /** Returns the sequence that lasts until the next notification. */
   #register(sleeper: number): number {
-    // SYNC registration visible to an earlier notifier
-    const sequence = Atomics.add(this.#words, this.#sequenceIndex, 1) + 1
     // SYNC sleeper visible to notifier
     Atomics.store(this.#words, this.#sleeperIndex, sleeper)
-    return sequence | 0
+    // SYNC registration visible to an earlier notifier
+    return (Atomics.add(this.#words, this.#sequenceIndex, 1) + 1) | 0
   }
 
   /** Leaves the word alone if it is no longer ours: a successor may have taken the sleeper's place. */
@@ -130,13 +129,15 @@ export class EventCount extends WaitPoint {
     this.schedulePollOfOwnWaits()
   }
 
-  #wake(sleeper: number): void {
+  #wake(): void {
     // SYNC registration visible to an earlier notifier
     if (Atomics.load(this.#words, this.#sequenceIndex) === this.#sequenceOfWakeUp) return
     // SYNC notification ends the sleep
     const sequence = Atomics.add(this.#words, this.#sequenceIndex, 1) + 1
-    if ((sleeper & ON_EVENT_LOOP) === 0) this.region.waiter.wakeThreads(this.#sequenceIndex, 1)
-    else this.wakeLoop((sleeper & PEER_MASK) as PeerId)
+    // Loaded now: what is remembered below must be a wake-up of the sleeper that had registered by then.
+    const sleeper = Atomics.load(this.#words, this.#sleeperIndex)
+    if ((sleeper & ON_EVENT_LOOP) !== 0) this.wakeLoop((sleeper & PEER_MASK) as PeerId)
+    else if (sleeper !== 0) this.region.waiter.wakeThreads(this.#sequenceIndex, 1)
     // Last: if waking failed, the next notification tries again.
     this.#sequenceOfWakeUp = sequence | 0
   }

@@ -238,11 +238,11 @@ export class WaiterSet extends WaitPoint {
     const { peers } = this.region
     let woken = 0
     for (const slot of this.#awaiting.slots(this.#nextSlot)) {
-      const peer = peers.at(slot)
-      if (peer === undefined) continue
       // SYNC registration visible to an earlier notifier
-      const isFirst = this.#woken.trySet(slot)
-      if ((!isFirst && !isAgain) || !this.wakeLoop(peer)) continue
+      if (!this.#woken.trySet(slot) && !isAgain) continue
+      // Asked now: the mark must not stand for a wake-up of the slot's holder of before.
+      const peer = peers.at(slot)
+      if (peer === undefined || !this.wakeLoop(peer)) continue
       this.#nextSlot = (slot + 1) % MAX_PEERS
       if (++woken === count) return
     }
