@@ -32,6 +32,7 @@ import {
 import { semaphoreCrash, semaphoreOne, semaphoreTimeout, semaphoreTwoPermits } from './semaphore.js'
 import { spscTakeover, spscTakeoverChunked } from './spsc-takeover.js'
 import { spscTransfers } from './spsc-transfer.js'
+import { staleSleeperLoop, staleSleeperReceive, staleSleeperTakeover, staleSleeperThread } from './stale-sleeper.js'
 import {
   wakeUp,
   wakeUpCrash,
@@ -66,6 +67,10 @@ export const scenarios = [
   wakeUpMutex,
   wakeUpReceive,
   wakeUpSend,
+  staleSleeperLoop,
+  staleSleeperThread,
+  staleSleeperReceive,
+  staleSleeperTakeover,
   peerSlots,
   peerReuse,
   futexTwo,
