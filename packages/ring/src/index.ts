@@ -1,7 +1,16 @@
 export { type Codec, json, utf8 } from './codec.js'
 export { IncompleteMessageError, type IncompleteReason } from './errors.js'
 export type { RoleDescription } from './role/role.js'
-export type { ChunkOptions, Consumer, DrainCallback, DrainOptions, MessageChunk } from './spsc/consumer.js'
+export type {
+  BatchOptions,
+  ChunkOptions,
+  Consumer,
+  DrainCallback,
+  DrainOptions,
+  InPlaceCallback,
+  MessageChunk,
+} from './spsc/consumer.js'
+export type { ForEachOptions } from './spsc/for-each.js'
 export type { MessageIterator, MessagesOptions } from './spsc/message-iterator.js'
 export type { Producer } from './spsc/producer.js'
 export {

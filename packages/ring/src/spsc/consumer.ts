@@ -48,6 +48,16 @@ import { PrivateRun, RUN_MESSAGE_BYTES_MAX } from '../record/private-run.js'
 import { type Counterpart, type EndedEpoch, nameOf } from '../role/counterpart.js'
 import { CLOSED } from '../role/layout.js'
 import type { AcquiredRole, Role } from '../role/role.js'
+import {
+  DUE,
+  EMPTY,
+  type ForEachOptions,
+  forEachOf,
+  isPromiseLike,
+  OVER,
+  type RoundEnd,
+  type Slice,
+} from './for-each.js'
 import { arePositionsValid, READ_POSITION_OFFSET, RECORDS_OFFSET, WRITE_POSITION_OFFSET } from './layout.js'
 import { MessageIterator, type MessageSource, type MessagesOptions } from './message-iterator.js'
 import type { RingSide } from './ring-side.js'
@@ -55,6 +65,11 @@ import type { RingSide } from './ring-side.js'
 export interface DrainOptions {
   /** How many messages one call shows at most; all that are there if not given. */
   readonly limit?: number
+}
+
+export interface BatchOptions {
+  /** How many messages a batch has at most, from 1 on; 256 if not given. */
+  readonly maxMessages?: number
 }
 
 export interface ChunkOptions {
@@ -83,8 +98,21 @@ export interface MessageChunk {
  */
 const EMPTY_RECORDS_MAX = 1024
 
+/** A batch of these takes less than a millisecond, and fills no more than a quarter of a ring of 1 MiB if they have 1 KiB. */
+const BATCH_MESSAGES = 256
+
+/**
+ * For how many calls a batch counts, when the event loop is to have its turn after so many of them: a message in a batch costs
+ * a fraction of a call, a large one as much as a call.
+ */
+const BATCH_MESSAGES_PER_COMPLETION = 16
+const BATCH_BYTES_PER_COMPLETION = 4096
+
 /** Called by drain for each message: `byteLength` bytes from `byteOffset` on in `bytes`. */
 export type DrainCallback = (bytes: Uint8Array, byteOffset: number, byteLength: number) => void
+
+/** Called by forEachInPlace, as a DrainCallback. A promise that it returns is awaited before the next message. */
+export type InPlaceCallback = (bytes: Uint8Array, byteOffset: number, byteLength: number) => unknown
 
 /**
  * The receiving side of an SPSC ring. It gives private copies (`tryReceive`, `receiveSync`, `receive`), or shows messages
@@ -145,6 +173,8 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
   #isCloseOver = false
   /** A nested call from a drain callback would return space that the callback still reads. */
   #isDraining = false
+  /** Size of the record at #position, if the callback of forEachInPlace is being shown it; 0 if not. */
+  #shownBytes = 0
 
   /** Returns the space of received messages before this thread sleeps. */
   readonly #spaceHolder: SpaceHolder = { returnSpace: () => this.#settle() }
@@ -416,6 +446,130 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
   }
 
   /**
+   * Receives what is there now: at least one message, and at most `maxMessages`. Each message costs less than with a call of
+   * its own. The space of the whole batch stays taken until the next call. A message that came in fragments is the first of
+   * its batch. An error that is met after some messages, such as one of the codec, comes with the next call, which then
+   * meets it first; the codec decodes that message again.
+   * @returns `undefined` if there is nothing yet; `null` at the end
+   * @throws as tryReceive
+   * @throws IsthmusRangeError `ERR_ISTHMUS_INVALID_ARGUMENT` for a number below 1, or no whole one
+   *
+   * @example
+   * ```ts
+   * const batch = consumer.tryReceiveBatch(2)
+   * batch.length // 2
+   * ```
+   */
+  tryReceiveBatch(maxMessages: number = BATCH_MESSAGES): T[] | undefined | null {
+    const limit = this.#batchLimitOf(maxMessages)
+    if (this.#receives.isBusy) return undefined
+    return this.#tryTakeBatch(limit)
+  }
+
+  /**
+   * As tryReceiveBatch, and blocks the thread until a message is there.
+   * @returns as tryReceiveBatch; `undefined` after `timeoutMs`
+   * @throws as receiveSync
+   *
+   * @example
+   * ```ts
+   * const batch = consumer.receiveBatchSync({ timeoutMs: 1000 })
+   * batch.length // 3
+   * ```
+   */
+  receiveBatchSync(options?: BatchOptions & UntimedOptions): T[] | null
+  receiveBatchSync(options: BatchOptions & TimeoutOptions): T[] | undefined | null
+  receiveBatchSync(options: BatchOptions & TimeoutOptions = {}): T[] | undefined | null {
+    const limit = this.#batchLimitOf(options)
+    const deadline = deadlineOf(options, this.#attempt)
+    this.#assertOurTurn()
+    for (;;) {
+      const batch = this.#tryTakeBatch(limit)
+      if (batch !== undefined || !this.#waitForDataSync(deadline)) return batch
+    }
+  }
+
+  /**
+   * As receiveBatchSync, without blocking the event loop. Takes its turn among the calls of `receive`.
+   * @throws AbortError when the signal aborts; no message is lost
+   *
+   * @example
+   * ```ts
+   * const batch = await consumer.receiveBatch({ maxMessages: 64, signal })
+   * batch.length // 3
+   * ```
+   */
+  receiveBatch(options?: BatchOptions & UntimedOptions): Promise<T[] | null>
+  receiveBatch(options: BatchOptions & WaitOptions): Promise<T[] | undefined | null>
+  receiveBatch(options: BatchOptions & WaitOptions = {}): Promise<T[] | undefined | null> {
+    try {
+      const limit = this.#batchLimitOf(options)
+      return this.#take<T[] | null>(() => this.#tryTakeBatch(limit), undefined, options)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  /**
+   * Receives one batch after the other (see tryReceiveBatch), without blocking the event loop, until the producer closes.
+   * Otherwise as `messages`.
+   *
+   * @example
+   * ```ts
+   * for await (const batch of consumer.batches({ maxMessages: 64, signal })) for (const message of batch) handle(message)
+   * ```
+   */
+  batches(options: BatchOptions & MessagesOptions = {}): MessageIterator<T[]> {
+    const limit = this.#batchLimitOf(options)
+    const tryNext = (): IteratorResult<T[], void> | undefined => {
+      const value = this.#tryTakeBatch(limit)
+      if (value === undefined) return undefined
+      return value === null ? { done: true, value: undefined } : { done: false, value }
+    }
+    const signal = signalOf(options, `Iterating over ${this.#subject}`)
+    return new MessageIterator({ ...this.#source, tryNext }, signal)
+  }
+
+  /**
+   * Calls back for one message after the other, on the event loop, until the producer closes: the way with the least cost
+   * for each message, without a promise for each of them. The value is what `receive` would give. If the callback returns a
+   * promise, it is awaited before the next message.
+   *
+   * One turn of the event loop gives messages for about 1 ms; then timers and sockets have their turn. The callback is first
+   * called after this call has returned. Other calls that await something of this consumer have their turn when this one is
+   * over: do not await one in the callback.
+   *
+   * If the callback throws, or its promise rejects, its message counts as received, and the promise of this call rejects with
+   * the same error. After an error, call again to go on.
+   * @throws PeerDiedError `ERR_ISTHMUS_PEER_DIED` if the producer died, after all that it had committed
+   * @throws IncompleteMessageError `ERR_ISTHMUS_MESSAGE_INCOMPLETE` if a large message breaks off
+   * @throws IsthmusError `ERR_ISTHMUS_CLOSED` if the consumer, or its region, is closed, also by the callback
+   * @throws AbortError when the signal aborts; no message is lost. A promise of the callback is awaited first
+   *
+   * @example
+   * ```ts
+   * await consumer.forEach((message) => handle(message), { signal })
+   * ```
+   */
+  async forEach(callback: (value: T) => unknown, options?: ForEachOptions): Promise<void> {
+    return this.#forEach(callback, options, (slice) => this.#giveCopies(callback, slice))
+  }
+
+  /**
+   * As forEach, with messages in place as `drain` shows them: without a copy and without the codec, `byteLength` bytes from
+   * `byteOffset` on in `bytes`. They are valid until the callback returns, or until the promise that it returns settles; the
+   * space of the message stays taken as long. A message that came in fragments is shown in a private array.
+   *
+   * @example
+   * ```ts
+   * await consumer.forEachInPlace((bytes, byteOffset, byteLength) => handle(byteLength), { signal })
+   * ```
+   */
+  async forEachInPlace(callback: InPlaceCallback, options?: ForEachOptions): Promise<void> {
+    return this.#forEach(callback, options, (slice) => this.#showInPlace(callback, slice))
+  }
+
+  /**
    * Receives the next part of a message, if it is there now: for messages that are too large to be held in memory, and to
    * show progress. A message is received either whole or in chunks. The codec is not used.
    * @returns `undefined` if there is none yet; `null` at the end
@@ -517,6 +671,7 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
   close(): void {
     if (this.#isCloseOver) return
     if (!this.#isClosed) {
+      this.#endShowing()
       this.#returnSpace()
       this.#producer.recordTold()
       this.#isClosed = true
@@ -628,6 +783,148 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
       return this.#receives.canCompleteSynchronously()
     },
     inTurn: (tryTake, signal, hasTried) => this.#takeInTurn(tryTake, Number.POSITIVE_INFINITY, signal, hasTried),
+  }
+
+  #tryTakeBatch(limit: number): T[] | undefined | null {
+    const message = this.#tryTake(false, this.#assemble)
+    if (message === undefined || message === null) return message
+    const batch = [this.#decoded(message) as T]
+    if (limit > 1 && !this.#isClosed) this.#takeMore(batch, limit)
+    return batch
+  }
+
+  /**
+   * Takes what follows the first message of a batch, and returns no space. An error is left to the next call: the record that
+   * causes it is not taken. For that reason this takes whole messages alone, which can be read again.
+   */
+  #takeMore(batch: T[], limit: number): void {
+    const start = this.#position
+    let position = start
+    // A codec that calls this consumer would move it. It may close it.
+    this.#isDraining = true
+    try {
+      for (let emptyRecords = 0; batch.length < limit && emptyRecords < EMPTY_RECORDS_MAX; ) {
+        if (position === this.#writePosition && !this.#refill()) break
+        const index = position & this.#indexMask
+        const headerIndex = this.#recordsWord + (index >> 2)
+        const kind = this.words[headerIndex + 1]
+        if (kind !== DATA && kindOf(kind) !== PADDING) break
+        const message = this.#assemble(kind, this.words[headerIndex], index)
+        const nextPosition = this.#position
+        if (message === undefined) {
+          position = nextPosition
+          emptyRecords++
+          continue
+        }
+        this.#position = position
+        const value = this.#decoded(message) as T
+        if (this.#isClosed) break
+        batch.push(value)
+        this.#position = nextPosition
+        position = nextPosition
+      }
+    } catch {
+      // Whatever it is, #position stands before the record that caused it: the next call meets it again.
+    } finally {
+      this.#isDraining = false
+    }
+    const bytes = distance(position, start)
+    const completions = batch.length / BATCH_MESSAGES_PER_COMPLETION + bytes / BATCH_BYTES_PER_COMPLETION
+    for (let counted = 1; counted < completions; counted++) this.#receives.canCompleteSynchronously()
+  }
+
+  async #forEach(
+    callback: unknown,
+    options: ForEachOptions | undefined,
+    round: (slice: Slice) => RoundEnd,
+  ): Promise<void> {
+    const signal = signalOf(options, this.#attempt)
+    if (typeof callback !== 'function') throw this.#callbackError(callback)
+    throwIfAborted(signal)
+    this.#assertUsable('Receiving')
+    if (!this.#receives.tryEnter()) await this.#receives.enter(Number.POSITIVE_INFINITY, signal)
+    try {
+      // The callback is not called from within this call, whose caller may hold anything.
+      await this.#receives.yieldToEventLoop()
+      await forEachOf(
+        {
+          round,
+          endCallback: () => this.#endShowing(),
+          hasNews: () => this.#hasNews(),
+          wait: (signal) => this.#dataEvents.wait(this.#dataCondition, Number.POSITIVE_INFINITY, signal),
+          yieldToEventLoop: () => this.#receives.yieldNow(),
+        },
+        signal,
+      )
+    } finally {
+      this.#receives.leave()
+    }
+  }
+
+  #giveCopies(callback: (value: T) => unknown, slice: Slice): RoundEnd {
+    do {
+      const message = this.#tryTake(false, this.#assemble)
+      if (message === undefined) return EMPTY
+      if (message === null) return OVER
+      const result = callback(this.#decoded(message) as T)
+      if (isPromiseLike(result)) return result
+    } while (slice.goesOn())
+    return DUE
+  }
+
+  /** A record is stepped over after the callback is done with it: whatever returns space meanwhile returns what lies before it. */
+  #showInPlace(callback: InPlaceCallback, slice: Slice): RoundEnd {
+    this.#beginReading(false)
+    this.#run.drop()
+    const { words, bytes } = this
+    try {
+      do {
+        if (distance(this.#position, this.#notifiedPosition) >= this.#returnStepBytes) this.#returnSpace()
+        if (this.#position === this.#writePosition && !this.#refill()) {
+          if (this.#isEnded()) return OVER
+          if (this.#position === this.#writePosition) return EMPTY
+        }
+        if (!this.#isListed) this.#list()
+        const index = this.#position & this.#indexMask
+        const headerIndex = this.#recordsWord + (index >> 2)
+        // Read once, then checked, then used.
+        const byteLength = words[headerIndex]
+        const kind = words[headerIndex + 1]
+        let result: unknown
+        if (
+          kind === DATA &&
+          fitsRecord(byteLength, distance(this.#writePosition, this.#position), this.#capacityBytes - index) &&
+          this.#assembly.takeWhole(byteLength)
+        ) {
+          this.#shownBytes = recordBytesOf(byteLength)
+          result = callback(bytes, this.#recordsByteOffset + index + RECORD_HEADER_BYTES, byteLength)
+          if (isPromiseLike(result)) return result
+          this.#endShowing()
+        } else {
+          // This throws for a record that does not end within the published bytes.
+          const message = this.#assemble(kind, byteLength, index)
+          if (message !== undefined) result = callback(message, 0, message.byteLength)
+          if (isPromiseLike(result)) return result
+        }
+        if (this.#isClosed) throw closedError(this.#attempt)
+      } while (slice.goesOn())
+      return DUE
+    } catch (error) {
+      this.#endShowing()
+      throw error
+    } finally {
+      if (this.#producerEvents.isAwaited && !this.#isClosed) this.#showSpace()
+    }
+  }
+
+  /** The callback of forEachInPlace is done with its record. Its space is kept until the next one, as that of any message. */
+  #endShowing(): void {
+    if (this.#shownBytes === 0) return
+    const position = advance(this.#position, this.#shownBytes)
+    this.#shownBytes = 0
+    this.#position = position
+    // A wait in the callback may have ended that.
+    if (!this.#isListed) this.#list()
   }
 
   #decoded(message: Uint8Array | undefined | null): T | undefined | null {
@@ -912,6 +1209,21 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
     )
   }
 
+  #batchLimitOf(maxMessagesOrOptions: number | BatchOptions): number {
+    let maxMessages: unknown = maxMessagesOrOptions
+    if (typeof maxMessages === 'object') {
+      assertOptions(maxMessages, this.#attempt)
+      maxMessages = (maxMessages as BatchOptions).maxMessages ?? BATCH_MESSAGES
+    }
+    if (typeof maxMessages === 'number' && maxMessages >= 1) {
+      if (Number.isInteger(maxMessages) || maxMessages === Number.POSITIVE_INFINITY) return maxMessages
+    }
+    throw new IsthmusRangeError(
+      'ERR_ISTHMUS_INVALID_ARGUMENT',
+      `${this.#attempt}: maxMessages is ${inWords(maxMessages)}. Give a whole number from 1 on, or leave it out.`,
+    )
+  }
+
   #limitOf(options: DrainOptions): number {
     assertOptions(options, this.#attempt)
     const { limit = Number.POSITIVE_INFINITY } = options
@@ -925,7 +1237,7 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
   #callbackError(callback: unknown): Error {
     return new IsthmusTypeError(
       'ERR_ISTHMUS_INVALID_ARGUMENT',
-      `Draining ${this.#subject}: got ${inWords(callback)} instead of the callback. Give a function.`,
+      `${this.#attempt}: got ${inWords(callback)} instead of the callback. Give a function.`,
     )
   }
 

@@ -37,6 +37,11 @@ export class TurnQueue {
     return yieldBudget.yieldToEventLoop()
   }
 
+  /** The same, whether it is due or not. */
+  yieldNow(): Promise<void> {
+    return yieldBudget.yieldNow()
+  }
+
   /** Begins a turn if no other call is running. If it returns true, the caller must `leave`, whatever happens. */
   tryEnter(): boolean {
     assertStackRoom()

@@ -17,7 +17,11 @@ class YieldBudget {
 
   /** If the event loop must have a turn, waits until everything else in this thread has had its turn. */
   async yieldToEventLoop(): Promise<void> {
-    if (this.#completions < COMPLETIONS_PER_TURN) return
+    if (this.#completions >= COMPLETIONS_PER_TURN) await this.yieldNow()
+  }
+
+  /** Waits until everything else in this thread has had its turn. */
+  async yieldNow(): Promise<void> {
     await new Promise<void>((resolve) => {
       if (host.setImmediate !== undefined) host.setImmediate(resolve)
       else host.setTimeout(resolve, 0)
