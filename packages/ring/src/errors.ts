@@ -9,6 +9,8 @@ export type IncompleteReason =
   | 'abandoned'
   /** An earlier consumer received its beginning. */
   | 'joined-midway'
+  /** The array that it was received into was transferred to another thread, or cut off, before the message was whole. */
+  | 'array-lost'
   | (string & Record<never, never>)
 
 /** A large message broke off. The messages after it are not affected: go on receiving. */
@@ -44,6 +46,8 @@ function inWords(reason: IncompleteReason): string {
       return 'its sender gave up or died'
     case 'joined-midway':
       return 'an earlier consumer received its beginning'
+    case 'array-lost':
+      return 'the array that it was received into was transferred to another thread, or cut off'
     default:
       return `it is incomplete (${reason})`
   }

@@ -8,6 +8,7 @@ export type {
   DrainCallback,
   DrainOptions,
   InPlaceCallback,
+  IntoOptions,
   MessageChunk,
 } from './spsc/consumer.js'
 export type { ForEachOptions } from './spsc/for-each.js'

@@ -1,4 +1,4 @@
-import { corruptError, IncompleteMessageError } from '../errors.js'
+import { corruptError, IncompleteMessageError, type IncompleteReason } from '../errors.js'
 import { ABORT, DATA, FIRST, kindOf, LAST, MIDDLE, messageIdOf, PADDING, TOTAL_LENGTH_BYTES } from './layout.js'
 
 /** The part of a message that one record carries. */
@@ -137,6 +137,14 @@ export class MessageAssembly {
       if ((error as { code?: unknown } | null)?.code === 'ERR_ISTHMUS_CORRUPT') return false
       throw error
     }
+  }
+
+  /** The consumer cannot complete the message under way: its remaining fragments will be dropped. */
+  giveUp(reason: IncompleteReason): IncompleteMessageError {
+    const { receivedBytes, messageByteLength } = this.#now
+    const error = new IncompleteMessageError(reason, receivedBytes, messageByteLength, this.#subject)
+    this.#now.state = SKIPPING
+    return error
   }
 
   /** The producer's epoch is over: a message under way stays incomplete. */

@@ -72,6 +72,15 @@ export interface BatchOptions {
   readonly maxMessages?: number
 }
 
+export interface IntoOptions {
+  /**
+   * Where to copy the message, instead of into new memory. If the call ends before a large message is whole, what has come
+   * stands there, and the next call goes on in the same array: leave it unchanged until then. With another array, or none,
+   * the next call copies it from there.
+   */
+  readonly into: Uint8Array
+}
+
 export interface ChunkOptions {
   /**
    * Where to copy the chunk, instead of into a new array: at least maxRecordBytes long, to fit any chunk. The next call
@@ -188,7 +197,10 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
   /** The large message under way, if it is received whole. */
   #message: Uint8Array | undefined
   #isReadingChunks = false
-  #chunkTarget: Uint8Array | undefined
+  /** The array of the program in which #message lies; undefined if it has its own. */
+  #messageInto: Uint8Array | undefined
+  /** Where the call under way copies what it takes, if the program has given an array. */
+  #target: Uint8Array | undefined
 
   readonly #role: Role
   readonly #roleWord: number
@@ -346,6 +358,19 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
   }
 
   /**
+   * Receives one message into memory that the program has, if it is there now: for large messages, of which new memory costs
+   * more than the copy. The codec is not used.
+   * @returns the part of `into` that was written, `into.subarray(0, n)`
+   * @throws IsthmusRangeError `ERR_ISTHMUS_MESSAGE_TOO_LARGE` if the message is longer than `into`; it stays in the ring
+   *
+   * @example
+   * ```ts
+   * const into = new Uint8Array(64)
+   * consumer.tryReceive({ into }).byteLength // 1
+   * ```
+   */
+  tryReceive(options: IntoOptions): Uint8Array | undefined | null
+  /**
    * Receives one message, if it is there now.
    * @returns a private copy, or what the codec made of it; `undefined` if there is none yet; `null` at the end
    * @throws PeerDiedError `ERR_ISTHMUS_PEER_DIED` if there is nothing and the producer died
@@ -356,7 +381,9 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
    * consumer.tryReceive()[0] // 1
    * ```
    */
-  tryReceive(): T | undefined | null {
+  tryReceive(): T | undefined | null
+  tryReceive(options?: IntoOptions): T | Uint8Array | undefined | null {
+    if (options !== undefined) return this.#tryReceiveInto(options)
     if (this.#receives.isBusy) return undefined
     const message = this.#tryTake(false, this.#assemble)
     return message === undefined || message === null || this.#codec === undefined
@@ -367,7 +394,7 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
   /**
    * Receives one message, and blocks the thread until it is there.
    * @returns as tryReceive; `undefined` after `timeoutMs`, also in the midst of a large message, which the next call
-   * continues
+   * continues. With `into` as tryReceive with `into`
    * @throws as tryReceive
    * @throws IsthmusError `EDEADLK` if it would wait for a producer of this very thread
    *
@@ -376,9 +403,15 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
    * consumer.receiveSync({ timeoutMs: 1000 })[0] // 1
    * ```
    */
+  receiveSync(options: IntoOptions & UntimedOptions): Uint8Array | null
+  receiveSync(options: IntoOptions & TimeoutOptions): Uint8Array | undefined | null
   receiveSync(options?: UntimedOptions): T | null
   receiveSync(options: TimeoutOptions): T | undefined | null
-  receiveSync(options: TimeoutOptions = {}): T | undefined | null {
+  receiveSync(options?: TimeoutOptions & Partial<IntoOptions>): T | Uint8Array | undefined | null {
+    const into = options === undefined ? undefined : this.#targetOf(options)
+    if (into !== undefined) {
+      return this.#blockFor(() => this.#tryTakeInto(into), deadlineOf(options, this.#attempt))
+    }
     return this.#decoded(this.#receiveBytesSync(deadlineOf(options, this.#attempt)))
   }
 
@@ -386,6 +419,7 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
    * As receiveSync, without blocking the event loop. Concurrent calls get their messages in the order of the calls; while
    * one waits, `tryReceive` returns undefined. The codec decodes a message when it has arrived, so the promise also
    * rejects with what the codec throws.
+   * With `into` as tryReceive with `into`.
    * @throws AbortError when the signal aborts; no message is lost
    *
    * @example
@@ -394,9 +428,19 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
    * message[0] // 1
    * ```
    */
+  receive(options: IntoOptions & UntimedOptions): Promise<Uint8Array | null>
+  receive(options: IntoOptions & WaitOptions): Promise<Uint8Array | undefined | null>
   receive(options?: UntimedOptions): Promise<T | null>
   receive(options: WaitOptions): Promise<T | undefined | null>
-  receive(options?: WaitOptions): Promise<T | undefined | null> {
+  receive(options?: WaitOptions & Partial<IntoOptions>): Promise<T | Uint8Array | undefined | null> {
+    if (options !== undefined) {
+      try {
+        const into = this.#targetOf(options)
+        if (into !== undefined) return this.#take(() => this.#tryTakeInto(into), undefined, options)
+      } catch (error) {
+        return Promise.reject(error)
+      }
+    }
     return this.#take<Uint8Array | null, T | null>(this.#takeMessage, this.#decodeTaken, options)
   }
 
@@ -481,12 +525,7 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
   receiveBatchSync(options: BatchOptions & TimeoutOptions): T[] | undefined | null
   receiveBatchSync(options: BatchOptions & TimeoutOptions = {}): T[] | undefined | null {
     const limit = this.#batchLimitOf(options)
-    const deadline = deadlineOf(options, this.#attempt)
-    this.#assertOurTurn()
-    for (;;) {
-      const batch = this.#tryTakeBatch(limit)
-      if (batch !== undefined || !this.#waitForDataSync(deadline)) return batch
-    }
+    return this.#blockFor(() => this.#tryTakeBatch(limit), deadlineOf(options, this.#attempt))
   }
 
   /**
@@ -583,7 +622,7 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
    * ```
    */
   tryReceiveChunk(options: ChunkOptions = {}): MessageChunk | undefined | null {
-    const into = this.#chunkTargetOf(options)
+    const into = this.#targetOf(options)
     if (this.#receives.isBusy) return undefined
     return this.#tryTakeChunk(into)
   }
@@ -600,13 +639,8 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
   receiveChunkSync(options?: ChunkOptions & UntimedOptions): MessageChunk | null
   receiveChunkSync(options: ChunkOptions & TimeoutOptions): MessageChunk | undefined | null
   receiveChunkSync(options: ChunkOptions & TimeoutOptions = {}): MessageChunk | undefined | null {
-    const into = this.#chunkTargetOf(options)
-    const deadline = deadlineOf(options, this.#attempt)
-    this.#assertOurTurn()
-    for (;;) {
-      const chunk = this.#tryTakeChunk(into)
-      if (chunk !== undefined || !this.#waitForDataSync(deadline)) return chunk
-    }
+    const into = this.#targetOf(options)
+    return this.#blockFor(() => this.#tryTakeChunk(into), deadlineOf(options, this.#attempt))
   }
 
   /**
@@ -622,7 +656,7 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
   receiveChunk(options: ChunkOptions & WaitOptions): Promise<MessageChunk | undefined | null>
   receiveChunk(options: ChunkOptions & WaitOptions = {}): Promise<MessageChunk | undefined | null> {
     try {
-      const into = this.#chunkTargetOf(options)
+      const into = this.#targetOf(options)
       return this.#take<MessageChunk | null>(() => this.#tryTakeChunk(into), undefined, options)
     } catch (error) {
       return Promise.reject(error)
@@ -676,6 +710,7 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
       this.#producer.recordTold()
       this.#isClosed = true
       this.#message = undefined
+      this.#messageInto = undefined
     }
     // Our own waits must end before a successor begins its own.
     this.#dataEvents.pollOwnWaits()
@@ -694,6 +729,15 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
 
   protected override waitPoints(): readonly EventCount[] {
     return [this.#dataEvents]
+  }
+
+  /** Blocks until `tryTake` gives something. A single message takes a way of its own: it is the hot one. */
+  #blockFor<R>(tryTake: () => R | undefined, deadline: number): R | undefined {
+    this.#assertOurTurn()
+    for (;;) {
+      const taken = tryTake()
+      if (taken !== undefined || !this.#waitForDataSync(deadline)) return taken
+    }
   }
 
   /** Blocks until a whole message is there. */
@@ -765,9 +809,25 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
   }
 
   #tryTakeChunk(target: Uint8Array | undefined): MessageChunk | undefined | null {
-    this.#chunkTarget = target
+    this.#target = target
     this.#run.drop()
     return this.#tryTake(true, this.#takeChunk)
+  }
+
+  #tryReceiveInto(options: IntoOptions): Uint8Array | undefined | null {
+    const into = this.#targetOf(options)
+    if (this.#receives.isBusy) return undefined
+    return into === undefined ? this.#tryTake(false, this.#assemble) : this.#tryTakeInto(into)
+  }
+
+  #tryTakeInto(into: Uint8Array): Uint8Array | undefined | null {
+    this.#target = into
+    this.#run.drop()
+    try {
+      return this.#tryTake(false, this.#assembleInto)
+    } finally {
+      this.#target = undefined
+    }
   }
 
   readonly #takeMessage = (): Uint8Array | undefined | null => this.#tryTake(false, this.#assemble)
@@ -788,8 +848,13 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
   #tryTakeBatch(limit: number): T[] | undefined | null {
     const message = this.#tryTake(false, this.#assemble)
     if (message === undefined || message === null) return message
-    const batch = [this.#decoded(message) as T]
-    if (limit > 1 && !this.#isClosed) this.#takeMore(batch, limit)
+    const batch = [this.#codec === undefined ? (message as T) : this.#codec.decode(message)]
+    if (limit === 1 || this.#isClosed) return batch
+    try {
+      this.#takeMore(batch, limit)
+    } catch {
+      // The stack is full. The batch has been taken, and must not be lost.
+    }
     return batch
   }
 
@@ -974,16 +1039,68 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
       this.#position = advance(this.#position, recordBytes)
       return copy
     }
+    return this.#assembleFragment(kind, byteLength, index, recordBytes, undefined)
+  }
+
+  /** The same, for a call that has an array of the program. */
+  #assembleInto(kind: number, byteLength: number, index: number): Uint8Array | undefined {
+    const into = this.#target as Uint8Array
+    const recordBytes = this.#checkedRecordBytes(byteLength, index)
+    if (kind !== DATA || !this.#assembly.takeWhole(byteLength)) {
+      return this.#assembleFragment(kind, byteLength, index, recordBytes, into)
+    }
+    const start = this.#recordsByteOffset + index + RECORD_HEADER_BYTES
+    const message = this.#partOf(into, byteLength)
+    message.set(this.bytes.subarray(start, start + byteLength))
+    this.#position = advance(this.#position, recordBytes)
+    return message
+  }
+
+  #assembleFragment(
+    kind: number,
+    byteLength: number,
+    index: number,
+    recordBytes: number,
+    into: Uint8Array | undefined,
+  ): Uint8Array | undefined {
     const fragment = this.#look(kind, byteLength, index, recordBytes)
     if (fragment === undefined) return undefined
     const from = this.#recordsByteOffset + index + RECORD_HEADER_BYTES + fragment.prefixBytes
     const isLast = isLastOf(fragment)
-    const message = fragment.messageOffset === 0 ? this.#allocate(fragment.messageByteLength) : this.#message
-    message?.set(this.bytes.subarray(from, from + fragment.byteLength), fragment.messageOffset)
+    const message = this.#messageFor(fragment, into)
+    message.set(this.bytes.subarray(from, from + fragment.byteLength), fragment.messageOffset)
     this.#step(recordBytes)
     // A complete message is the program's: keep no reference, it may be large.
     this.#message = isLast ? undefined : message
+    this.#messageInto = isLast ? undefined : into
     return isLast ? message : undefined
+  }
+
+  /** The array of the message that this fragment belongs to. If an earlier call began it elsewhere, that part is copied. */
+  #messageFor({ messageOffset, messageByteLength }: Fragment, into: Uint8Array | undefined): Uint8Array {
+    const begun = messageOffset === 0 ? undefined : this.#message
+    // Its array may have been transferred to another thread meanwhile, or cut off.
+    if (begun !== undefined && begun.byteLength !== messageByteLength) throw this.#lostArray()
+    if (begun !== undefined && into === this.#messageInto) return begun
+    const message = into === undefined ? this.#allocate(messageByteLength) : this.#partOf(into, messageByteLength)
+    if (begun !== undefined) message.set(begun.subarray(0, messageOffset))
+    return message
+  }
+
+  #partOf(into: Uint8Array, byteLength: number): Uint8Array {
+    if (byteLength <= into.byteLength) return into.subarray(0, byteLength)
+    throw new IsthmusRangeError(
+      'ERR_ISTHMUS_MESSAGE_TOO_LARGE',
+      `${this.#attempt}: the message has ${byteLength} bytes, and the array to copy it into has ${into.byteLength}. It was not received; give a longer array, or receive it in chunks (receiveChunk).`,
+    )
+  }
+
+  /** The message under way cannot become whole any more: its remaining fragments will be dropped. */
+  #lostArray(): IncompleteMessageError {
+    const lost = this.#assembly.giveUp('array-lost')
+    this.#message = undefined
+    this.#messageInto = undefined
+    return lost
   }
 
   /** Copies the message at #position, together with small ones that follow it, and takes it. */
@@ -1017,7 +1134,7 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
   /** Takes one record; returns a copy of what it brings. */
   #takeChunk(kind: number, byteLength: number, index: number): MessageChunk | undefined {
     const recordBytes = this.#checkedRecordBytes(byteLength, index)
-    const target = this.#chunkTarget
+    const target = this.#target
     if (target !== undefined && byteLength > target.byteLength && kindOf(kind) !== PADDING) {
       throw new IsthmusRangeError(
         'ERR_ISTHMUS_INVALID_ARGUMENT',
@@ -1055,6 +1172,7 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
     this.#step(recordBytes)
     if (found === undefined) return undefined
     this.#message = undefined
+    this.#messageInto = undefined
     throw found
   }
 
@@ -1147,6 +1265,7 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
     const news = this.#newsOfEnd(end)
     this.#assembly.endEpoch()
     this.#message = undefined
+    this.#messageInto = undefined
     // Nothing after this can fail: an end counts as told only if it is told.
     this.#producer.markTold(end.epoch)
     if (news !== undefined) throw news
@@ -1199,13 +1318,13 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
   }
 
   /** Checked before anything is received. */
-  #chunkTargetOf(options: ChunkOptions): Uint8Array | undefined {
+  #targetOf(options: ChunkOptions): Uint8Array | undefined {
     assertOptions(options, this.#attempt)
     const { into } = options
     if (into === undefined || isUint8Array(into)) return into
     throw new IsthmusTypeError(
       'ERR_ISTHMUS_INVALID_ARGUMENT',
-      `${this.#attempt}: into is ${inWords(into)}. Give a Uint8Array of maxRecordBytes, or leave it out.`,
+      `${this.#attempt}: into is ${inWords(into)}. Give a Uint8Array that is long enough, or leave it out.`,
     )
   }
 

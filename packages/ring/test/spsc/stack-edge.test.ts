@@ -171,10 +171,20 @@ describe('at the edge of the stack', () => {
     expect(found).toEqual(told.map((number) => number & 0xff))
   })
 
-  const receiving = ['tryReceive', 'receiveSync', 'drain', 'drain of several', 'in fragments', 'in chunks']
+  const receiving = [
+    'tryReceive',
+    'receiveSync',
+    'tryReceiveBatch',
+    'into',
+    'drain',
+    'drain of several',
+    'in fragments',
+    'in fragments, into',
+    'in chunks',
+  ]
   test.each(receiving)('%s: every message is received once and whole, in order', async (name) => {
     const { errors, told, found } = await outcomeOf(name, ({ HeapRegion, spscRing }, way, atTheEdge, rounds) => {
-      const isLarge = way === 'in fragments' || way === 'in chunks'
+      const isLarge = way.startsWith('in fragments') || way === 'in chunks'
       const layout = spscRing({ capacityBytes: isLarge ? 1 << 12 : 1 << 16 })
       const region = HeapRegion.create(layout)
       const producer = region.root.producer()
@@ -182,7 +192,24 @@ describe('at the edge of the stack', () => {
       /** Written without a call: it could fail at the edge as well. */
       const got: (Uint8Array | undefined)[] = new Array(20_000).fill(undefined)
       let count = 0
+      const intos = Array.from({ length: way.endsWith('into') ? 2_000 : 0 }, () => ({ into: new Uint8Array(2_500) }))
+      const intoNext = () => {
+        const message = consumer.tryReceive(intos[count])
+        if (!message) return
+        got[count] = message
+        count = count + 1
+      }
       const actions: Record<string, () => void> = {
+        into: intoNext,
+        'in fragments, into': intoNext,
+        tryReceiveBatch() {
+          const batch = consumer.tryReceiveBatch(3)
+          if (!batch) return
+          for (let at = 0; at < batch.length; at = at + 1) {
+            got[count] = batch[at]
+            count = count + 1
+          }
+        },
         tryReceive() {
           const message = consumer.tryReceive()
           if (!message) return
