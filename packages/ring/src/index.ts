@@ -1,6 +1,7 @@
 export { type Codec, json, utf8 } from './codec.js'
 export { IncompleteMessageError, type IncompleteReason } from './errors.js'
 export type { RoleDescription } from './role/role.js'
+export type { BatchError } from './spsc/batch.js'
 export type {
   BatchOptions,
   ChunkOptions,
@@ -13,6 +14,7 @@ export type {
 } from './spsc/consumer.js'
 export type { ForEachOptions } from './spsc/for-each.js'
 export type { MessageIterator, MessagesOptions } from './spsc/message-iterator.js'
+export type { MessageSpace } from './spsc/message-space.js'
 export type { Producer } from './spsc/producer.js'
 export {
   type RingSideDescription,

@@ -15,7 +15,6 @@ import {
   deadlineOf,
   type EventCount,
   inWords,
-  isUint8Array,
   nowMs,
   signalOf,
   TurnQueue,
@@ -45,17 +44,27 @@ import {
 import { type Counterpart, nameOf } from '../role/counterpart.js'
 import { DIED, HELD, stateOfRole } from '../role/layout.js'
 import type { AcquiredRole, Role } from '../role/role.js'
+import { Batch } from './batch.js'
 import { arePositionsValid, READ_POSITION_OFFSET, RECORDS_OFFSET, WRITE_POSITION_OFFSET } from './layout.js'
+import { assertLength, bytesOf } from './message-bytes.js'
+import { MessageSpace, type SpaceSource } from './message-space.js'
 import type { RingSide } from './ring-side.js'
 
-const nothing = new Uint8Array(0)
+/** How many messages of a batch count as much as one call that completed at once: sending them takes a few microseconds. */
+const MESSAGES_PER_COMPLETION = 64
+const WAITING = 'Waiting for space'
 const settled = Promise.resolve()
+/** What `send` returns if it sent its message at once: one promise for all of them. */
+const sentAtOnce = Promise.resolve(true)
 
 /** What a message that is being sent waits for: space for a record, and bytes that stay free after it. */
 interface SpaceNeeded {
   readonly recordBytes: number
   readonly reserveBytes: number
 }
+
+/** A send that may have to wait: it yields the space that it needs, and goes on when there is some. */
+type Sending = Generator<SpaceNeeded, void, void>
 
 /**
  * The sending side of an SPSC ring. It copies messages in (`trySend`, `sendSync`, `send`), or lets the program write them
@@ -128,6 +137,7 @@ export class Producer<T = Uint8Array> extends Awaitable implements Waitable {
   #isMessageUnderWay = false
   #awaitedSpace: SpaceNeeded = { recordBytes: RECORD_HEADER_BYTES, reserveBytes: 0 }
   readonly #spaceCondition: Condition
+  readonly #spaceSource: SpaceSource
   readonly #forgetClose: () => void
 
   /** @internal Use `ring.producer()`. */
@@ -176,6 +186,12 @@ export class Producer<T = Uint8Array> extends Awaitable implements Waitable {
       pollArmed: () => this.#hasAwaitedSpace() || this.#askForSpace(),
       reapDead: () => this.#reportDeadConsumer(),
       dependsOn: () => this.#consumer.holders(),
+    }
+    this.#spaceSource = {
+      attempt: `Waiting for space in ${subject}`,
+      waitFor: (byteLength) => this.#waitForSpaceOf(byteLength),
+      wait: (byteLength, deadline, signal) => this.#awaitSpaceOf(byteLength, deadline, signal),
+      waitSync: (byteLength, deadline) => this.#blockUntilSpaceOf(byteLength, deadline),
     }
     // Wake a sleeping consumer: it must now watch this producer.
     this.#consumerEvents.notify()
@@ -288,7 +304,7 @@ export class Producer<T = Uint8Array> extends Awaitable implements Waitable {
     if (this.#corkDepth === 0) {
       throw new IsthmusError('ERR_ISTHMUS_CALL_ORDER', 'Uncorking a producer: it is not corked. Call cork before.')
     }
-    if (this.#corkDepth === 1 && this.#publishedPosition !== this.#position) this.#publish(this.#position)
+    if (this.#corkDepth === 1) this.#publishHeldBack()
     this.#corkDepth--
   }
 
@@ -306,12 +322,11 @@ export class Producer<T = Uint8Array> extends Awaitable implements Waitable {
    * ```
    */
   trySend(value: T): boolean {
-    return this.#trySendBytes(this.#toBytes(value))
+    return this.#trySendBytes(bytesOf(value, this.#codec, this.#attempt))
   }
 
   /**
-   * Sends copies of as many messages as there is space for, in order, and makes them visible all at once. A batch that
-   * waits for space is `cork()`, a `send` for each message, `uncork()`.
+   * Sends copies of as many messages as there is space for, in order, and makes them visible all at once.
    * @returns how many were sent. If one of them cannot be sent, those before it are; a call that begins with it throws
    * @throws as trySend
    *
@@ -321,28 +336,17 @@ export class Producer<T = Uint8Array> extends Awaitable implements Waitable {
    * ```
    */
   trySendBatch(values: readonly T[]): number {
-    if (typeof values !== 'object' || values === null) {
-      throw new IsthmusTypeError(
-        'ERR_ISTHMUS_INVALID_ARGUMENT',
-        `${this.#attempt}: got ${inWords(values)} instead of the messages. Give an array of them.`,
-      )
-    }
-    // The messages are published at the end: there must be room on the stack for that call.
-    assertStackRoom()
-    let sent = 0
+    const batch = new Batch(values, this.#attempt)
     const { toldEpoch } = this.#consumer
-    this.cork()
     try {
-      while (sent < values.length && this.trySend(values[sent])) sent++
+      const next = this.#sendWhatFits(batch, false)
+      if (next !== undefined && next.byteLength > this.maxRecordBytes) throw this.#lengthError(next.byteLength)
     } catch (error) {
-      if (sent === 0) throw error
+      if (batch.sentCount === 0) throw error
       // If it was a death, the next call reports it before it sends anything.
       this.#consumer.markTold(toldEpoch)
-    } finally {
-      // The codec may have closed this producer, or uncorked it.
-      if (!this.#isClosed && this.#corkDepth > 0) this.uncork()
     }
-    return sent
+    return batch.sentCount
   }
 
   /**
@@ -360,21 +364,32 @@ export class Producer<T = Uint8Array> extends Awaitable implements Waitable {
    */
   sendSync(value: T, options?: TimeoutOptions): boolean {
     const deadline = deadlineOf(options, this.#attempt)
-    const bytes = this.#toBytes(value)
-    if (this.#sends.isBusy) {
-      throw new IsthmusError(
-        'EDEADLK',
-        `${this.#attempt}: a send of this very thread has its turn first, and blocking would keep it from ending. Await it first.`,
-      )
-    }
-    const sending = this.#sending(bytes)
+    const bytes = bytesOf(value, this.#codec, this.#attempt)
+    this.#assertNoTurn()
+    if (bytes.length <= this.maxRecordBytes && this.#trySendBytes(bytes)) return true
+    return this.#sendBlocking(this.#sending(bytes), deadline)
+  }
+
+  /**
+   * Sends copies of all these messages, in order, and blocks the thread while there is no space. They become visible all at
+   * once as far as there is space, and may have any length, as in sendSync.
+   * @returns how many were sent: fewer than all only after `timeoutMs`
+   * @throws as sendSync. Those before the error are sent, and `error.sent` says how many they are: see BatchError
+   *
+   * @example
+   * ```ts
+   * producer.sendBatchSync([order, order], { timeoutMs: 1000 }) // 2
+   * ```
+   */
+  sendBatchSync(values: readonly T[], options?: TimeoutOptions): number {
+    const deadline = deadlineOf(options, this.#attempt)
+    const batch = new Batch(values, this.#attempt)
     try {
-      for (let step = sending.next(); step.done !== true; step = sending.next()) {
-        if (!this.#waitForSpaceSync(step.value, deadline)) return false
-      }
-      return true
-    } finally {
-      sending.return()
+      this.#assertNoTurn()
+      if (this.#sendWhatFits(batch, true) !== undefined) this.#sendBlocking(this.#sendingBatch(batch), deadline)
+      return batch.sentCount
+    } catch (error) {
+      throw batch.failure(error)
     }
   }
 
@@ -388,48 +403,67 @@ export class Producer<T = Uint8Array> extends Awaitable implements Waitable {
    * await producer.send(order, { signal }) // true
    * ```
    */
-  async send(value: T, options?: WaitOptions): Promise<boolean> {
-    const deadline = deadlineOf(options, this.#attempt)
-    const signal = signalOf(options, this.#attempt)
-    throwIfAborted(signal)
-    const bytes = this.#toBytes(value)
-    const canCompleteSynchronously = bytes.byteLength <= this.maxRecordBytes && this.#sends.canCompleteSynchronously()
-    if (canCompleteSynchronously && this.#trySendBytes(bytes)) return true
-    this.#forceSlowPath()
-    if (!this.#sends.tryEnter() && !(await this.#sends.enter(deadline, signal))) return false
-    const sending = this.#sending(bytes)
+  send(value: T, options?: WaitOptions): Promise<boolean> {
+    // No async function: most messages find space, and a promise of their own would cost more than sending them.
     try {
-      await this.#sends.yieldToEventLoop()
-      for (let step = sending.next(); step.done !== true; step = sending.next()) {
-        this.#forceSlowPath()
-        this.#awaitedSpace = step.value
-        if (!(await this.#spaceEvents.wait(this.#spaceCondition, deadline, signal))) return false
-      }
-      return true
-    } finally {
-      sending.return()
-      this.#forceSlowPath()
-      this.#sends.leave()
-      if (!this.#sends.isBusy) this.#spaceEvents.pollOwnWaits()
+      const deadline = deadlineOf(options, this.#attempt)
+      const signal = signalOf(options, this.#attempt)
+      throwIfAborted(signal)
+      const bytes = bytesOf(value, this.#codec, this.#attempt)
+      const canCompleteSynchronously = bytes.length <= this.maxRecordBytes && this.#sends.canCompleteSynchronously()
+      if (canCompleteSynchronously && this.#trySendBytes(bytes)) return sentAtOnce
+      return this.#sendInTurn(this.#sending(bytes), deadline, signal)
+    } catch (error) {
+      return Promise.reject(error)
     }
   }
 
   /**
-   * For waitAny: ready when there is space for a message of `byteLength` bytes, or a reason to throw. The producer itself,
-   * given to waitAny, waits for half of maxRecordBytes.
+   * As sendBatchSync, without blocking the event loop. It is one send among those of this producer: the batch goes out as a
+   * whole before the next one. Leave the array and the bytes of the messages as they are until the promise is settled.
+   * @returns how many were sent: fewer than all only after `timeoutMs`
+   * @throws AbortError when the signal aborts; otherwise as send. Those before the error are sent, and `error.sent` says
+   * how many they are: see BatchError
+   *
+   * @example
+   * ```ts
+   * await producer.sendBatch([order, order], { signal }) // 2
+   * ```
+   */
+  sendBatch(values: readonly T[], options?: WaitOptions): Promise<number> {
+    let batch: Batch<T> | undefined
+    try {
+      const deadline = deadlineOf(options, this.#attempt)
+      const signal = signalOf(options, this.#attempt)
+      batch = new Batch(values, this.#attempt)
+      throwIfAborted(signal)
+      if (this.#sends.canCompleteSynchronously() && this.#sendWhatFits(batch, false) === undefined) {
+        this.#sends.countMore(batch.sentCount / MESSAGES_PER_COMPLETION)
+        return Promise.resolve(batch.sentCount)
+      }
+      return this.#sendBatchInTurn(batch, deadline, signal)
+    } catch (error) {
+      return Promise.reject(batch === undefined ? error : batch.failure(error))
+    }
+  }
+
+  /**
+   * Space for a message of `byteLength` bytes, to be waited for: alone, or among others with waitAny. It reserves nothing:
+   * a send that is made meanwhile may take the space. The producer itself, given to waitAny, waits for half of
+   * maxRecordBytes.
    * @throws IsthmusRangeError `ERR_ISTHMUS_MESSAGE_TOO_LARGE` above maxRecordBytes
    *
    * @example
    * ```ts
-   * await waitAny([producer.spaceFor(100)], { signal })
+   * await producer.spaceFor(100).wait({ signal }) // true
    * producer.trySend(new Uint8Array(100)) // true
    * ```
    */
-  spaceFor(byteLength: number): Waitable {
+  spaceFor(byteLength: number): MessageSpace {
     if (typeof byteLength !== 'number' || byteLength >>> 0 !== byteLength || byteLength > this.maxRecordBytes) {
       throw this.#lengthError(byteLength)
     }
-    return { [WAITABLE]: () => this.#waitForSpaceOf(byteLength) }
+    return new MessageSpace(this.#spaceSource, byteLength)
   }
 
   /** For waitAny: ready when there is space for half of maxRecordBytes, or a reason to throw. */
@@ -471,7 +505,7 @@ export class Producer<T = Uint8Array> extends Awaitable implements Waitable {
   }
 
   #trySendBytes(bytes: Uint8Array): boolean {
-    const byteOffset = this.tryClaim(bytes.byteLength)
+    const byteOffset = this.tryClaim(bytes.length)
     if (byteOffset === -1) return false
     try {
       this.bytes.set(bytes, byteOffset)
@@ -485,9 +519,103 @@ export class Producer<T = Uint8Array> extends Awaitable implements Waitable {
     return true
   }
 
+  /** The blocking driver of a sending. Returns false after the deadline. */
+  #sendBlocking(sending: Sending, deadline: number): boolean {
+    try {
+      for (let step = sending.next(); step.done !== true; step = sending.next()) {
+        this.#awaitedSpace = step.value
+        if (!this.#blockUntil(this.#spaceCondition, deadline)) return false
+      }
+      return true
+    } finally {
+      sending.return()
+    }
+  }
+
+  /** The awaiting driver: it waits for its turn, and keeps it until the sending is over. Resolves to false after the deadline. */
+  async #sendInTurn(sending: Sending, deadline: number, signal: WaitOptions['signal']): Promise<boolean> {
+    this.#forceSlowPath()
+    if (!this.#sends.tryEnter() && !(await this.#sends.enter(deadline, signal))) return false
+    try {
+      await this.#sends.yieldToEventLoop()
+      for (let step = sending.next(); step.done !== true; step = sending.next()) {
+        this.#forceSlowPath()
+        this.#awaitedSpace = step.value
+        if (!(await this.#spaceEvents.wait(this.#spaceCondition, deadline, signal))) return false
+      }
+      return true
+    } finally {
+      sending.return()
+      this.#forceSlowPath()
+      this.#sends.leave()
+      if (!this.#sends.isBusy) this.#spaceEvents.pollOwnWaits()
+    }
+  }
+
+  async #sendBatchInTurn(batch: Batch<T>, deadline: number, signal: WaitOptions['signal']): Promise<number> {
+    try {
+      await this.#sendInTurn(this.#sendingBatch(batch), deadline, signal)
+      return batch.sentCount
+    } catch (error) {
+      throw batch.failure(error)
+    }
+  }
+
   /**
-   * One protocol for two drivers, sendSync and send: it yields the space it needs whenever the ring is full, its driver
-   * waits, blocking or awaiting, and resumes it.
+   * Sends the messages of a batch up to the first one for which there is no space, or which no record can carry, and then
+   * makes them visible. Returns the bytes of that one; undefined if the whole batch is sent.
+   * @param hasTurn whether no other send can be pending, or this batch has its turn before it
+   */
+  #sendWhatFits(batch: Batch<T>, hasTurn: boolean): Uint8Array | undefined {
+    // Whatever the codec throws, what was sent before is published: there must be room on the stack for that call.
+    assertStackRoom()
+    this.#assertOpen('Sending')
+    // Locals: after every call, V8 reads the fields of `this` again.
+    const { values } = batch
+    const { bytes: target, words, maxRecordBytes } = this
+    const codec = this.#codec
+    const attempt = this.#attempt
+    const indexMask = this.#indexMask
+    const recordsWord = this.#recordsWord
+    const payloadsByteOffset = this.#recordsByteOffset + RECORD_HEADER_BYTES
+    let at = batch.sentCount
+    try {
+      while (at < values.length) {
+        const bytes = batch.nextBytes ?? bytesOf(values[at], codec, attempt)
+        batch.nextBytes = bytes
+        const { length } = bytes
+        if (length > maxRecordBytes) return bytes
+        const recordBytes = recordBytesOf(length)
+        // As in tryClaim. The codec may have sent messages of its own, or have left a claim open.
+        let start = this.#position
+        if (this.#claimEnd !== start || distance(this.#writableUntil, start) < recordBytes) {
+          if (!(hasTurn ? this.#findRoom(recordBytes, 0) : this.#makeRoom(recordBytes))) return bytes
+          start = this.#claimStart
+        }
+        const index = start & indexMask
+        words[recordsWord + (index >> 2)] = length
+        words[recordsWord + (index >> 2) + 1] = DATA
+        target.set(bytes, payloadsByteOffset + index)
+        const end = advance(start, recordBytes)
+        this.#position = end
+        this.#claimEnd = end
+        at++
+        batch.sentCount = at
+        batch.nextBytes = undefined
+      }
+      return undefined
+    } catch (error) {
+      // As #forceSlowPath, without a call: there may be a padding between #position and the record that failed.
+      this.#writableUntil = this.#position
+      throw error
+    } finally {
+      if (this.#corkDepth === 0) this.#publishHeldBack()
+    }
+  }
+
+  /**
+   * One protocol for two drivers, #sendBlocking and #sendInTurn: it yields the space it needs whenever the ring is full, its
+   * driver waits, blocking or awaiting, and resumes it.
    *
    * 1. Find room for the record: refresh the read position if the ring looks full.
    * 2. If it is full: publish what is corked, report a dead consumer, and yield.
@@ -498,7 +626,7 @@ export class Producer<T = Uint8Array> extends Awaitable implements Waitable {
    * If the driver gives up (timeout, abort, error), it ends the generator: then nothing was sent, or an ABORT tells the
    * receiver that the message stays incomplete.
    */
-  *#sending(bytes: Uint8Array): Generator<SpaceNeeded, void, void> {
+  *#sending(bytes: Uint8Array): Sending {
     if (bytes.byteLength > this.maxRecordBytes) {
       yield* this.#sendingFragments(bytes)
       return
@@ -520,7 +648,7 @@ export class Producer<T = Uint8Array> extends Awaitable implements Waitable {
    * A message in fragments. After each but the last, space for an ABORT stays free: if we stop, for whatever reason, we or
    * our successor can publish it.
    */
-  *#sendingFragments(bytes: Uint8Array): Generator<SpaceNeeded, void, void> {
+  *#sendingFragments(bytes: Uint8Array): Sending {
     const total = bytes.byteLength
     if (total > this.maxMessageBytes) throw this.#lengthError(total)
     // Once the message is under way, there must be room on the stack for the calls that end it.
@@ -549,6 +677,21 @@ export class Producer<T = Uint8Array> extends Awaitable implements Waitable {
       }
     } finally {
       if (this.#isMessageUnderWay) this.#publishAbort()
+    }
+  }
+
+  /** A batch, for the same drivers: what fits goes out at once, then it waits for space for the next message. */
+  *#sendingBatch(batch: Batch<T>): Sending {
+    for (let next = this.#sendWhatFits(batch, true); next !== undefined; next = this.#sendWhatFits(batch, true)) {
+      const { byteLength } = next
+      if (byteLength > this.maxRecordBytes) {
+        yield* this.#sendingFragments(next)
+        batch.nextBytes = undefined
+        batch.sentCount++
+      } else {
+        yield { recordBytes: recordBytesOf(byteLength), reserveBytes: 0 }
+        assertLength(next, byteLength)
+      }
     }
   }
 
@@ -683,7 +826,8 @@ export class Producer<T = Uint8Array> extends Awaitable implements Waitable {
     return false
   }
 
-  #waitForSpaceSync(space: SpaceNeeded, deadline: number): boolean {
+  /** Blocks the thread. Returns false after the deadline. */
+  #blockUntil(condition: Condition, deadline: number): boolean {
     if (nowMs() >= deadline) return false
     if (this.#consumer.isOwnThread()) {
       throw new IsthmusError(
@@ -691,14 +835,14 @@ export class Producer<T = Uint8Array> extends Awaitable implements Waitable {
         `Waiting for space in ${this.#subject}: its consumer belongs to this very thread and cannot receive while the thread blocks. Receive first.`,
       )
     }
-    this.#awaitedSpace = space
-    return this.#spaceEvents.waitSync(this.#spaceCondition, deadline)
+    return this.#spaceEvents.waitSync(condition, deadline)
   }
 
+  /** For waitAny: ready also if there is a reason to throw. Nothing that it polls throws. */
   #waitForSpaceOf(byteLength: number): WaitFor {
     const recordBytes = recordBytesOf(byteLength)
     // The consumer can make space only if it sees everything.
-    if (!this.#isClosed && this.#publishedPosition !== this.#position) this.#publish(this.#position)
+    this.#publishHeldBack()
     // While a send waits, other calls of this thread have to wait for it.
     const hasTurn = () => !this.#sends.isBusy && this.#isReadyFor(recordBytes)
     const isReady = () => this.#isClosed || this.#consumer.hasUntoldDeath() || hasTurn()
@@ -711,6 +855,49 @@ export class Producer<T = Uint8Array> extends Awaitable implements Waitable {
         dependsOn: () => this.#consumer.holders(),
       },
     }
+  }
+
+  /** For a wait of its own: it throws what a send would throw. */
+  #spaceConditionOf(byteLength: number): Condition {
+    const recordBytes = recordBytesOf(byteLength)
+    const isReady = () => {
+      this.#assertOpen(WAITING)
+      if (this.#sends.isBusy) return false
+      if (this.#hasSpace(recordBytes, 0)) return true
+      if (this.#consumer.hasUntoldDeath()) this.#reportDeadConsumer()
+      return false
+    }
+    return {
+      poll: isReady,
+      pollArmed: () => isReady() || this.#askForSpace(),
+      // The send that has its turn is told of the death.
+      reapDead: () => (this.#sends.isBusy ? this.#consumer.reapDead() : this.#reportDeadConsumer()),
+      dependsOn: () => this.#consumer.holders(),
+    }
+  }
+
+  #awaitSpaceOf(byteLength: number, deadline: number, signal: WaitOptions['signal']): Promise<boolean> {
+    this.#assertOpen(WAITING)
+    this.#publishHeldBack()
+    return this.#spaceEvents.wait(this.#spaceConditionOf(byteLength), deadline, signal)
+  }
+
+  #blockUntilSpaceOf(byteLength: number, deadline: number): boolean {
+    this.#assertOpen(WAITING)
+    this.#assertNoTurn()
+    this.#publishHeldBack()
+    const condition = this.#spaceConditionOf(byteLength)
+    if (condition.poll()) return true
+    if (this.#consumer.isCheckDue()) this.#reportDeadConsumer()
+    return this.#blockUntil(condition, deadline)
+  }
+
+  /** Makes visible what was committed. An open claim stays open. (A closed producer has published everything.) */
+  #publishHeldBack(): void {
+    if (this.#publishedPosition === this.#position) return
+    const claimEnd = this.#claimEnd
+    this.#publish(this.#position)
+    this.#claimEnd = claimEnd
   }
 
   /** A corrupt ring is ready: its next call throws, and the waits for others go on. */
@@ -734,13 +921,12 @@ export class Producer<T = Uint8Array> extends Awaitable implements Waitable {
     throw error
   }
 
-  #toBytes(value: T): Uint8Array {
-    const bytes: unknown = this.#codec === undefined ? value : this.#codec.encode(value)
-    if (isUint8Array(bytes) && (bytes.byteLength > 0 || !isGone(bytes))) return bytes
-    const found = isUint8Array(bytes) ? 'a Uint8Array whose buffer was detached or cut off' : inWords(bytes)
-    throw new IsthmusTypeError(
-      'ERR_ISTHMUS_INVALID_ARGUMENT',
-      `${this.#attempt}: got ${found} instead of a Uint8Array. Give bytes, or a codec such as utf8 to spscRing().`,
+  /** For calls that block the thread. */
+  #assertNoTurn(): void {
+    if (!this.#sends.isBusy) return
+    throw new IsthmusError(
+      'EDEADLK',
+      `${this.#attempt}: a send of this very thread has its turn first, and blocking would keep it from ending. Await it first.`,
     )
   }
 
@@ -774,24 +960,5 @@ export class Producer<T = Uint8Array> extends Awaitable implements Waitable {
       'ERR_ISTHMUS_MESSAGE_TOO_LARGE',
       `Sending a message of ${byteLength} bytes to ${this.#subject}: ${advice}.`,
     )
-  }
-}
-
-/** Room was made for this many bytes. */
-function assertLength(bytes: Uint8Array, byteLength: number): void {
-  if (bytes.byteLength === byteLength && (byteLength > 0 || !isGone(bytes))) return
-  throw new IsthmusTypeError(
-    'ERR_ISTHMUS_INVALID_ARGUMENT',
-    `Sending to a ring: the message had ${byteLength} bytes and has ${bytes.byteLength} now. Do not change it or its buffer until it is sent.`,
-  )
-}
-
-/** Whether an array of 0 bytes has lost its bytes: its buffer was transferred, or shrunk to before the array's start. */
-function isGone(bytes: Uint8Array): boolean {
-  try {
-    nothing.set(bytes)
-    return false
-  } catch {
-    return true
   }
 }

@@ -196,6 +196,25 @@ describe('Producer.cork and uncork', () => {
     expect(consumer.tryReceive()).toEqual(payload(1))
   })
 
+  test('Producer.uncork publishes, and leaves an open claim open, also one after padding', () => {
+    const layout = struct({ a: spscRing({ capacityBytes: 64 }), b: spscRing({ capacityBytes: 64 }) })
+    const { root } = HeapRegion.create(layout)
+    const first = root.a.producer()
+    const reader = root.a.consumer()
+    expect(first.trySendBatch([payload(8), payload(8)])).toBe(2)
+    expect(receiveAll(reader)).toHaveLength(2)
+    first.cork()
+    first.trySend(payload(8))
+    const byteOffset = first.tryClaim(24)
+    first.uncork()
+    expect(receiveAll(reader)).toEqual([payload(8)])
+    first.bytes.set(payload(24), byteOffset)
+    first.commit()
+    expect(receiveAll(reader)).toEqual([payload(24)])
+    root.b.producer().trySend(payload(4))
+    expect(receiveAll(root.b.consumer())).toEqual([payload(4)])
+  })
+
   test('Producer.uncork without cork is refused', () => {
     expectCode('ERR_ISTHMUS_CALL_ORDER', () => producer.uncork())
     producer.cork()

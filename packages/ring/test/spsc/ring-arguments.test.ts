@@ -181,11 +181,18 @@ describe('what fails between looking and taking', () => {
     }
     expect(sender.trySend(1)).toBe(true)
     encode = (value) => {
-      // What a batch holds back is its own business.
+      // What a batch holds back is its own business: it is not corked.
       if (value === 4) sender.uncork()
       return plain(value)
     }
-    expect(sender.trySendBatch([3, 4, 5])).toBe(3)
+    expect(sender.trySendBatch([3, 4, 5])).toBe(1)
+    expectCode('ERR_ISTHMUS_CALL_ORDER', () => sender.trySendBatch([4, 5]))
+    encode = (value) => {
+      if (value === 4) sender.cork()
+      return plain(value)
+    }
+    expect(sender.trySendBatch([4, 5])).toBe(2)
+    sender.uncork()
     expectCode('ERR_ISTHMUS_CALL_ORDER', () => sender.uncork())
     encode = (value) => {
       sender.close()

@@ -9,8 +9,15 @@ describe('SPSC ring with promises against a plain array', PROPERTY, () => {
   const step = fc.oneof(
     { weight: 3, arbitrary: fc.record({ call: fc.constantFrom('send', 'trySend'), byteLength: fc.nat(200) }) },
     { weight: 1, arbitrary: fc.record({ call: fc.constant('sendSync'), byteLength: fc.nat(16) }) },
+    { weight: 2, arbitrary: fc.record({ call: fc.constant('sendBatch'), byteLength: fc.nat(100) }) },
+    { weight: 1, arbitrary: fc.record({ call: fc.constant('sendBatchSync'), byteLength: fc.nat(16) }) },
+    { weight: 1, arbitrary: fc.record({ call: fc.constant('trySendBatch'), byteLength: fc.nat(16) }) },
     { weight: 1, arbitrary: fc.record({ call: fc.constant('turn'), byteLength: fc.constant(0) }) },
   )
+
+  /** Messages of several lengths around this one. */
+  const batchOf = (byteLength: number, seed: number) =>
+    [byteLength, byteLength >> 1, byteLength >> 2].map((each, at) => payload(each, seed * 3 + at))
 
   test('whatever mixture of sends, what was accepted is received, in the order of the calls', async () => {
     const capacity = fc.integer({ min: 6, max: 9 }).map((exponent) => 2 ** exponent)
@@ -24,7 +31,7 @@ describe('SPSC ring with promises against a plain array', PROPERTY, () => {
           const producer = ring.producer()
           const consumer = attach().root.consumer()
           const accepted: Uint8Array[] = []
-          const sending: Promise<boolean>[] = []
+          const sending: Promise<unknown>[] = []
           const received: Uint8Array[] = []
           const receiving = (async () => {
             for await (const message of consumer) {
@@ -39,11 +46,23 @@ describe('SPSC ring with promises against a plain array', PROPERTY, () => {
             } else if (call === 'send') {
               accepted.push(message)
               sending.push(producer.send(message))
+            } else if (call === 'sendBatch') {
+              const batch = batchOf(byteLength, seed)
+              accepted.push(...batch)
+              sending.push(producer.sendBatch(batch))
+            } else if (call === 'trySendBatch') {
+              const batch = batchOf(byteLength, seed)
+              accepted.push(...batch.slice(0, producer.trySendBatch(batch)))
             } else if (call === 'trySend') {
               if (byteLength <= producer.maxRecordBytes && producer.trySend(message)) accepted.push(message)
             } else {
               try {
-                if (producer.sendSync(message, { timeoutMs: 0 })) accepted.push(message)
+                if (call === 'sendBatchSync') {
+                  const batch = batchOf(byteLength, seed)
+                  accepted.push(...batch.slice(0, producer.sendBatchSync(batch, { timeoutMs: 0 })))
+                } else if (producer.sendSync(message, { timeoutMs: 0 })) {
+                  accepted.push(message)
+                }
               } catch (error) {
                 // A send is pending.
                 if ((error as { code?: string }).code !== 'EDEADLK') throw error

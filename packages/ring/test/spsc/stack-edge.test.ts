@@ -76,11 +76,19 @@ async function outcomeOf(
 }
 
 describe('at the edge of the stack', () => {
-  const ways = ['trySend', 'sendSync', 'tryClaim and commit', 'trySendBatch', 'sendSync in fragments']
+  const ways = [
+    'trySend',
+    'sendSync',
+    'tryClaim and commit',
+    'trySendBatch',
+    'sendBatchSync',
+    'sendSync in fragments',
+    'sendBatchSync in fragments',
+  ]
 
   test.each(ways)('%s: what it says is sent is sent, once and whole, and nothing else', async (sending) => {
     const { errors, told, found } = await outcomeOf(sending, ({ HeapRegion, spscRing }, way, atTheEdge, rounds) => {
-      const isLarge = way === 'sendSync in fragments'
+      const isLarge = way.endsWith('in fragments')
       const layout = spscRing({ capacityBytes: isLarge ? 1 << 12 : 1 << 16 })
       const region = HeapRegion.create(layout)
       const producer = region.root.producer()
@@ -114,6 +122,26 @@ describe('at the edge of the stack', () => {
         trySendBatch() {
           const batch = [messages[sent], messages[sent + 1], messages[sent + 2]]
           sent = sent + producer.trySendBatch(batch)
+        },
+        sendBatchSync() {
+          const batch = [messages[sent], messages[sent + 1], messages[sent + 2]]
+          try {
+            sent = sent + producer.sendBatchSync(batch)
+          } catch (error) {
+            const before = (error as { sent?: number }).sent
+            if (before !== undefined) sent = sent + before
+            throw error
+          }
+        },
+        'sendBatchSync in fragments'() {
+          const batch = [messages[sent], messages[sent + 1]]
+          try {
+            sent = sent + producer.sendBatchSync(batch, { timeoutMs: 0 })
+          } catch (error) {
+            const before = (error as { sent?: number }).sent
+            if (before !== undefined) sent = sent + before
+            throw error
+          }
         },
         'sendSync in fragments'() {
           if (producer.sendSync(messages[sent], { timeoutMs: 0 })) sent = sent + 1

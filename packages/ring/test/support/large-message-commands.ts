@@ -2,7 +2,8 @@ import type { HeapRegion } from '@isthmus/sync'
 import fc from 'fast-check'
 import { expect } from 'vitest'
 import { type Consumer, IncompleteMessageError, type Producer, type SpscRing } from '../../src/index.js'
-import { createRing, payload, type RingSetup } from './ring-memory.js'
+import { ABORT, advance, kindOf, recordBytesOf } from '../../src/record/layout.js'
+import { createRing, payload, type RingMemory, type RingSetup } from './ring-memory.js'
 
 /** What the consumer still has to see, in order. */
 export interface LargeModel {
@@ -39,6 +40,31 @@ const sendSync = fc.nat(250).map((percent) =>
     if (hasBegun) model.pending.push({ message, isAbandoned: !wasSent })
   }),
 )
+
+const sendBatchSync = fc.array(fc.nat(250), { maxLength: 6 }).map((percents) =>
+  command(`sendBatchSync ${percents} %`, (model, { producer, memory }) => {
+    const messages = percents.map((percent, at) =>
+      payload(Math.floor((memory.capacityBytes * percent) / 100), model.sentCount + at),
+    )
+    model.sentCount += messages.length
+    const { writePosition } = memory
+    const sentCount = producer.sendBatchSync(messages, { timeoutMs: 0 })
+    model.pending.push(...messages.slice(0, sentCount).map((message) => ({ message, isAbandoned: false })))
+    if (sentCount === messages.length || memory.writePosition === writePosition) return
+    const isBrokenOff = endsWithAbort(memory, writePosition)
+    expect(isBrokenOff || sentCount > 0).toBe(true)
+    if (isBrokenOff) model.pending.push({ message: messages[sentCount], isAbandoned: true })
+  }),
+)
+
+/** Whether the last of the records from this position on is an ABORT. */
+function endsWithAbort(memory: RingMemory, position: number): boolean {
+  let kind = 0
+  for (let at = position; at !== memory.writePosition; at = advance(at, recordBytesOf(memory.wordAt(at, 0)))) {
+    kind = kindOf(memory.wordAt(at, 1))
+  }
+  return kind === ABORT
+}
 
 const trySend = fc.nat(100).map((percent) =>
   command(`trySend ${percent} %`, (model, { producer, memory }) => {
@@ -118,6 +144,7 @@ const reopenConsumer = fc.constant(
 
 export const largeProducerCommand: fc.Arbitrary<Command> = fc.oneof(
   { weight: 6, arbitrary: sendSync },
+  { weight: 3, arbitrary: sendBatchSync },
   { weight: 2, arbitrary: trySend },
   { weight: 1, arbitrary: reopenProducer },
   { weight: 1, arbitrary: replaceDeadProducer },

@@ -78,10 +78,10 @@ const claimAndAbort = length.map((asked) =>
   }),
 )
 
-const sendBatch = fc.array(length, { maxLength: 12 }).map((lengths) =>
-  command(`trySendBatch ${lengths}`, (model, { producer, ...real }) => {
+const sendBatch = fc.tuple(fc.array(length, { maxLength: 12 }), fc.boolean()).map(([lengths, isBlocking]) =>
+  command(`${isBlocking ? 'sendBatchSync' : 'trySendBatch'} ${lengths}`, (model, { producer, ...real }) => {
     const messages = lengths.map((asked, at) => nextMessage(model, real, asked, at))
-    const sentCount = producer.trySendBatch(messages)
+    const sentCount = isBlocking ? producer.sendBatchSync(messages, { timeoutMs: 0 }) : producer.trySendBatch(messages)
     model.corkDepth++
     for (const message of messages.slice(0, sentCount)) expectSent(model, real, message, true)
     if (sentCount < messages.length) expectSent(model, real, messages[sentCount], false)

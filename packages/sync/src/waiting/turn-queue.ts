@@ -32,6 +32,11 @@ export class TurnQueue {
     return !this.#isBusy && yieldBudget.canCompleteSynchronously()
   }
 
+  /** For a call that completed at once and has done the work of several (see YieldBudget). */
+  countMore(completions: number): void {
+    yieldBudget.countMore(completions)
+  }
+
   /** Lets everything else in this thread have its turn, if that is due (see YieldBudget). */
   yieldToEventLoop(): Promise<void> {
     return yieldBudget.yieldToEventLoop()

@@ -15,6 +15,11 @@ class YieldBudget {
     return ++this.#completions < COMPLETIONS_PER_TURN
   }
 
+  /** Counts these as well, for a call that has done the work of several. */
+  countMore(completions: number): void {
+    this.#completions += completions
+  }
+
   /** If the event loop must have a turn, waits until everything else in this thread has had its turn. */
   async yieldToEventLoop(): Promise<void> {
     if (this.#completions >= COMPLETIONS_PER_TURN) await this.yieldNow()
