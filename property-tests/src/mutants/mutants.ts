@@ -10,6 +10,14 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a message is published before it is written',
     file: `${RING}/spsc/producer.ts`,
+    from: '      this.bytes.set(bytes, byteOffset)\n      this.commit()\n',
+    to: '      this.commit()\n      this.bytes.set(bytes, byteOffset)\n',
+    rung: interleaver('spsc-send-receive'),
+    isBrief: true,
+  },
+  {
+    name: 'a message that had to wait for space is published before it is written',
+    file: `${RING}/spsc/producer.ts`,
     from: `    this.bytes.set(bytes, this.#writeHeader(this.#claimStart, byteLength, DATA))
     const end = advance(this.#claimStart, recordBytes)
 `,
@@ -18,16 +26,19 @@ export const mutants: readonly Mutant[] = [
     Atomics.store(this.words, this.#writePositionWord, end)
     this.bytes.set(bytes, at)
 `,
-    rung: interleaver('spsc-send-receive'),
-    isBrief: true,
+    rung: interleaver('spsc-wrap'),
   },
   {
-    name: 'trySend publishes before it has copied',
+    name: 'a batch is published before it is written',
     file: `${RING}/spsc/producer.ts`,
-    from: '      this.bytes.set(bytes, byteOffset)\n      this.commit()\n',
-    to: '      this.commit()\n      this.bytes.set(bytes, byteOffset)\n',
-    // Two real threads: no scenario of the interleaver calls trySend.
-    rung: tests('property-tests/test/spsc-transfer.test.ts'),
+    from: `        target.set(bytes, payloadsByteOffset + index)
+        const end = advance(start, recordBytes)
+`,
+    to: `        const end = advance(start, recordBytes)
+        Atomics.store(words, this.#writePositionWord, end)
+        target.set(bytes, payloadsByteOffset + index)
+`,
+    rung: killPoints('ring producer: sends batches, in a blocking call'),
   },
   {
     name: 'space is returned before the message is copied',

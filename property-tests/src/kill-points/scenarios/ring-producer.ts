@@ -94,6 +94,13 @@ function batchOf(victim: Victim<Root>, count: number): Uint8Array[] {
   return Array.from({ length: count }, (_, number) => messageOf(number, SMALL_BYTES))
 }
 
+/** The lengths of a batch that becomes visible in parts. */
+const MIXED = [SMALL_BYTES, SMALL_BYTES, LARGE_BYTES, SMALL_BYTES]
+
+function mixedFrom(first: number): Uint8Array[] {
+  return MIXED.map((byteLength, at) => messageOf(first + at, byteLength))
+}
+
 function fill(victim: Victim<Root>, producer: Producer): void {
   const { told } = victim.root
   for (let before = -1; before !== told[0]; ) {
@@ -182,6 +189,104 @@ export const ringProducerScenarios: Scenario<unknown>[] = [
     },
     check,
     checkSwept: check,
+  }),
+  scenario({
+    name: 'ring producer: sends batches, in a blocking call',
+    layout: ringLayout,
+    prepare,
+    victim(victim) {
+      const producer = produce(victim, 3)
+      const batch = batchOf(victim, 6)
+      return () => {
+        for (let sent = 0; sent < 6; sent += 3) {
+          producer.sendBatchSync(batch.slice(sent, sent + 3))
+          victim.root.told[0] = sent + 3
+        }
+      }
+    },
+    check,
+    checkSwept: check,
+  }),
+  scenario({
+    name: 'ring producer: sends a batch with a large message to a blocked consumer',
+    layout: ringLayout,
+    ...blocked,
+    victim(victim) {
+      const producer = produce(victim, MIXED.length)
+      return () => {
+        producer.sendBatchSync(mixedFrom(0))
+        victim.root.told[0] = MIXED.length
+      }
+    },
+  }),
+  scenario({
+    name: 'ring producer: gives up a batch inside a large message',
+    layout: ringLayout,
+    prepare,
+    victim(victim) {
+      const producer = produce(victim, 2)
+      return () => {
+        victim.root.told[0] = producer.sendBatchSync(mixedFrom(0), { timeoutMs: 5 })
+      }
+    },
+    check,
+    checkSwept: check,
+  }),
+  scenario({
+    name: 'ring producer: awaits space for a batch with a large message',
+    isVictimAwaiting: true,
+    layout: ringLayout,
+    ...blocked,
+    meanwhile(survivor, receiving) {
+      survivor.untilVictim(() => survivor.root.ring.describe().producer.isWaiting)
+      blocked.meanwhile(survivor, receiving)
+    },
+    victim(victim) {
+      const producer = produce(victim, MIXED.length)
+      fill(victim, producer)
+      return async () => {
+        const { told } = victim.root
+        await producer.sendBatch(mixedFrom(told[0]))
+        told[0] += MIXED.length
+      }
+    },
+  }),
+  scenario({
+    name: 'ring producer: blocks for space, then tries',
+    layout: ringLayout,
+    prepare,
+    meanwhile({ root, untilVictim }, { consumer, received }) {
+      untilVictim(() => root.ring.describe().producer.isWaiting)
+      received.takeSync(consumer, 20)
+    },
+    victim(victim) {
+      const producer = produce(victim, 1)
+      fill(victim, producer)
+      return () => {
+        producer.spaceFor(SMALL_BYTES).waitSync()
+        sendSmall(producer, victim.root.told, 1)
+      }
+    },
+    check: checkAgain,
+  }),
+  scenario({
+    name: 'ring producer: awaits space, then tries',
+    isVictimAwaiting: true,
+    layout: ringLayout,
+    prepare,
+    meanwhile({ root, untilVictim }, { consumer, received }) {
+      untilVictim(() => root.ring.describe().producer.isWaiting)
+      received.takeSync(consumer, 20)
+    },
+    victim(victim) {
+      const producer = produce(victim, 1)
+      fill(victim, producer)
+      return async () => {
+        await producer.spaceFor(SMALL_BYTES).wait()
+        sendSmall(producer, victim.root.told, 1)
+      }
+    },
+    check: checkAgain,
   }),
   scenario({
     name: 'ring producer: gives up a large message',
