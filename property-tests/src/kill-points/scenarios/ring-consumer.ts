@@ -83,6 +83,27 @@ function expectLarge({ root }: Victim<Root>): void {
   root.told[2] = 1
 }
 
+/** A blocked producer: a large message, and a small one after it. Either outcome is right, as below. */
+function sendMixed(_: unknown, sending: Sending): void {
+  if (send(sending, LARGE_BYTES, 3_000)) send(sending, SMALL_BYTES, 3_000)
+}
+
+/** Goes on until all messages of `prepareFilled` and `sendMixed` have been counted. */
+async function untilAborted(
+  run: (signal: AbortSignal, count: (told: Int32Array) => void) => Promise<void>,
+): Promise<void> {
+  const controller = new AbortController()
+  const count = (told: Int32Array) => {
+    told[0]++
+    if (told[0] === SMALL_COUNT + 2) controller.abort()
+  }
+  try {
+    await run(controller.signal, count)
+  } catch (error) {
+    if (!controller.signal.aborted) throw error
+  }
+}
+
 export const ringConsumerScenarios: Scenario<unknown>[] = [
   scenario({
     name: 'ring consumer: takes the role',
@@ -121,6 +142,92 @@ export const ringConsumerScenarios: Scenario<unknown>[] = [
     },
     check,
     checkSwept: check,
+  }),
+  scenario({
+    name: 'ring consumer: receives batches',
+    layout: ringLayout,
+    prepare: prepareFilled,
+    victim(victim) {
+      const { consumer, told } = consume(victim)
+      return () => {
+        for (let batch = consumer.tryReceiveBatch(4); batch; batch = consumer.tryReceiveBatch(4))
+          told[0] += batch.length
+      }
+    },
+    check,
+    checkSwept: check,
+  }),
+  scenario({
+    name: 'ring consumer: blocks for batches, with a large message of a blocked producer',
+    layout: ringLayout,
+    prepare: prepareFilled,
+    meanwhile: sendMixed,
+    isMeanwhileWaiting: true,
+    victim(victim) {
+      const { consumer, told } = consume(victim)
+      expectLarge(victim)
+      return () => {
+        while (told[0] < SMALL_COUNT + 2) told[0] += consumer.receiveBatchSync({ maxMessages: 4 })?.length ?? 0
+      }
+    },
+    check,
+  }),
+  scenario({
+    name: 'ring consumer: awaits batches, with a large message of a blocked producer',
+    isVictimAwaiting: true,
+    layout: ringLayout,
+    prepare: prepareFilled,
+    meanwhile: sendMixed,
+    isMeanwhileWaiting: true,
+    victim(victim) {
+      const { consumer, told } = consume(victim)
+      expectLarge(victim)
+      return async () => {
+        while (told[0] < SMALL_COUNT + 2) told[0] += (await consumer.receiveBatch({ maxMessages: 4 }))?.length ?? 0
+      }
+    },
+    check,
+  }),
+  scenario({
+    name: 'ring consumer: is called back for each message, with a large one of a blocked producer',
+    isVictimAwaiting: true,
+    layout: ringLayout,
+    prepare: prepareFilled,
+    meanwhile: sendMixed,
+    isMeanwhileWaiting: true,
+    victim(victim) {
+      const { consumer, told } = consume(victim)
+      expectLarge(victim)
+      return () =>
+        untilAborted((signal, count) => {
+          const callback = () => count(told)
+          return consumer.forEach(callback, { signal })
+        })
+    },
+    check,
+  }),
+  scenario({
+    name: 'ring consumer: is called back in place, with promises, and with a large message of a blocked producer',
+    isVictimAwaiting: true,
+    layout: ringLayout,
+    prepare: prepareFilled,
+    meanwhile: sendMixed,
+    isMeanwhileWaiting: true,
+    victim(victim) {
+      const { consumer, told } = consume(victim)
+      expectLarge(victim)
+      return () =>
+        untilAborted((signal, count) => {
+          return consumer.forEachInPlace(
+            async () => {
+              await undefined
+              count(told)
+            },
+            { signal },
+          )
+        })
+    },
+    check,
   }),
   scenario({
     name: 'ring consumer: acknowledges',
