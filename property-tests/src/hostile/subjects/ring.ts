@@ -82,9 +82,11 @@ class RingUsers implements Users {
 
   next(random: Random): Call {
     const timeoutMs = shortTimeout(random)
-    const choice = random.below(24)
+    const choice = random.below(36)
     const small = () => message(random, this.#producer.maxRecordBytes)
     const large = () => message(random, 1000)
+    const batch = () => [small(), large(), small(), small()]
+    const maxMessages = 1 + random.below(8)
     const { bytes } = this.#consumer
     switch (choice) {
       case 0:
@@ -138,6 +140,51 @@ class RingUsers implements Users {
         return { name: 'receive', timeoutMs, run: async () => check(await this.#consumer.receive({ timeoutMs })) }
       case 19:
         return { name: 'receiveSync', timeoutMs, run: () => check(this.#consumer.receiveSync({ timeoutMs })) }
+      case 20:
+        return { name: 'sendBatchSync', timeoutMs, run: () => this.#producer.sendBatchSync(batch(), { timeoutMs }) }
+      case 21:
+        return { name: 'sendBatch', timeoutMs, run: () => this.#producer.sendBatch(batch(), { timeoutMs }) }
+      case 22: {
+        const space = this.#producer.spaceFor(random.below(this.#producer.maxRecordBytes + 1))
+        return { name: 'spaceFor, waitSync', timeoutMs, run: () => space.waitSync({ timeoutMs }) }
+      }
+      case 23: {
+        const space = this.#producer.spaceFor(random.below(this.#producer.maxRecordBytes + 1))
+        return { name: 'spaceFor, wait', timeoutMs, run: () => space.wait({ timeoutMs }) }
+      }
+      case 24:
+      case 25:
+        return { name: 'tryReceiveBatch', run: () => checkAll(this.#consumer.tryReceiveBatch(maxMessages)) }
+      case 26:
+        return {
+          name: 'receiveBatchSync',
+          timeoutMs,
+          run: () => checkAll(this.#consumer.receiveBatchSync({ maxMessages, timeoutMs })),
+        }
+      case 27:
+        return {
+          name: 'receiveBatch',
+          timeoutMs,
+          run: async () => checkAll(await this.#consumer.receiveBatch({ maxMessages, timeoutMs })),
+        }
+      case 28:
+        return {
+          name: 'forEach',
+          timeoutMs,
+          run: () => untilAborted(timeoutMs, (signal) => this.#consumer.forEach(check, { signal })),
+        }
+      case 29: {
+        const isAsync = random.isOneIn(2)
+        const callback = (from: Uint8Array, offset: number, length: number) => {
+          this.#checkDrained(from, offset, length)
+          return isAsync ? Promise.resolve() : undefined
+        }
+        return {
+          name: 'forEachInPlace',
+          timeoutMs,
+          run: () => untilAborted(timeoutMs, (signal) => this.#consumer.forEachInPlace(callback, { signal })),
+        }
+      }
       default:
         if (bytes.byteLength === 0) throw new Error('A region without bytes')
         return { name: 'tryReceive', run: () => check(this.#consumer.tryReceive()) }
@@ -191,6 +238,23 @@ function check(bytes: Uint8Array | undefined | null): void {
   if (bytes.byteLength > MAX_MESSAGE_BYTES) throw new Breach(`a message of ${bytes.byteLength} bytes was received`)
   if (Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).includes(CANARY_BYTES)) {
     throw new Breach('a message has bytes from outside of the ring')
+  }
+}
+
+function checkAll(batch: readonly Uint8Array[] | undefined | null): void {
+  for (const bytes of batch ?? []) check(bytes)
+}
+
+/** A call that only a signal ends. */
+async function untilAborted(timeoutMs: number, run: (signal: AbortSignal) => Promise<void>): Promise<void> {
+  const controller = new AbortController()
+  const timer = setTimeout(() => controller.abort(), timeoutMs)
+  try {
+    await run(controller.signal)
+  } catch (error) {
+    if ((error as { code?: string }).code !== 'ABORT_ERR') throw error
+  } finally {
+    clearTimeout(timer)
   }
 }
 
