@@ -60,6 +60,13 @@ export const mutants: readonly Mutant[] = [
     isBrief: true,
   },
   {
+    name: 'space of a batch is returned before the program has the batch',
+    file: `${RING}/spsc/consumer.ts`,
+    from: '        this.#position = nextPosition\n        position = nextPosition\n      }\n',
+    to: '        this.#position = nextPosition\n        position = nextPosition\n        this.#returnSpace()\n      }\n',
+    rung: killPoints('ring consumer: receives batches'),
+  },
+  {
     name: 'the consumer compares a role with itself',
     file: `${RING}/role/counterpart.ts`,
     from: '    return this.#role.word !== this.#judgedWord',
@@ -94,6 +101,13 @@ export const mutants: readonly Mutant[] = [
     to: '  byteLength !== 0 || ',
     rung: hostile('ring/heap/between'),
     isBrief: true,
+  },
+  {
+    name: 'the length of a record that is shown on the event loop is trusted',
+    file: `${RING}/spsc/consumer.ts`,
+    from: 'fitsRecord(byteLength, distance(this.#writePosition, this.#position), this.#capacityBytes - index) &&',
+    to: 'byteLength >= 0 &&',
+    rung: hostile('ring/heap/between'),
   },
   {
     name: 'the length of a message is trusted',

@@ -157,14 +157,14 @@ describe('MessageSpace.waitSync', () => {
 
   test('MessageSpace.waitSync refuses to wait for a consumer, or a send, of this very thread', async () => {
     const sending = producer.send(payload(8))
-    expectCode('EDEADLK', () => space.waitSync())
+    expectCode('EDEADLK', () => space.waitSync({ timeoutMs: 1_000 }))
     receiveAll(consumer)
     await soon(sending)
     const own = createRing({ capacityBytes: 64 })
     const sender = own.ring.producer()
     own.ring.consumer()
     while (sender.trySend(payload(8)));
-    expectCode('EDEADLK', () => sender.spaceFor(8).waitSync())
+    expectCode('EDEADLK', () => sender.spaceFor(8).waitSync({ timeoutMs: 1_000 }))
   })
 
   test.each([{ timeoutMs: 0 }, { timeoutMs: 1_000 }])(

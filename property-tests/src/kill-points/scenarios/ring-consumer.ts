@@ -158,7 +158,7 @@ export const ringConsumerScenarios: Scenario<unknown>[] = [
     checkSwept: check,
   }),
   scenario({
-    name: 'ring consumer: blocks for batches, with a large message of a blocked producer',
+    name: 'ring consumer: blocks for batches of a blocked producer',
     layout: ringLayout,
     prepare: prepareFilled,
     meanwhile: sendMixed,
@@ -173,7 +173,7 @@ export const ringConsumerScenarios: Scenario<unknown>[] = [
     check,
   }),
   scenario({
-    name: 'ring consumer: awaits batches, with a large message of a blocked producer',
+    name: 'ring consumer: awaits batches of a blocked producer',
     isVictimAwaiting: true,
     layout: ringLayout,
     prepare: prepareFilled,
@@ -189,7 +189,7 @@ export const ringConsumerScenarios: Scenario<unknown>[] = [
     check,
   }),
   scenario({
-    name: 'ring consumer: is called back for each message, with a large one of a blocked producer',
+    name: 'ring consumer: is called back for each message',
     isVictimAwaiting: true,
     layout: ringLayout,
     prepare: prepareFilled,
@@ -207,7 +207,7 @@ export const ringConsumerScenarios: Scenario<unknown>[] = [
     check,
   }),
   scenario({
-    name: 'ring consumer: is called back in place, with promises, and with a large message of a blocked producer',
+    name: 'ring consumer: is called back in place',
     isVictimAwaiting: true,
     layout: ringLayout,
     prepare: prepareFilled,
