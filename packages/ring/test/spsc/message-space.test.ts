@@ -167,6 +167,13 @@ describe('MessageSpace.waitSync', () => {
     expectCode('EDEADLK', () => sender.spaceFor(8).waitSync({ timeoutMs: 1_000 }))
   })
 
+  test('MessageSpace.waitSync is told of a declared death at once, though no check is due', () => {
+    // For a caller that polls so often, not each call checks.
+    for (let poll = 0; poll < 20; poll++) expect(space.waitSync({ timeoutMs: 0 })).toBe(false)
+    setup.region.declareDead(consumerRegion.peers.self)
+    expectCode('ERR_ISTHMUS_PEER_DIED', () => space.waitSync({ timeoutMs: 0 }))
+  })
+
   test.each([{ timeoutMs: 0 }, { timeoutMs: 1_000 }])(
     'MessageSpace.waitSync is told of a death, with %j',
     (options) => {

@@ -26,23 +26,34 @@ describe('SPSC ring with promises against a plain array', PROPERTY, () => {
         capacity,
         fc.array(step, { maxLength: 30 }),
         fc.boolean(),
-        async (capacityBytes, steps, inTurns) => {
+        fc.constantFrom('for await', 'batches', 'forEach', 'forEachInPlace'),
+        async (capacityBytes, steps, inTurns, way) => {
           const { ring, attach } = createRing({ capacityBytes })
           const producer = ring.producer()
           const consumer = attach().root.consumer()
           const accepted: Uint8Array[] = []
           const sending: Promise<unknown>[] = []
           const received: Uint8Array[] = []
+          const turn = () => new Promise<void>((resolve) => setImmediate(resolve))
+          const note = (message: Uint8Array) => {
+            received.push(message)
+            return inTurns ? turn() : undefined
+          }
           const receiving = (async () => {
-            for await (const message of consumer) {
-              received.push(message)
-              if (inTurns) await new Promise((resolve) => setImmediate(resolve))
+            if (way === 'forEach') {
+              await consumer.forEach(note)
+            } else if (way === 'forEachInPlace') {
+              await consumer.forEachInPlace((bytes, start, length) => note(bytes.slice(start, start + length)))
+            } else if (way === 'batches') {
+              for await (const batch of consumer.batches({ maxMessages: 3 })) for (const each of batch) await note(each)
+            } else {
+              for await (const message of consumer) await note(message)
             }
           })()
           for (const [seed, { call, byteLength }] of steps.entries()) {
             const message = payload(byteLength, seed)
             if (call === 'turn') {
-              await new Promise((resolve) => setImmediate(resolve))
+              await turn()
             } else if (call === 'send') {
               accepted.push(message)
               sending.push(producer.send(message))

@@ -112,6 +112,22 @@ const receiveInChunks = fc.constant(
   }),
 )
 
+/** What follows a message is in the batch only if it came whole; an error is left to the next call. */
+const receiveBatch = fc.integer({ min: 1, max: 5 }).map((limit) =>
+  command(`tryReceiveBatch ${limit}`, (model, { consumer }) => {
+    if (model.pending.length === 0 || model.pending[0].isAbandoned) {
+      expectNext(model, () => consumer.tryReceiveBatch(limit)?.[0])
+      return
+    }
+    const batch = consumer.tryReceiveBatch(limit) ?? []
+    expect(batch.length).toBeGreaterThan(0)
+    expect(batch.length).toBeLessThanOrEqual(limit)
+    const given = model.pending.splice(0, batch.length)
+    expect(given.some(({ isAbandoned }) => isAbandoned)).toBe(false)
+    expect(batch).toEqual(given.map(({ message }) => message))
+  }),
+)
+
 const drain = fc.nat(3).map((limit) =>
   command(`drain ${limit}`, (model, { consumer }) => {
     const messages: Uint8Array[] = []
@@ -153,6 +169,7 @@ export const largeProducerCommand: fc.Arbitrary<Command> = fc.oneof(
 export const largeConsumerCommand: fc.Arbitrary<Command> = fc.oneof(
   { weight: 4, arbitrary: receiveWhole },
   { weight: 4, arbitrary: receiveInChunks },
+  { weight: 3, arbitrary: receiveBatch },
   { weight: 2, arbitrary: drain },
   { weight: 1, arbitrary: acknowledge },
   { weight: 1, arbitrary: reopenConsumer },

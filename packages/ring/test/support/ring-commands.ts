@@ -11,6 +11,8 @@ export interface Model {
   readonly startPosition: number
   visibleCount: number
   receivedCount: number
+  /** How many messages the last call gave: their space is returned with the next one. */
+  givenCount: number
   corkDepth: number
 }
 
@@ -24,7 +26,7 @@ export type Command = fc.Command<Model, Real>
 export function setUpCase(capacityBytes: number, startPosition: number): { model: Model; real: Real } {
   const setup = createRing({ capacityBytes }, startPosition)
   return {
-    model: { sent: [], ends: [], startPosition, visibleCount: 0, receivedCount: 0, corkDepth: 0 },
+    model: { sent: [], ends: [], startPosition, visibleCount: 0, receivedCount: 0, givenCount: 1, corkDepth: 0 },
     real: { ...setup, producer: setup.ring.producer(), consumer: setup.ring.consumer() },
   }
 }
@@ -136,6 +138,17 @@ const receiveChunk = fc.constant(
   }),
 )
 
+const receiveBatch = fc.tuple(fc.integer({ min: 1, max: 12 }), fc.boolean()).map(([limit, isBlocking]) =>
+  command(`${isBlocking ? 'receiveBatchSync' : 'tryReceiveBatch'} ${limit}`, (model, { consumer }) => {
+    const batch = isBlocking
+      ? consumer.receiveBatchSync({ maxMessages: limit, timeoutMs: 0 })
+      : consumer.tryReceiveBatch(limit)
+    if (batch !== undefined) expect(batch?.length).toBeGreaterThan(0)
+    expectReceived(model, batch ?? [], limit)
+    model.givenCount = Math.max(1, batch?.length ?? 0)
+  }),
+)
+
 const drain = fc.option(fc.nat(20), { nil: undefined }).map((limit) =>
   command(`drain ${limit ?? 'all'}`, (model, { consumer, ...real }) => {
     const messages: Uint8Array[] = []
@@ -181,6 +194,7 @@ export const consumerCommand: fc.Arbitrary<Command> = fc.oneof(
   { weight: 5, arbitrary: receive },
   { weight: 3, arbitrary: drain },
   { weight: 2, arbitrary: receiveChunk },
+  { weight: 3, arbitrary: receiveBatch },
   { weight: 1, arbitrary: acknowledge },
   { weight: 1, arbitrary: reopenConsumer },
 )
@@ -204,8 +218,8 @@ function expectInvariants(model: Model, { memory }: Real): void {
   expect(usedBytes).toBeLessThanOrEqual(memory.capacityBytes)
   expect(writePosition).toBe(endOf(model, model.visibleCount))
   expect((consumedPosition(model) - readPosition) | 0).toBeGreaterThanOrEqual(0)
-  // The message given last may still be in use; what came before it is returned in quarters.
-  const previousEnd = endOf(model, Math.max(0, model.receivedCount - 1))
+  // What was given last may still be in use; what came before it is returned in quarters.
+  const previousEnd = endOf(model, Math.max(0, model.receivedCount - model.givenCount))
   expect((previousEnd - readPosition) | 0).toBeLessThan(memory.capacityBytes / 4)
 }
 
@@ -224,6 +238,7 @@ function expectReceived(model: Model, messages: (Uint8Array | null)[], limit: nu
   const expectedCount = Math.min(limit, model.visibleCount - model.receivedCount)
   expectSameMessages(messages, model.sent.slice(model.receivedCount, model.receivedCount + expectedCount))
   model.receivedCount += expectedCount
+  model.givenCount = 1
 }
 
 function expectInsideRecords({ memory }: Pick<Real, 'memory'>, byteOffset: number, byteLength: number): void {
