@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { join } from 'node:path'
 import { BRIEF_PACE, type Contest, type Contestant, FULL_PACE, type Result } from './harness/contest.js'
@@ -6,8 +6,10 @@ import { runContest } from './harness/run-contest.js'
 import { type Options, parseOptions, USAGE } from './options.js'
 import { describeEnvironment, type Environment, isBusy } from './report/environment.js'
 import { formatQuantity } from './report/quantity.js'
+import { figureNames } from './report/readme-figures.js'
+import { resultNameOf } from './report/result-name.js'
 import { formatTable, formatTargets } from './report/table.js'
-import { assertTargetsExist, judgeTargets } from './report/targets.js'
+import { judgeTargets, targetNames } from './report/targets.js'
 import { scenarios } from './scenarios/index.js'
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
@@ -29,9 +31,26 @@ async function main(): Promise<void> {
 }
 
 async function runAll(options: Options, signal: AbortSignal): Promise<void> {
-  const { only, brief, before, jsonFile, report } = options
+  const { resultsFile, jsonFile, report } = options
+  const { environment, results } = resultsFile === undefined ? await measure(options, signal) : readJson(resultsFile)
+  console.log(formatTable(results))
+  const judgements = judgeTargets(results)
+  if (judgements.length > 0) console.log(formatTargets(judgements))
+  if (jsonFile !== undefined) writeFileSync(jsonFile, formatJson(environment, results))
+  if (!report) return
+  // Imported here, since the libraries that draw are large.
+  const { writeReport } = await import('./report/write-report.js')
+  console.log(await writeReport(environment, results))
+}
+
+interface Measured {
+  readonly environment: Environment
+  readonly results: readonly Result[]
+}
+
+async function measure({ only, brief, before }: Options, signal: AbortSignal): Promise<Measured> {
   const all = scenarios.flatMap((scenario) => scenario.contests)
-  assertTargetsExist(all)
+  assertAllRun([...targetNames(), ...figureNames()], all)
   const contests = all.map((contest) => narrowed(contest, only)).map((contest) => besideBefore(contest, before))
   const skipped = new Set<string>()
   const environment = describeEnvironment(brief)
@@ -50,14 +69,12 @@ async function runAll(options: Options, signal: AbortSignal): Promise<void> {
   }
   for (const line of skipped) console.log(line)
   if (results.length === 0) throw new Error(`Running benchmarks: nothing that can run here matches ${only}`)
-  console.log(formatTable(results))
-  const judgements = judgeTargets(results)
-  if (judgements.length > 0) console.log(formatTargets(judgements))
-  if (jsonFile !== undefined) writeFileSync(jsonFile, formatJson(environment, results))
-  if (!report) return
-  // Imported here, since the libraries that draw are large.
-  const { writeReport } = await import('./report/write-report.js')
-  console.log(`The report is in ${await writeReport(environment, results)}`)
+  return { environment, results }
+}
+
+/** What `formatJson` has written. */
+function readJson(file: string): Measured {
+  return JSON.parse(readFileSync(file, 'utf8'))
 }
 
 /** Indented, except for the samples: those of one run stand on one line. */
@@ -73,11 +90,16 @@ function formatJson(environment: Environment, results: readonly Result[]): strin
 }
 
 function narrowed(contest: Contest, only: RegExp): Contest {
-  const { scenario, work, contestants } = contest
-  return {
-    ...contest,
-    contestants: contestants.filter(({ subject }) => only.test(`${scenario} / ${work} / ${subject}`)),
-  }
+  const contestants = contest.contestants.filter(({ subject }) => only.test(resultNameOf({ ...contest, subject })))
+  return { ...contest, contestants }
+}
+
+/** @throws Error for a name of which no contestant is: the report would lack it, and show no gap */
+function assertAllRun(names: readonly string[], contests: readonly Contest[]): void {
+  const known = new Set(
+    contests.flatMap((contest) => contest.contestants.map(({ subject }) => resultNameOf({ ...contest, subject }))),
+  )
+  for (const name of names) if (!known.has(name)) throw new Error(`Reading what is reported: there is no ${name}`)
 }
 
 /** The other build's agents do the same task, right after those of this build. */

@@ -6,8 +6,10 @@ export interface Options {
   readonly brief: boolean
   /** The folder of another build of the benchmarks, whose isthmus runs beside this one's. */
   readonly before: string | undefined
+  /** A file that --json has written: its results are shown, and nothing runs. */
+  readonly resultsFile: string | undefined
   readonly jsonFile: string | undefined
-  /** Whether the charts and tables of bench/report are made anew. */
+  /** Whether the charts and tables of bench/report are made anew, and the figures of the README. */
   readonly report: boolean
   readonly help: boolean
 }
@@ -19,7 +21,8 @@ export const USAGE = `Usage: npm run bench -- [options]
   --before DIR    runs the isthmus of another working tree, DIR, beside this one's, as "isthmus before"; with --only,
                   since both must know what runs
   --json FILE     writes the results there too
-  --report        makes the charts and tables of bench/report anew
+  --results FILE  shows what --json has written, and runs nothing
+  --report        makes the charts and tables of bench/report anew, and, after a whole run, the README's figures
   --help          shows this`
 
 /** @throws TypeError for an unknown option, SyntaxError for a pattern that is no regular expression */
@@ -30,6 +33,7 @@ export function parseOptions(args: readonly string[]): Options {
       only: { type: 'string', default: '' },
       brief: { type: 'boolean', default: false },
       before: { type: 'string' },
+      results: { type: 'string' },
       json: { type: 'string' },
       report: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
@@ -39,6 +43,7 @@ export function parseOptions(args: readonly string[]): Options {
     only: new RegExp(values.only, 'i'),
     brief: values.brief,
     before: values.before,
+    resultsFile: values.results,
     jsonFile: values.json,
     report: values.report,
     help: values.help,

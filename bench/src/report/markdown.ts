@@ -6,6 +6,7 @@ import { type Judgement, judgeTargets } from './targets.js'
 import { formatWriteCalls } from './write-calls.js'
 
 const CHART_TEXTS: Readonly<Record<string, string>> = {
+  awaiting: 'Throughput by message length, awaiting',
   throughput: 'Throughput by message length',
   latency: 'Distribution of round trip times',
   peers: 'Small messages per second, by subject',

@@ -1,15 +1,13 @@
-import type { Contest, Result } from '../harness/contest.js'
+import type { Result } from '../harness/contest.js'
 import { median } from '../harness/median.js'
 import { formatQuantity } from './quantity.js'
-
-/** "scenario / work / subject" */
-type Name = string
+import { byName, type ResultName } from './result-name.js'
 
 interface Target {
   readonly text: string
-  readonly measured: Name
+  readonly measured: ResultName
   /** What it is compared with, round by round: the ratio is bounded. Otherwise the figure itself is. */
-  readonly beside?: Name
+  readonly beside?: ResultName
   /** What is bounded instead of the figure: write calls of one side, for each message. */
   readonly writeCallsOf?: 'sender' | 'receiver'
   readonly atLeast?: number
@@ -28,8 +26,8 @@ export interface Judgement {
 
 const BEFORE = ' before'
 
-const awaiting = (work: string, subject: string): Name => `awaiting-throughput / ${work} / ${subject}`
-const roundTrip = (work: string, subject: string): Name => `ping-pong-latency / ${work} / ${subject}`
+const awaiting = (work: string, subject: string): ResultName => `awaiting-throughput / ${work} / ${subject}`
+const roundTrip = (work: string, subject: string): ResultName => `ping-pong-latency / ${work} / ${subject}`
 
 const targets: readonly Target[] = [
   ...['64 B', '1 KiB'].flatMap((work): Target[] => [
@@ -137,33 +135,19 @@ const targets: readonly Target[] = [
 
 /** The targets of which these results tell whether they are met. */
 export function judgeTargets(results: readonly Result[]): Judgement[] {
-  const byName = new Map(results.map((result) => [nameOf(result), result]))
+  const known = byName(results)
   return targets.flatMap((target) => {
-    const measured = byName.get(target.measured)
-    const beside = target.beside === undefined ? undefined : byName.get(target.beside)
+    const measured = known.get(target.measured)
+    const beside = target.beside === undefined ? undefined : known.get(target.beside)
     if (measured === undefined || (target.beside !== undefined && beside === undefined)) return []
     return [judgementOf(target, measured, beside)]
   })
 }
 
-/** @throws Error for a target that names what does not run: it would never be judged */
-export function assertTargetsExist(contests: readonly Contest[]): void {
-  const known = new Set(
-    contests.flatMap(({ scenario, work, contestants }) =>
-      contestants.map(({ subject }) => nameOf({ scenario, work, subject })),
-    ),
-  )
-  for (const { measured, beside } of targets) {
-    for (const name of [measured, beside ?? measured]) {
-      if (!known.has(name.endsWith(BEFORE) ? name.slice(0, -BEFORE.length) : name)) {
-        throw new Error(`Reading the targets: there is no ${name}`)
-      }
-    }
-  }
-}
-
-function nameOf({ scenario, work, subject }: Pick<Result, 'scenario' | 'work' | 'subject'>): Name {
-  return `${scenario} / ${work} / ${subject}`
+/** What has to run so that all targets are judged. */
+export function targetNames(): ResultName[] {
+  const names = targets.flatMap(({ measured, beside }) => [measured, beside ?? measured])
+  return names.map((name) => (name.endsWith(BEFORE) ? name.slice(0, -BEFORE.length) : name))
 }
 
 function judgementOf(target: Target, measured: Result, beside: Result | undefined): Judgement {

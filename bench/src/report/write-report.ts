@@ -5,20 +5,22 @@ import { colorsOf } from './charts/colors.js'
 import { latencyChart } from './charts/latency-chart.js'
 import { peersChart } from './charts/peers-chart.js'
 import { renderSvg } from './charts/render-svg.js'
-import { throughputChart } from './charts/throughput-chart.js'
+import { awaitingChart, copyingChart } from './charts/throughput-chart.js'
 import type { Environment } from './environment.js'
 import { formatMarkdown } from './markdown.js'
+import { updateReadme } from './readme.js'
 
 /** This module runs from dist. */
 const DIRECTORY = fileURLToPath(new URL('../report/', import.meta.url))
 
-/** Writes the charts and the page that shows them. Returns their folder. */
+/** Writes the charts, the page that shows them, and the figures of the README. Returns what was done, in words. */
 export async function writeReport(environment: Environment, results: readonly Result[]): Promise<string> {
   mkdirSync(DIRECTORY, { recursive: true })
   const stamp = stampOf(environment)
   const colors = colorsOf(results.map(({ subject }) => subject))
   const charts = [
-    { name: 'throughput', chart: throughputChart(results, colors, stamp) },
+    { name: 'awaiting', chart: awaitingChart(results, colors, stamp) },
+    { name: 'throughput', chart: copyingChart(results, colors, stamp) },
     { name: 'latency', chart: latencyChart(results, colors, stamp) },
     { name: 'peers', chart: peersChart(results, colors, stamp) },
   ]
@@ -29,7 +31,7 @@ export async function writeReport(environment: Environment, results: readonly Re
     shown.push(name)
   }
   writeFileSync(`${DIRECTORY}README.md`, formatMarkdown(environment, results, shown))
-  return DIRECTORY
+  return `The report is in ${DIRECTORY}. ${updateReadme(environment, results)}.`
 }
 
 function stampOf({ machine, cores, node, commit, date, isBrief }: Environment): string {

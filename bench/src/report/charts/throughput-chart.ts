@@ -16,8 +16,25 @@ interface Point {
   readonly isIsthmus: boolean
 }
 
+/** Of all subjects, those that spin among them. */
+export function copyingChart(results: readonly Result[], colors: Colors, stamp: string): TopLevelSpec | undefined {
+  const copying = results.filter(({ work }) => work.endsWith(' copying'))
+  return throughputChart('Throughput from one to one, copied in and copied out', copying, colors, stamp)
+}
+
+/** Of those that await on both sides. */
+export function awaitingChart(results: readonly Result[], colors: Colors, stamp: string): TopLevelSpec | undefined {
+  const awaiting = results.filter(({ scenario }) => scenario === 'awaiting-throughput')
+  return throughputChart('Throughput from one process to another, both awaiting', awaiting, colors, stamp)
+}
+
 /** Bytes per second by the length of a message, one line for each subject; its name stands at the line's end. */
-export function throughputChart(results: readonly Result[], colors: Colors, stamp: string): TopLevelSpec | undefined {
+function throughputChart(
+  title: string,
+  results: readonly Result[],
+  colors: Colors,
+  stamp: string,
+): TopLevelSpec | undefined {
   const points = results.flatMap(pointsOf)
   if (points.length === 0) return undefined
   const x = {
@@ -40,7 +57,7 @@ export function throughputChart(results: readonly Result[], colors: Colors, stam
     encoding: { y: { ...y, field: 'labelAt' }, text: { field: 'subject', type: 'nominal' } },
   } as const
   return {
-    title: { text: 'Throughput from one to one, copied in and copied out', subtitle: stamp },
+    title: { text: title, subtitle: stamp },
     width: WIDTH,
     height: HEIGHT,
     data: { values: [...points] },
@@ -62,8 +79,8 @@ const SIZE_LABEL =
 const RATE_LABEL =
   "datum.value >= 1e9 ? datum.value / 1e9 + ' GB/s' : datum.value >= 1e6 ? datum.value / 1e6 + ' MB/s' : datum.value / 1e3 + ' kB/s'"
 
-function pointsOf({ work, subject, unit, median, messageBytes }: Result): Point[] {
-  if (messageBytes === undefined || !work.endsWith(' copying')) return []
+function pointsOf({ subject, unit, median, messageBytes }: Result): Point[] {
+  if (messageBytes === undefined) return []
   const bytesPerSecond = unit === 'B/s' ? median : median * messageBytes
   return [{ subject, messageBytes, bytesPerSecond, isIsthmus: isIsthmus(subject) }]
 }
@@ -74,8 +91,9 @@ function labelsOf(points: readonly Point[]): (Point & { readonly labelAt: number
   const decades = Math.log10((Math.max(...rates) * ROOM) / (Math.min(...rates) / ROOM))
   const gap = (15 / HEIGHT) * decades
   const labels: (Point & { readonly labelAt: number })[] = []
-  for (const size of SIZES) {
-    const ends = lastPoints(points)
+  const lasts = lastPoints(points)
+  for (const size of new Set(lasts.map(({ messageBytes }) => messageBytes))) {
+    const ends = lasts
       .filter(({ messageBytes }) => messageBytes === size)
       .sort((a, b) => b.bytesPerSecond - a.bytesPerSecond)
     let lowest = Number.POSITIVE_INFINITY
