@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
-import { join } from 'node:path'
+import { type Build, buildIn } from './harness/build.js'
 import { BRIEF_PACE, type Contest, type Contestant, FULL_PACE, type Result } from './harness/contest.js'
 import { runContest } from './harness/run-contest.js'
 import { type Options, parseOptions, USAGE } from './options.js'
@@ -51,7 +51,8 @@ interface Measured {
 async function measure({ only, brief, before }: Options, signal: AbortSignal): Promise<Measured> {
   const all = scenarios.flatMap((scenario) => scenario.contests)
   assertAllRun([...targetNames(), ...figureNames()], all)
-  const contests = all.map((contest) => narrowed(contest, only)).map((contest) => besideBefore(contest, before))
+  const buildBefore = before === undefined ? undefined : await buildIn(before)
+  const contests = all.map((contest) => narrowed(contest, only)).map((contest) => besideBefore(contest, buildBefore))
   const skipped = new Set<string>()
   const environment = describeEnvironment(brief)
   console.log(environment)
@@ -102,13 +103,12 @@ function assertAllRun(names: readonly string[], contests: readonly Contest[]): v
   for (const name of names) if (!known.has(name)) throw new Error(`Reading what is reported: there is no ${name}`)
 }
 
-/** The other build's agents do the same task, right after those of this build. */
-function besideBefore(contest: Contest, before: string | undefined): Contest {
-  if (before === undefined) return contest
-  const agentFile = join(before, 'bench/dist/agent.js')
+/** The other build does the same, right after this one. */
+function besideBefore(contest: Contest, build: Build | undefined): Contest {
+  if (build === undefined) return contest
   const withBefore = (contestant: Contestant): Contestant[] => {
     if (contestant.subject !== 'isthmus') return [contestant]
-    const run: Contestant['run'] = (context) => contestant.run({ ...context, agentFile })
+    const run: Contestant['run'] = (context) => contestant.run({ ...context, build })
     return [contestant, { ...contestant, subject: 'isthmus before', run }]
   }
   return { ...contest, contestants: contest.contestants.flatMap(withBefore) }

@@ -1,3 +1,5 @@
+import type { Build } from './build.js'
+
 /** How much time a run takes. */
 export interface Pace {
   /** Both sides run at least this long before they are timed. */
@@ -35,8 +37,8 @@ export interface RunContext {
   readonly pace: Pace
   /** Aborted if the program is interrupted: a run then ends its processes and rejects. */
   readonly signal: AbortSignal
-  /** What the sides of a run execute, if it is not this build's. */
-  readonly agentFile?: string
+  /** This one if not given. */
+  readonly build?: Build
 }
 
 /** Base units; reports scale them. More is better for rates, less for seconds and cores. */

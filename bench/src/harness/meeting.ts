@@ -1,6 +1,7 @@
 import { Segment } from '@isthmus/shm-posix'
 import { f64, struct, u32 } from '@isthmus/sync'
 import type { Role } from './assignment.js'
+import type { Build } from './build.js'
 import { yieldCore } from './libc.js'
 import type { Place } from './place.js'
 
@@ -8,7 +9,10 @@ const PARTICIPANTS = 2
 const TIMEOUT_MS = 30_000
 const LOOKS_BETWEEN_YIELDS = 1024
 
-const layout = struct({ arrivals: u32(), messages: u32(), isTimed: u32(), note: f64() })
+const layoutOf = ({ struct, u32, f64 }: Pick<Build['sync'], 'struct' | 'u32' | 'f64'>) => {
+  return struct({ arrivals: u32(), messages: u32(), isTimed: u32(), note: f64() })
+}
+const layout = layoutOf({ struct, u32, f64 })
 
 /** What both sides do next. */
 export interface Transfer {
@@ -23,8 +27,8 @@ export interface Transfer {
 export class Meeting {
   readonly #segment: ReturnType<typeof openSegment>
 
-  static create(place: Place): void {
-    Segment.create(nameIn(place), layout).close()
+  static create(place: Place, { shmPosix, sync }: Build): void {
+    shmPosix.Segment.create(nameIn(place), layoutOf(sync)).close()
   }
 
   constructor(place: Place) {

@@ -1,5 +1,5 @@
-import { AGENT_FILE } from './agent-file.js'
 import type { Assignment, Reports, Role, Task } from './assignment.js'
+import { THIS_BUILD } from './build.js'
 import { runChild } from './child.js'
 import type { RunContext } from './contest.js'
 import { Meeting } from './meeting.js'
@@ -9,9 +9,9 @@ const RUN_TIMEOUT_MS = 60_000
 
 /** Runs all sides of a task to their ends, in processes of their own. R is what a side reports. */
 export async function runAgents<R>(task: Task, context: RunContext): Promise<Reports<R>> {
-  const { pace, signal, agentFile = AGENT_FILE } = context
+  const { pace, signal, build = THIS_BUILD } = context
   return inPlace(async (place) => {
-    Meeting.create(place)
+    Meeting.create(place, build)
     const ending = new AbortController()
     const interrupt = () => ending.abort(signal.reason)
     signal.addEventListener('abort', interrupt)
@@ -25,7 +25,7 @@ export async function runAgents<R>(task: Task, context: RunContext): Promise<Rep
       try {
         const output = await runChild(
           process.execPath,
-          [agentFile, JSON.stringify(assignment)],
+          [build.agentFile, JSON.stringify(assignment)],
           ending.signal,
           isKilled,
         )
