@@ -13,6 +13,8 @@ import { manyRings } from '../src/harness/many-rings.js'
 import { removeTestSegments, uniqueName } from '../src/harness/test-segments.js'
 
 const IDLE_MS = Number(process.env.ISTHMUS_IDLE_MS ?? 3000)
+/** A watchdog for a loaded machine: a wait that held up the end would do so without end. */
+const AT_ONCE_MS = 20_000
 
 afterEach(async () => {
   await endAllAgents()
@@ -115,7 +117,7 @@ describe('an end during a wait', () => {
     await sleep(100)
     const startedMs = performance.now()
     await worker.kill()
-    expect(performance.now() - startedMs).toBeLessThan(1000)
+    expect(performance.now() - startedMs).toBeLessThan(AT_ONCE_MS)
     // The thread leaves nothing: the role is free for the next consumer.
     if (what !== 'lock') await expect.poll(() => segment.root.there.describe().consumer.holder?.isDead).not.toBe(false)
     producer.close()
@@ -131,7 +133,7 @@ describe('an end during a wait', () => {
     const startedMs = performance.now()
     await agent.call('exit')
     await agent.exited
-    expect(performance.now() - startedMs).toBeLessThan(1000)
+    expect(performance.now() - startedMs).toBeLessThan(AT_ONCE_MS)
     Segment.unlink(name)
   })
 })
@@ -150,7 +152,7 @@ describe('a process that only waits', () => {
        ${body}`,
     )
     try {
-      return { name, ...(await promisify(execFile)(process.execPath, [file], { timeout: 10_000 })) }
+      return { name, ...(await promisify(execFile)(process.execPath, [file], { timeout: 50_000 })) }
     } finally {
       rmSync(folder, { recursive: true })
     }

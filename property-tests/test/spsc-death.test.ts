@@ -10,6 +10,7 @@ import { removeTestSegments, uniqueName } from '../src/harness/test-segments.js'
 const CAPACITY_BYTES = 4096
 const layout = mortalLayout(CAPACITY_BYTES)
 const TASK = { capacityBytes: CAPACITY_BYTES, seed: 7 }
+const WATCHDOG_MS = 30_000
 const KILLS = Number(process.env.ISTHMUS_KILLS ?? 200)
 
 afterEach(async () => {
@@ -71,18 +72,18 @@ describe('SpscRing whose producer is killed', () => {
     const dead = region.peers.list().filter(({ peer }) => peer !== region.peers.self)
     for (const { peer } of dead) region.declareDead(peer)
     expect(dead).toHaveLength(1)
-    expect(() => consumer.receiveSync({ timeoutMs: 5_000 })).toThrow(PeerDiedError)
+    expect(() => consumer.receiveSync({ timeoutMs: WATCHDOG_MS })).toThrow(PeerDiedError)
     sendAsSuccessor(region.root.ring.producer(), consumer)
   })
 
-  it('wakes a consumer that is blocked', { timeout: 30_000 }, async () => {
+  it('wakes a consumer that is blocked', { timeout: 60_000 }, async () => {
     const name = uniqueName()
     using segment = Segment.create(name, layout)
     const agent = await Agent.start('mortal')
     await agent.call('hold', { ...TASK, region: { name }, role: 'producer' })
     const consumer = segment.root.ring.consumer()
     agent.signal('SIGKILL')
-    expect(() => consumer.receiveSync({ timeoutMs: 20_000 })).toThrow(
+    expect(() => consumer.receiveSync({ timeoutMs: WATCHDOG_MS })).toThrow(
       expect.objectContaining({ code: 'ERR_ISTHMUS_PEER_DIED' }),
     )
   })
@@ -103,7 +104,7 @@ describe('SpscRing whose consumer is killed', () => {
       const seenBefore = received.value
       const killAtMs = performance.now() + Math.random() * 4
       let isKilled = false
-      for (const deadline = killAtMs + 20_000; ; ) {
+      for (const deadline = killAtMs + WATCHDOG_MS; ; ) {
         if (!isKilled && performance.now() > killAtMs && received.value > seenBefore) {
           agent.signal('SIGKILL')
           isKilled = true
@@ -175,7 +176,7 @@ function expectNumber(message: Uint8Array, number: number): void {
 /** Receives from a new producer for a few milliseconds. Returns the number of the message that comes next. */
 function receiveAWhile(consumer: Consumer, first: number): number {
   let expected = first
-  const watchdogMs = performance.now() + 20_000
+  const watchdogMs = performance.now() + WATCHDOG_MS
   for (let endMs = watchdogMs; performance.now() < endMs; ) {
     const message = receiveOrSkip(consumer)
     if (!(message instanceof Uint8Array)) continue
@@ -191,7 +192,7 @@ function receiveUntilDeath(consumer: Consumer, expected: number): number {
   for (;;) {
     let message: Uint8Array | undefined | null
     try {
-      message = consumer.receiveSync({ timeoutMs: 20_000 })
+      message = consumer.receiveSync({ timeoutMs: WATCHDOG_MS })
     } catch (error) {
       if (error instanceof IncompleteMessageError) continue
       expect(error).toBeInstanceOf(PeerDiedError)

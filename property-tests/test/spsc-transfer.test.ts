@@ -39,7 +39,7 @@ describe.each(kinds)('SpscRing between $title', ({ agents, runs, make }) => {
     removeTestSegments()
   })
 
-  it('delivers what was sent, in order, with any calls on both sides', { timeout: 60_000 }, async () => {
+  it('delivers what was sent, in order, with any calls on both sides', { timeout: 120_000 }, async () => {
     await fc.assert(
       fc.asyncProperty(scenario(), async ({ capacityBytes, startPosition, sends, receives, seed }) => {
         const ring = { capacityBytes }

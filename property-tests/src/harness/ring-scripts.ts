@@ -14,7 +14,7 @@ export type ReceiveStep =
   | { readonly how: 'chunks' }
   | { readonly how: 'drain'; readonly limit: number }
 
-const WATCHDOG_MS = 5_000
+const WATCHDOG_MS = 30_000
 
 /** Sends the whole script. Messages that do not fit into one record go through sendSync. */
 export function playSends(producer: Producer, steps: readonly SendStep[], seed: number): void {
