@@ -3,6 +3,9 @@
  */
 export const PASSING = 'Perhaps in passing: '
 
+/** What must be had at once, after a death: a watchdog, since a check that takes too long is told by itself. */
+export const HAD_WITHIN_MS = 5_000
+
 /** Throws what was found unless the condition holds. */
 export function expect(isTrue: boolean, what: string): asserts isTrue {
   if (!isTrue) throw new Error(what)

@@ -11,7 +11,7 @@ import { leftoversOf, removeAll } from './leftovers.js'
 import { NOTHING, type Tally } from './tally.js'
 
 /** A child that has not got on for this long is stuck. */
-const STUCK_MS = 5_000
+const STUCK_MS = 15_000
 const LOOK_MS = 0.3
 /** How many kills come between two calms. Each round has at least one calm. */
 const KILLS_BETWEEN_CALMS = 20

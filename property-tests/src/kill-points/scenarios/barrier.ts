@@ -1,5 +1,5 @@
 import { type Attached, type Barrier, type BarrierMember, barrier, PeerDiedError, struct, words } from '@isthmus/sync'
-import { expect, expectEqual } from '../expectations.js'
+import { expect, expectEqual, HAD_WITHIN_MS } from '../expectations.js'
 import { type Scenario, scenario } from '../scenario.js'
 import type { Survivor } from '../survivor.js'
 import type { Victim } from '../victim.js'
@@ -51,12 +51,12 @@ function check(survivor: Survivor<Root>, member: BarrierMember): void {
   const { meeting, told } = survivor.root
   const isMember = meeting.describe().members.some(({ isDead }) => isDead)
   if (told[0] === HAS_LEFT) expect(!isMember, 'The victim has left, and is still listed as a member')
-  pass(meeting, member, 500)
+  pass(meeting, member, HAD_WITHIN_MS)
   const newcomer = survivor.newcomer().root.meeting
   const second = newcomer.join()
   second.arrive()
-  pass(meeting, member, 500)
-  pass(newcomer, second, 500)
+  pass(meeting, member, HAD_WITHIN_MS)
+  pass(newcomer, second, HAD_WITHIN_MS)
   expectEqual(meeting.describe().members.length, 2, 'Members')
   expectEqual(meeting.describe().waiters, [], 'Waiters')
   second.leave()
@@ -117,7 +117,7 @@ function scenariosOf(kind: 'break' | 'drop'): Scenario<unknown>[] {
       prepare: join,
       meanwhile({ root, untilVictim }, member) {
         untilVictim(() => root.meeting.describe().waiters.length > 0)
-        return pass(root.meeting, member, 500)
+        return pass(root.meeting, member, HAD_WITHIN_MS)
       },
       victim(victim) {
         const member = victim.root.meeting.join()
@@ -136,7 +136,7 @@ function scenariosOf(kind: 'break' | 'drop'): Scenario<unknown>[] {
       prepare: join,
       meanwhile({ root, untilVictim }, member) {
         untilVictim(() => root.meeting.describe().waiters.length > 0)
-        return pass(root.meeting, member, 500)
+        return pass(root.meeting, member, HAD_WITHIN_MS)
       },
       victim(victim) {
         const member = victim.root.meeting.join()

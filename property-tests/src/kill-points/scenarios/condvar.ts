@@ -1,6 +1,6 @@
 import { type Attached, condvar, mutex, struct, words } from '@isthmus/sync'
 import { fallbackPolling } from '@isthmus/sync/internal'
-import { expect, expectEqual } from '../expectations.js'
+import { expect, expectEqual, HAD_WITHIN_MS, PASSING } from '../expectations.js'
 import { type Scenario, scenario } from '../scenario.js'
 import type { Survivor } from '../survivor.js'
 
@@ -8,7 +8,7 @@ const layout = struct({ lock: mutex(), changed: condvar(), flag: words(1), told:
 type Root = Attached<typeof layout>
 
 const IS_NOTIFIED = 1
-/** A waiter that gets no notification gives up after this. */
+/** A waiter that gets no notification gives up after this. It may come later, if the machine stands still. */
 const GIVES_UP_MS = 200
 const TICK_MS = 100
 /** Raised when both waits are under way: from outside, two waits of one thread look like one. */
@@ -18,7 +18,7 @@ const LATER_MS = 5
 /** Checks that the lock is free, that no peer is left waiting, and that a notification reaches the next waiter. */
 async function check(survivor: Survivor<Root>): Promise<void> {
   const { lock, changed } = survivor.root
-  const guard = lock.lockSync({ timeoutMs: 500 })
+  const guard = lock.lockSync({ timeoutMs: HAD_WITHIN_MS })
   expect(guard !== undefined, 'The lock cannot be taken')
   guard.markConsistent()
   guard.unlock()
@@ -26,14 +26,14 @@ async function check(survivor: Survivor<Root>): Promise<void> {
   expectEqual(changed.describe().waiters, [], 'Waiters')
   const theirs = await newcomer.lock.lock()
   expect(!theirs.ownerDied, 'A death is reported after the repair')
-  const waiting = newcomer.changed.wait(theirs, { timeoutMs: 500 })
+  const waiting = newcomer.changed.wait(theirs, { timeoutMs: HAD_WITHIN_MS })
   changed.notifyOne()
   expect(await waiting, 'A notification does not reach the next waiter')
   theirs.unlock()
 }
 
 function setFlag({ root: { lock, flag } }: Survivor<Root>): void {
-  const guard = lock.lockSync({ timeoutMs: 500 })
+  const guard = lock.lockSync({ timeoutMs: HAD_WITHIN_MS })
   expect(guard !== undefined, 'The lock cannot be taken')
   flag[0] = 1
   guard.unlock()
@@ -100,7 +100,7 @@ export const condvarScenarios: Scenario<unknown>[] = [
       }
     },
     check(survivor, { isNotified }) {
-      if (survivor.root.told[0] === IS_NOTIFIED) expect(isNotified, 'A notification was lost')
+      if (survivor.root.told[0] === IS_NOTIFIED) expect(isNotified, `${PASSING}a notification was lost`)
       return check(survivor)
     },
   }),
@@ -129,7 +129,7 @@ export const condvarScenarios: Scenario<unknown>[] = [
       }
     },
     check(survivor, { notified }) {
-      if (survivor.root.told[0] === IS_NOTIFIED) expectEqual(notified, 2, 'How many waiters were notified')
+      if (survivor.root.told[0] === IS_NOTIFIED) expectEqual(notified, 2, `${PASSING}how many waiters were notified`)
       return check(survivor)
     },
   }),
@@ -142,7 +142,7 @@ export const condvarScenarios: Scenario<unknown>[] = [
       const { lock, changed, told } = survivor.root
       fallbackPolling.tickMs = TICK_MS
       try {
-        const guard = await lock.lock({ timeoutMs: 500 })
+        const guard = await lock.lock({ timeoutMs: HAD_WITHIN_MS })
         expect(guard !== undefined, 'The lock cannot be taken')
         const waiting = changed.wait(guard, { timeoutMs: 2 * GIVES_UP_MS })
         const areBothThere = await survivor.untilVictimAwaiting(() => changed.describe().waiters.length === 2)
@@ -151,7 +151,7 @@ export const condvarScenarios: Scenario<unknown>[] = [
         guard.unlock()
         // One of the two gets it: the victim, or the waiter that is left.
         if (areBothThere && told[0] !== IS_NOTIFIED)
-          expect(seen.isNotified, 'A notification died with the waiter that got it')
+          expect(seen.isNotified, `${PASSING}a notification died with the waiter that got it`)
       } finally {
         fallbackPolling.tickMs = seen.tickMs
       }

@@ -1,5 +1,5 @@
 import { type Attached, mutex, struct, words } from '@isthmus/sync'
-import { codeOf, expect, expectEqual } from '../expectations.js'
+import { codeOf, expect, expectEqual, HAD_WITHIN_MS } from '../expectations.js'
 import { type Scenario, scenario } from '../scenario.js'
 import type { Survivor } from '../survivor.js'
 import type { Victim } from '../victim.js'
@@ -37,7 +37,7 @@ function checkSwept(survivor: Survivor<Root>): void {
 
 function takeTwice(survivor: Survivor<Root>, isDeathToTell: boolean): void {
   const { lock } = survivor.root
-  const guard = lock.lockSync({ timeoutMs: 1_000 })
+  const guard = lock.lockSync({ timeoutMs: HAD_WITHIN_MS })
   expect(guard !== undefined, 'The lock cannot be taken')
   expectEqual(guard.ownerDied, isDeathToTell, 'ownerDied')
   guard.markConsistent()

@@ -1,6 +1,6 @@
 import type { Consumer, Producer } from '@isthmus/ring'
 import { type Attached, PeerDiedError } from '@isthmus/sync'
-import { expect, expectEqual } from '../expectations.js'
+import { expect, expectEqual, HAD_WITHIN_MS } from '../expectations.js'
 import { type Scenario, scenario } from '../scenario.js'
 import type { Survivor } from '../survivor.js'
 import type { Victim } from '../victim.js'
@@ -53,8 +53,8 @@ function send(sending: Sending, byteLength: number, timeoutMs: number): boolean 
 function check(survivor: Survivor<Root>, sending: Sending): void {
   const { root } = survivor
   const { state } = root.ring.describe().consumer
-  while (sendSmall(sending, 2));
-  while (sendSmall(sending, 2));
+  while (sendSmall(sending, 10));
+  while (sendSmall(sending, 10));
   const isDeath = state === 'held' || state === 'died'
   expectEqual(sending.deathsTold, isDeath ? 1 : 0, `How often the producer is told of a consumer that is ${state}`)
   const consumer = survivor.newcomer().root.ring.consumer()
@@ -67,7 +67,7 @@ function check(survivor: Survivor<Root>, sending: Sending): void {
   received.expectNumbers(first, sending.sent, 'What the next consumer gets')
   expect(first <= receivedCount + lost, `${receivedCount} messages were received, and the next one gets ${first} first`)
   expect(first >= acknowledgedCount, `Message ${first} was acknowledged, and came again`)
-  expect(sendSmall(sending, 500), 'The next consumer makes no space')
+  expect(sendSmall(sending, HAD_WITHIN_MS), 'The next consumer makes no space')
   received
     .takeSync(consumer, 0)
     .expectNumbers(first, sending.sent, 'What the next consumer gets after one more message')

@@ -38,7 +38,7 @@ function check(survivor: Survivor<Root>, { consumer, received, isEndTold }: Rece
   const { root } = survivor
   if (!isEndTold) {
     const { state } = root.ring.describe().producer
-    received.takeSync(consumer, 5)
+    received.takeSync(consumer, 20)
     expectEqual(received.end, ENDS[state], `What the consumer is told of a producer that is ${state}`)
   }
   const count = received.numbers.length
@@ -315,7 +315,7 @@ export const ringProducerScenarios: Scenario<unknown>[] = [
     // The end of the producer before is reported already.
     check(survivor, receiving) {
       const { state } = survivor.root.ring.describe().producer
-      receiving.received.takeSync(receiving.consumer, 5)
+      receiving.received.takeSync(receiving.consumer, 20)
       const { end } = receiving.received
       expect(state === 'held' ? end === 'died' : end === 'closed', `The end is ${end} of a producer that is ${state}`)
       checkAgain(survivor, receiving)

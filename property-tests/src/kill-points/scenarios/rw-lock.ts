@@ -1,5 +1,5 @@
 import { type Attached, rwLock, struct, words } from '@isthmus/sync'
-import { expect, expectEqual } from '../expectations.js'
+import { expect, expectEqual, HAD_WITHIN_MS } from '../expectations.js'
 import { type Scenario, scenario } from '../scenario.js'
 import type { Survivor } from '../survivor.js'
 import type { Victim } from '../victim.js'
@@ -38,17 +38,17 @@ function checkSwept(survivor: Survivor<Root>): void {
 
 function takeAndRepair(survivor: Survivor<Root>, isDeathToTell: boolean): void {
   const { shared } = survivor.root
-  const reading = shared.readLockSync({ timeoutMs: 500 })
+  const reading = shared.readLockSync({ timeoutMs: HAD_WITHIN_MS })
   expect(reading !== undefined, 'The lock cannot be taken for reading')
   expectEqual(reading.ownerDied, isDeathToTell, 'ownerDied of a reader')
   reading.unlock()
-  const writing = shared.writeLockSync({ timeoutMs: 500 })
+  const writing = shared.writeLockSync({ timeoutMs: HAD_WITHIN_MS })
   expect(writing !== undefined, 'The lock cannot be taken for writing')
   expectEqual(writing.ownerDied, isDeathToTell, 'ownerDied of a writer')
   writing.markConsistent()
   writing.unlock()
   const newcomer = survivor.newcomer().root.shared
-  const next = newcomer.writeLockSync({ timeoutMs: 500 })
+  const next = newcomer.writeLockSync({ timeoutMs: HAD_WITHIN_MS })
   expect(
     next !== undefined && !next.ownerDied,
     'A newcomer cannot take the lock for writing, or is told of an old death',

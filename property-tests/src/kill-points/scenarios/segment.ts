@@ -4,7 +4,7 @@ import { Segment } from '@isthmus/shm-posix'
 import { barrier, mutex, rwLock, semaphore, struct } from '@isthmus/sync'
 import { RETIRED, STATE_WORD } from '@isthmus/sync/internal'
 import { isWhole, subject } from '../../harness/segment-subject.js'
-import { expect, expectEqual } from '../expectations.js'
+import { expect, expectEqual, HAD_WITHIN_MS } from '../expectations.js'
 import { type Scenario, scenario } from '../scenario.js'
 import type { Survivor } from '../survivor.js'
 
@@ -194,17 +194,17 @@ export const segmentScenarios: Scenario<unknown>[] = [
       const consumer = there.consumer()
       expectEqual(consumer.tryReceive()?.byteLength, 3, 'The message of the dead producer')
       there.producer().close()
-      expectEqual(consumer.receiveSync({ timeoutMs: 100 }), null, 'The end of the next producer')
+      expectEqual(consumer.receiveSync({ timeoutMs: HAD_WITHIN_MS }), null, 'The end of the next producer')
       back.consumer().close()
-      const guard = lock.lockSync({ timeoutMs: 500 })
+      const guard = lock.lockSync({ timeoutMs: HAD_WITHIN_MS })
       expect(guard?.ownerDied === true, 'The lock does not report the death')
       guard.markConsistent()
       guard.unlock()
-      const held = [1, 2].map(() => permits.acquireSync({ timeoutMs: 500 }))
+      const held = [1, 2].map(() => permits.acquireSync({ timeoutMs: HAD_WITHIN_MS }))
       expect(held.every(Boolean), 'A permit was lost')
-      const writing = shared.writeLockSync({ timeoutMs: 500 })
+      const writing = shared.writeLockSync({ timeoutMs: HAD_WITHIN_MS })
       expect(writing !== undefined && !writing.ownerDied, 'A dead reader is left')
-      const repairing = written.writeLockSync({ timeoutMs: 500 })
+      const repairing = written.writeLockSync({ timeoutMs: HAD_WITHIN_MS })
       expect(repairing?.ownerDied === true, 'The read-write lock does not report the death')
       expectEqual(meeting.describe().members, [], 'Members of the barrier')
       expect(meeting.describe().isBroken, 'A death did not break the barrier')

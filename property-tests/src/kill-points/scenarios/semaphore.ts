@@ -1,5 +1,5 @@
 import { type Attached, type Permit, semaphore, struct, words } from '@isthmus/sync'
-import { expect, expectEqual } from '../expectations.js'
+import { expect, expectEqual, HAD_WITHIN_MS } from '../expectations.js'
 import { type Scenario, scenario } from '../scenario.js'
 import type { Survivor } from '../survivor.js'
 import type { Victim } from '../victim.js'
@@ -33,7 +33,7 @@ function checkSwept({ root: { permits } }: Survivor<Root>): void {
 }
 
 function takeAll(acquire: (options: { timeoutMs: number }) => Permit | undefined): void {
-  const permits = Array.from({ length: PERMITS }, () => acquire({ timeoutMs: 500 }))
+  const permits = Array.from({ length: PERMITS }, () => acquire({ timeoutMs: HAD_WITHIN_MS }))
   expect(
     permits.every((permit) => permit !== undefined),
     'A permit was lost',

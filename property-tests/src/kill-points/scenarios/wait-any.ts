@@ -1,6 +1,6 @@
 import { type Consumer, spscRing } from '@isthmus/ring'
 import { type Attached, mutex, PeerDiedError, struct, type Waitable, waitAny, words } from '@isthmus/sync'
-import { expect, expectEqual } from '../expectations.js'
+import { expect, expectEqual, HAD_WITHIN_MS } from '../expectations.js'
 import { type Scenario, scenario } from '../scenario.js'
 import type { Survivor } from '../survivor.js'
 import { messageOf, Received, SMALL_BYTES } from './messages.js'
@@ -16,7 +16,7 @@ const GIVES_UP_MS = 3_000
 
 /** Checks that the next owner gets the lock, and that no peer is left waiting. */
 function checkLock(survivor: Survivor<Root>): void {
-  const guard = survivor.newcomer().root.lock.lockSync({ timeoutMs: 1_000 })
+  const guard = survivor.newcomer().root.lock.lockSync({ timeoutMs: HAD_WITHIN_MS })
   expect(guard !== undefined, 'The lock cannot be taken')
   expect(!guard.ownerDied, 'A death is reported twice, or although the victim never had the lock')
   guard.unlock()

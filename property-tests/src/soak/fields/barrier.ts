@@ -5,7 +5,7 @@ const ROLES = 4
 /** How often this role has arrived. */
 const ARRIVALS = OWN_WORDS
 const LEDGER_WORDS = ARRIVALS + ROLES_MAX
-const PATIENCE_MS = 4_000
+const PATIENCE_MS = 12_000
 
 const layout = struct({ ledger: words(LEDGER_WORDS), meeting: barrier({ parties: 1, onDeath: 'drop' }) })
 

@@ -8,7 +8,7 @@ const TOKENS = OWN_WORDS
 /** Guarded: for each role, how many tokens it has given (even roles) or taken (odd ones). Written after TOKENS. */
 const MOVED = OWN_WORDS + 1
 const LEDGER_WORDS = MOVED + ROLES_MAX
-const PATIENCE_MS = 4_000
+const PATIENCE_MS = 12_000
 
 const layout = struct({ ledger: words(LEDGER_WORDS), lock: mutex(), notFull: condvar(), notEmpty: condvar() })
 type Root = { ledger: Int32Array; lock: Mutex; notFull: Condvar; notEmpty: Condvar }

@@ -14,7 +14,7 @@ import {
 import { auditRing } from '../rings/ring-audit.js'
 import { CONSUMER_DEATHS, CONSUMER_THERE, PRODUCER_DEATHS, PRODUCER_THERE, ringBase } from '../rings/ring-ledger.js'
 
-const PATIENCE_MS = 4_000
+const PATIENCE_MS = 12_000
 const [CONSUMER, PRODUCER, LOCKER, ANY] = [0, 1, 2, 4]
 const PROGRAM = fileURLToPath(new URL('./soak-loop-peer.js', import.meta.url))
 

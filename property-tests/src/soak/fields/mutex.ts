@@ -9,7 +9,7 @@ const INSIDE = OWN_WORDS + 1
 /** Guarded: for each role, how many steps it has taken. Written after COUNT. */
 const STEPS = OWN_WORDS + 2
 const LEDGER_WORDS = STEPS + ROLES_MAX
-const PATIENCE_MS = 4_000
+const PATIENCE_MS = 12_000
 
 const layout = struct({ ledger: words(LEDGER_WORDS), lock: mutex() })
 

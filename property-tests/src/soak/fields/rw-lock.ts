@@ -8,7 +8,7 @@ const RIGHT = OWN_WORDS + 1
 /** Guarded: for each role, how many writes it has completed. Written after both words. */
 const WRITES = OWN_WORDS + 2
 const LEDGER_WORDS = WRITES + ROLES_MAX
-const PATIENCE_MS = 4_000
+const PATIENCE_MS = 12_000
 
 const layout = struct({ ledger: words(LEDGER_WORDS), lock: rwLock() })
 

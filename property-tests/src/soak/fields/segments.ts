@@ -8,7 +8,7 @@ import { removeAll } from '../leftovers.js'
 
 const NAMES = 3
 /** Longer than any peer is stopped, so ERR_ISTHMUS_BUSY is a failure. */
-const LOCK_TIMEOUT_MS = 4_000
+const LOCK_TIMEOUT_MS = 12_000
 const REHEARSED_STEPS = 80
 const PATTERN_WORDS = 64
 const FIRST_WORD = 0x15744

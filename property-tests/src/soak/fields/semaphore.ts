@@ -10,7 +10,7 @@ const WORK = OWN_WORDS
 /** For each role, its peer id. */
 const PEER = OWN_WORDS + ROLES_MAX
 const LEDGER_WORDS = PEER + ROLES_MAX
-const PATIENCE_MS = 4_000
+const PATIENCE_MS = 12_000
 
 const layout = struct({ ledger: words(LEDGER_WORDS), permits: semaphore({ permits: PERMITS }) })
 type Root = { readonly ledger: Int32Array; readonly permits: Semaphore }
