@@ -50,12 +50,21 @@ export class FifoPlace {
   readonly address: LoopAddress
   /** Holds the FIFOs of all threads of this user; undefined if they stand in no folder. */
   readonly folder: string | undefined
+  /** Whether the folder was made by this call: then there were no FIFOs in it. */
+  readonly isNew: boolean
   readonly #segment: SegmentPlace
   #isPassable: boolean
 
-  private constructor(address: LoopAddress, folder: string | undefined, segment: SegmentPlace, isPassable: boolean) {
+  private constructor(
+    address: LoopAddress,
+    folder: string | undefined,
+    isNew: boolean,
+    segment: SegmentPlace,
+    isPassable: boolean,
+  ) {
     this.address = address
     this.folder = folder
+    this.isNew = isNew
     this.#segment = segment
     this.#isPassable = isPassable
   }
@@ -68,8 +77,9 @@ export class FifoPlace {
   static open(kind: PlaceKind, segment: SegmentPlace, isPassable: boolean): FifoPlace {
     const uid = process.geteuid?.() ?? 0
     const folder = folderPath(kind, segment, uid)
-    if (ensureFolder(folder, isPassable)) return new FifoPlace({ place: kind, uid }, folder, segment, isPassable)
-    return new FifoPlace({ place: kind | FLAT, uid }, undefined, segment, isPassable)
+    const found = ensureFolder(folder, isPassable)
+    const address = found === 'taken' ? { place: kind | FLAT, uid } : { place: kind, uid }
+    return new FifoPlace(address, found === 'taken' ? undefined : folder, found === 'made', segment, isPassable)
   }
 
   pathOf(thread: string, kind: FifoKind): string {
@@ -87,7 +97,7 @@ export class FifoPlace {
    * @throws SystemCallError if another user has taken its name meanwhile
    */
   restore(): void {
-    if (this.folder === undefined || ensureFolder(this.folder, this.#isPassable)) return
+    if (this.folder === undefined || ensureFolder(this.folder, this.#isPassable) !== 'taken') return
     throw new SystemCallError(
       { errno: EPERM, syscall: 'mkdir', path: this.folder },
       `making ${this.folder} anew, which was removed: another user has put something under its name. Remove that.`,
@@ -146,25 +156,27 @@ function fifoPath({ place, uid }: LoopAddress, segment: SegmentPlace, thread: st
   return join(directoryOf(kind, segment), `${prefixOf(kind)}${thread}.${fifo}`)
 }
 
-/** False if another user has put something under the name. That is left as it is. */
-function ensureFolder(path: string, isPassable: boolean): boolean {
+/** `taken` if another user has put something under the name. That is left as it is. */
+function ensureFolder(path: string, isPassable: boolean): 'made' | 'found' | 'taken' {
+  let isMade = false
   for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
     const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false })
     if (stat !== undefined) {
-      if (!stat.isDirectory() || Number(stat.uid) !== process.geteuid?.()) return false
+      if (!stat.isDirectory() || Number(stat.uid) !== process.geteuid?.()) return 'taken'
       const wanted = isPassable || (stat.mode & 0o011n) !== 0n ? PASSABLE : PRIVATE
       // The umask of this process, or of an earlier one, may have taken rights away; and no other user may write there.
       if (Number(stat.mode & 0o7777n) !== wanted && !tryMode(path, wanted)) continue
-      return true
+      return isMade ? 'made' : 'found'
     }
     try {
       mkdirSync(path, isPassable ? PASSABLE : PRIVATE)
+      isMade = true
     } catch (error) {
       // Another thread was quicker.
       if (!hasCode(error, 'EEXIST')) throw error
     }
   }
-  return false
+  return 'taken'
 }
 
 /** False if the folder was removed meanwhile. */

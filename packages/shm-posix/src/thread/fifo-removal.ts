@@ -1,4 +1,4 @@
-import { closeSync, constants, existsSync, lstatSync, openSync, readdirSync } from 'node:fs'
+import { closeSync, constants, existsSync, lstatSync, opendirSync, openSync, readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { statDescriptor } from '../native/descriptor-stat.js'
 import { SHARED_MEMORY_DIRECTORY } from '../native/shared-memory-directory.js'
@@ -16,8 +16,13 @@ import type { PeerEndpoint } from './peer-endpoint.js'
  * All of this is housekeeping on files whose names the program has not chosen. If the operating system refuses one of
  * them, for whatever reason, the file is passed over.
  */
-const NEWCOMERS_SHARE = 16
 const USER_FOLDER = /\/\.?isthmus-\d+$/
+
+/** How many names a newcomer reads at once, and the most it reads. */
+const NAMES_READ = 16
+const NAMES_READ_MAX = 8 * NAMES_READ
+/** How many threads a newcomer checks: more than the one that it would leave behind. */
+const THREADS_CHECKED = 2
 
 /** Removes the FIFOs of all threads that are gone, of every user as far as this one may. */
 export function pruneFifos(): void {
@@ -30,12 +35,17 @@ export function pruneFifos(): void {
   }
 }
 
-/** Checks a few FIFOs at random: every thread does so when it attaches, so nothing piles up, and none pays for a crowd. */
+/**
+ * Checks a few FIFOs. Every thread does so when it attaches, so the FIFOs of threads that were killed between the making of
+ * their FIFOs and the claim of a slot do not pile up, and none pays for a crowd: a newcomer reads at most NAMES_READ_MAX
+ * names, at random among those that the system names first, which are the newest with most kernels. What stands behind
+ * them stays until its slot is swept, or until `Segment.prune`, or until those before it are gone.
+ */
 export function pruneSomeFifos(place: FifoPlace): void {
-  if (place.folder === undefined) return
-  const threads = threadsIn(place.folder)
+  if (place.folder === undefined || place.isNew) return
+  const threads = threadsOf(someNamesIn(place.folder))
   const first = Math.floor(Math.random() * threads.length)
-  for (let step = 0; step < Math.min(NEWCOMERS_SHARE, threads.length); step++) {
+  for (let step = 0; step < Math.min(THREADS_CHECKED, threads.length); step++) {
     removeThread(place.folder, threads[(first + step) % threads.length])
   }
 }
@@ -52,13 +62,13 @@ export function removeFifosIfGone(thread: PeerEndpoint): void {
 }
 
 function pruneFolder(folder: string): void {
-  for (const thread of threadsIn(folder)) removeThread(folder, thread)
+  for (const thread of threadsOf(namesIn(folder))) removeThread(folder, thread)
 }
 
-/** The names of the FIFOs without their endings. */
-function threadsIn(folder: string): string[] {
-  const names = namesIn(folder).filter((fileName) => FIFO_NAME.test(fileName))
-  return [...new Set(names.map((fileName) => fileName.slice(0, fileName.lastIndexOf('.'))))]
+/** The names of the FIFOs among these, without their endings. */
+function threadsOf(names: readonly string[]): string[] {
+  const fifoNames = names.filter((fileName) => FIFO_NAME.test(fileName))
+  return [...new Set(fifoNames.map((fileName) => fileName.slice(0, fileName.lastIndexOf('.'))))]
 }
 
 function removeThread(folder: string, thread: string): void {
@@ -66,12 +76,13 @@ function removeThread(folder: string, thread: string): void {
 }
 
 function removeIfGone(alive: string, wake: string): void {
-  removeIfUnheld(alive, () => unlinkFifo(wake))
-  if (!existsSync(alive)) removeIfUnheld(wake)
+  // Most threads have no wake FIFO. To ask costs less than the error of a call that finds none.
+  removeIfUnheld(alive, () => existsSync(wake) && unlinkFifo(wake))
+  if (!existsSync(alive) && existsSync(wake)) removeIfUnheld(wake)
 }
 
 /** Keeps the lock until the name is gone: otherwise a new thread could take the FIFO between the proof and the removal. */
-function removeIfUnheld(path: string, removeOthers?: () => void): void {
+function removeIfUnheld(path: string, removeOthers?: () => unknown): void {
   passingOver(() => {
     const fd = openSync(path, constants.O_RDWR | constants.O_NONBLOCK | constants.O_NOFOLLOW)
     try {
@@ -86,6 +97,25 @@ function removeIfUnheld(path: string, removeOthers?: () => void): void {
 
 function namesIn(folder: string): string[] {
   return passingOver(() => readdirSync(folder)) ?? []
+}
+
+/** NAMES_READ names, fewer if there are fewer, from a random place among the first NAMES_READ_MAX. */
+function someNamesIn(folder: string): string[] {
+  const names: string[] = []
+  passingOver(() => {
+    const directory = opendirSync(folder, { bufferSize: NAMES_READ })
+    try {
+      const end = NAMES_READ * Math.ceil(Math.random() * (NAMES_READ_MAX / NAMES_READ))
+      for (let count = 0; count < end; count++) {
+        const entry = directory.readSync()
+        if (entry === null) break
+        names.push(entry.name)
+      }
+    } finally {
+      directory.closeSync()
+    }
+  })
+  return names.slice(-NAMES_READ)
 }
 
 function isFolder(path: string): boolean {

@@ -1,4 +1,4 @@
-import { chmodSync, type Stats, unlinkSync } from 'node:fs'
+import { chmodSync, lstatSync, type Stats, unlinkSync } from 'node:fs'
 import { Socket } from 'node:net'
 import type { LoopId } from '@isthmus/sync/internal'
 import { statDescriptor } from '../native/descriptor-stat.js'
@@ -86,7 +86,9 @@ function makeFifoAnew(place: FifoPlace, path: string): void {
       else throw error
     }
   }
-  const isMasked = (process.umask() & MODE_AT_FIRST) !== 0
+  // Not process.umask(): it sets the mask to 0 for a moment, for all threads of the process.
+  const made = lstatSync(path, { bigint: true, throwIfNoEntry: false })
+  const isMasked = made !== undefined && (Number(made.mode) & MODE_AT_FIRST) !== MODE_AT_FIRST
   if (isMasked) chmodSync(path, MODE_AT_FIRST)
 }
 

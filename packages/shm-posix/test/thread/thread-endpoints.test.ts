@@ -375,6 +375,67 @@ describe('The FIFOs of a killed thread', () => {
   })
 })
 
+describe('A thread that attaches to its first segment', () => {
+  it('reads as much of /dev/shm if it is crowded, and removes what killed threads left in a folder that is not', async () => {
+    const seen = await inChild(
+      async (kit) => {
+        const { execFileSync } = kit.require('node:child_process') as typeof import('node:child_process')
+        const { syncBuiltinESMExports } = kit.require('node:module') as typeof import('node:module')
+        const { Segment, futex } = await kit.load()
+        Segment.create('/first', futex()).close()
+        const folder = '/dev/shm/isthmus-0'
+        kit.fs.mkdirSync(folder, 0o700)
+        const nameOf = (thread: number) => `${folder}/${(0x1000000 + thread).toString(16).padStart(16, '0')}.alive`
+        const leaveFifos = (count: number) => {
+          const names = Array.from({ length: count }, (_, thread) => nameOf(thread))
+          while (names.length > 0) execFileSync('mkfifo', names.splice(0, 2000))
+        }
+        let entries = 0
+        const { readdirSync, opendirSync } = kit.fs
+        Object.assign(kit.fs, {
+          readdirSync: (...[path, options]: Parameters<typeof readdirSync>) => {
+            const found = readdirSync(path, options)
+            entries += found.length
+            return found
+          },
+          opendirSync: (...parameters: Parameters<typeof opendirSync>) => {
+            const directory = opendirSync(...parameters)
+            const readSync = directory.readSync.bind(directory)
+            directory.readSync = () => {
+              entries++
+              return readSync()
+            }
+            return directory
+          },
+        })
+        syncBuiltinESMExports()
+        const attach = (times: number) => {
+          let most = 0
+          for (let time = 0; time < times; time++) {
+            entries = 0
+            Segment.open('/first', futex()).close()
+            most = Math.max(most, entries)
+          }
+          return most
+        }
+        leaveFifos(20)
+        const readOfFew = attach(30)
+        const fewLeft = kit.fs.existsSync(folder)
+        kit.fs.mkdirSync(folder, 0o700)
+        leaveFifos(10_000)
+        for (let file = 0; file < 10_000; file++) kit.fs.writeFileSync(`/dev/shm/file-${file}`, '')
+        return { readOfFew, fewLeft, readOfMany: attach(30) }
+      },
+      null,
+      { wrapper: withOwnSharedMemory('50m') },
+    )
+    expect(seen).toMatchObject({ fewLeft: false })
+    expect(seen.readOfFew).toBeGreaterThan(10)
+    // 128, and the end of the directory.
+    expect([seen.readOfFew, seen.readOfMany].filter((entries) => entries > 129)).toEqual([])
+  })
+})
+
 describe('removeFifosIfGone()', () => {
   it('removes nothing of a thread that lives', () => {
     using segment = Segment.createAnonymous(counter)
