@@ -353,7 +353,11 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
     } finally {
       this.#isDraining = false
     }
-    if (this.#producerEvents.isAwaited) this.#showSpace()
+    if (this.#producerEvents.isAwaited) {
+      // A program that has seen everything may come back only after the next message.
+      if (position === this.#writePosition) this.#returnSpace()
+      else this.#showSpace()
+    }
     return count
   }
 

@@ -22,7 +22,10 @@ export class SlotBitmap {
   }
 
   clear(peer: PeerId): void {
-    const slot = slotOf(peer)
+    this.clearSlot(slotOf(peer))
+  }
+
+  clearSlot(slot: number): void {
     Atomics.and(this.#words, this.#firstWord + (slot >> 5), ~(1 << (slot & 31)))
   }
 

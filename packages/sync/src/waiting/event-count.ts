@@ -136,8 +136,8 @@ export class EventCount extends WaitPoint {
     const sequence = Atomics.add(this.#words, this.#sequenceIndex, 1) + 1
     // Loaded now: what is remembered below must be a wake-up of the sleeper that had registered by then.
     const sleeper = Atomics.load(this.#words, this.#sleeperIndex)
-    if ((sleeper & ON_EVENT_LOOP) !== 0) this.wakeLoop((sleeper & PEER_MASK) as PeerId)
-    else if (sleeper !== 0) this.region.waiter.wakeThreads(this.#sequenceIndex, 1)
+    if ((sleeper & ON_EVENT_LOOP) === 0) this.region.waiter.wakeThreads(this.#sequenceIndex, 1)
+    else if (!this.wakeLoop((sleeper & PEER_MASK) as PeerId)) return
     // Last: if waking failed, the next notification tries again.
     this.#sequenceOfWakeUp = sequence | 0
   }

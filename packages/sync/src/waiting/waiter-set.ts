@@ -1,4 +1,5 @@
 import { host, setKeepsAlive } from '../host/host.js'
+import { assertStackRoom } from '../host/stack-room.js'
 import { MAX_PEERS, type PeerId } from '../peers/peer-id.js'
 import type { PeerDescription } from '../peers/peers.js'
 import { SLOT_BITMAP_BYTES, SlotBitmap } from '../peers/slot-bitmap.js'
@@ -238,11 +239,19 @@ export class WaiterSet extends WaitPoint {
     const { peers } = this.region
     let woken = 0
     for (const slot of this.#awaiting.slots(this.#nextSlot)) {
+      // Room for the clean-up below.
+      assertStackRoom()
       // SYNC registration visible to an earlier notifier
       if (!this.#woken.trySet(slot) && !isAgain) continue
-      // Asked now: the mark must not stand for a wake-up of the slot's holder of before.
-      const peer = peers.at(slot)
-      if (peer === undefined || !this.wakeLoop(peer)) continue
+      let isWoken = false
+      try {
+        // Asked now: the mark must not stand for a wake-up of the slot's holder of before.
+        const peer = peers.at(slot)
+        isWoken = peer !== undefined && this.wakeLoop(peer)
+      } finally {
+        if (!isWoken) this.#woken.clearSlot(slot)
+      }
+      if (!isWoken) continue
       this.#nextSlot = (slot + 1) % MAX_PEERS
       if (++woken === count) return
     }
