@@ -154,7 +154,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'an event count marks its sleeper after the last poll',
     file: `${SYNC}/waiting/event-count.ts`,
-    from: '    const sequence = this.#register(this.region.peers.self)\n    try {\n      if (pollArmed(condition)) return true\n',
+    from: '    const sequence = this.#register(self)\n    try {\n      if (pollArmed(condition)) return true\n',
     to: '    const sequence = Atomics.load(this.#words, this.#sequenceIndex)\n    try {\n      if (pollArmed(condition)) return true\n      Atomics.store(this.#words, this.#sleeperIndex, this.region.peers.self)\n',
     rung: interleaver('event-count'),
     isBrief: true,

@@ -80,6 +80,11 @@ export class Counterpart {
     return this.#role.holders()
   }
 
+  /** Whether a peer has the role, as far as is known. Costs one load. */
+  get isHeld(): boolean {
+    return stateOfRole(this.#role.word) === HELD
+  }
+
   /** Whether this very thread has the role: to block for it would be to block for itself. */
   isOwnThread(): boolean {
     return this.#role.isHeldBySelf()

@@ -747,6 +747,11 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
   /** Blocks until a whole message is there. */
   #receiveBytesSync(deadline: number): Uint8Array | undefined | null {
     this.#assertOurTurn()
+    if (this.#position === this.#writePosition && !this.#isDraining && this.#producer.isHeld && !this.#hasNews()) {
+      // Without a proof that the producer lives: most waits end with a message, and one that lasts asks for the proof.
+      this.#returnSpace()
+      this.#waitForDataSync(deadline)
+    }
     for (;;) {
       const message = this.#tryTake(false, this.#assemble)
       if (message !== undefined || !this.#waitForDataSync(deadline)) return message

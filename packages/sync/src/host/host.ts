@@ -27,6 +27,8 @@ const runtime = globalThis as unknown as Runtime
  */
 export const host = {
   now: taken('performance.now', runtime.performance?.now, runtime.performance),
+  /** Whole milliseconds, on a clock that may jump: for guesses. */
+  coarseNow: Date.now,
   setImmediate: runtime.setImmediate?.bind(globalThis),
   setTimeout: taken('setTimeout', runtime.setTimeout),
   clearTimeout: taken('clearTimeout', runtime.clearTimeout),

@@ -28,6 +28,8 @@ const POLL_SHARE_MIN = 1 / 16
 const ANSWER_MS = 0.05
 
 const SKIPS_MAX = 64
+/** In place of the length of a sleep. */
+const LEARNED = -1
 
 /** On Node.js 24 and later it tells the core that this is a spin loop. */
 const pause: (() => void) | undefined = (Atomics as { pause?: () => void }).pause
@@ -36,6 +38,8 @@ const pause: (() => void) | undefined = (Atomics as { pause?: () => void }).paus
 export class AdaptiveSpin {
   readonly #budget: SpinBudget
   readonly #pauseSteps: number
+  /** How long the last sleep was, if that was not learned yet. */
+  #sleptMs = LEARNED
   /** Keeps the compiler from removing the pause. */
   #stepped = 0
 
@@ -48,6 +52,7 @@ export class AdaptiveSpin {
 
   /** Polls until the condition is ready; false once the budget is used up. */
   until(condition: { poll(): boolean }): boolean {
+    if (this.#sleptMs !== LEARNED) this.#learn()
     const polls = this.#budget.limit
     for (let count = 0; count < polls; count++) {
       if (condition.poll()) {
@@ -60,9 +65,15 @@ export class AdaptiveSpin {
     return false
   }
 
-  /** Says how long the sleep was that followed a spin in vain. */
-  learn(sleptMs: number): void {
-    this.#budget.slept(sleptMs)
+  /** Says how long the sleep was that followed a spin in vain. The next call learns from it. */
+  noteSleep(sleptMs: number): void {
+    if (this.#sleptMs !== LEARNED) this.#learn()
+    this.#sleptMs = sleptMs
+  }
+
+  #learn(): void {
+    this.#budget.slept(this.#sleptMs)
+    this.#sleptMs = LEARNED
   }
 
   #backOff(): void {

@@ -99,13 +99,19 @@ export class EventCount extends WaitPoint {
   }
 
   protected override sleepOnce(condition: Condition, timeoutMs: number): boolean {
-    const sequence = this.#register(this.region.peers.self)
+    // Read before the sleep. After it, each function and each object costs a thread that has slept for long a microsecond.
+    const { waiter, peers } = this.region
+    const { self } = peers
+    const words = this.#words
+    const sleeperIndex = this.#sleeperIndex
+    const sequence = this.#register(self)
     try {
       if (pollArmed(condition)) return true
-      this.region.waiter.waitSync(this.#sequenceIndex, sequence, timeoutMs)
+      waiter.waitSync(this.#sequenceIndex, sequence, timeoutMs)
       return false
     } finally {
-      this.#clear(this.region.peers.self)
+      // As #clear does.
+      Atomics.compareExchange(words, sleeperIndex, self, 0)
       if (this.#armedCount > 0) this.#armAgain()
     }
   }

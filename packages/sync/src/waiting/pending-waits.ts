@@ -184,10 +184,10 @@ export class PendingWaits {
   #arm(wait: PendingWait): void {
     this.#armed.add(wait)
     heldSpace.isLoopAsleep = true
-    this.#armedPointCount += wait.pointCount
-    for (const hint of wait.hints()) {
-      const waits = this.#armedAt.get(hint)
-      if (waits === undefined) this.#armedAt.set(hint, new Set([wait]))
+    this.#armedPointCount += wait.waits.length
+    for (const { point } of wait.waits) {
+      const waits = this.#armedAt.get(point.hint)
+      if (waits === undefined) this.#armedAt.set(point.hint, new Set([wait]))
       else waits.add(wait)
     }
     wait.countsAsRef = wait.isRef
@@ -202,11 +202,11 @@ export class PendingWaits {
     this.#polling.delete(wait)
     if (!this.#armed.delete(wait)) return
     heldSpace.isLoopAsleep = this.#armed.size > 0
-    this.#armedPointCount -= wait.pointCount
-    for (const hint of wait.hints()) {
-      const waits = this.#armedAt.get(hint)
+    this.#armedPointCount -= wait.waits.length
+    for (const { point } of wait.waits) {
+      const waits = this.#armedAt.get(point.hint)
       waits?.delete(wait)
-      if (waits?.size === 0) this.#armedAt.delete(hint)
+      if (waits?.size === 0) this.#armedAt.delete(point.hint)
     }
     if (wait.countsAsRef) this.#refCount--
     this.#updateDriver()
@@ -254,7 +254,7 @@ export class PendingWaits {
 
 /** One call of `PendingWaits.wait` that has not settled yet: what it waits for, at one or more points. */
 class PendingWait {
-  readonly #waits: readonly WaitFor[]
+  readonly waits: readonly WaitFor[]
   readonly #driver: EventLoopDriver
   readonly #startedMs: number
   readonly #resolve: (isReady: boolean) => void
@@ -283,7 +283,7 @@ class PendingWait {
     reject: (error: unknown) => void,
     onEnd: (wait: PendingWait) => void,
   ) {
-    this.#waits = waits
+    this.waits = waits
     this.#driver = driver
     this.#startedMs = startedMs
     this.#resolve = resolve
@@ -307,12 +307,8 @@ class PendingWait {
     return !this.#isOver
   }
 
-  get pointCount(): number {
-    return this.#waits.length
-  }
-
   get isRef(): boolean {
-    return this.#waits.some(({ point }) => point.isRef)
+    return this.waits.some(({ point }) => point.isRef)
   }
 
   get pollUntilMs(): number {
@@ -320,40 +316,39 @@ class PendingWait {
   }
 
   isIn(region: Region): boolean {
-    return this.#waits.some(({ point }) => point.region === region)
+    return this.waits.some(({ point }) => point.region === region)
   }
 
   isAt(point: ArmablePoint): boolean {
-    return this.#waits.some((wait) => wait.point === point)
-  }
-
-  *hints(): Generator<number> {
-    for (const { point } of this.#waits) yield point.hint
+    return this.waits.some((wait) => wait.point === point)
   }
 
   /** Returns whether the wait is over. */
   poll(): boolean {
-    return this.#settleIf(({ condition }) => condition.poll())
+    return this.#settleIf(isReady)
   }
 
   /** Registers at all points, then checks on the peers, then polls. An error ends the wait. */
   arm(): void {
     this.#attempt(() => {
       heldSpace.returnAll()
-      for (const { point } of this.#waits) {
+      for (const { point } of this.waits) {
         point.arm()
         this.#armedPoints.push(point)
       }
     })
-    this.#watch(this.#waits)
+    this.#watch(this.waits)
     if (!this.#settleIf(({ condition }) => pollArmed(condition))) this.#planTick()
   }
 
-  /** Registers an armed wait again and polls it. `pollArmed` also renews the marks that make others notify. */
+  /**
+   * Polls an armed wait. If it goes on, registers it again and polls it once more; `pollArmed` also renews the marks that
+   * make others notify.
+   */
   repoll(hint?: number): void {
-    const isAll = hint === undefined || this.#waits.length === 1
-    const waits = isAll ? this.#waits : this.#waits.filter(({ point }) => point.hint === hint)
-    if (!this.#settleIf(renewAndPoll, waits)) this.#watch(waits)
+    const isAll = hint === undefined || this.waits.length === 1
+    const waits = isAll ? this.waits : this.waits.filter(({ point }) => point.hint === hint)
+    if (!this.#settleIf(isReady, waits) && !this.#settleIf(renewAndPoll, waits)) this.#watch(waits)
   }
 
   /**
@@ -362,7 +357,7 @@ class PendingWait {
    */
   reapDead(hasDead: (region: Region) => boolean): void {
     this.#attempt(() => {
-      for (const { point, condition } of this.#waits) {
+      for (const { point, condition } of this.waits) {
         point.region.waiter.listen()
         if (hasDead(point.region)) condition.reapDead()
       }
@@ -370,7 +365,7 @@ class PendingWait {
     // The system may be able to tell by now, or the peer may have repaired its channel.
     if (this.#mustPollOften) {
       this.#mustPollOften = false
-      this.#watch(this.#waits)
+      this.#watch(this.waits)
     }
     if (!this.#settleIf(renewAndPoll)) this.#planTick()
   }
@@ -387,7 +382,7 @@ class PendingWait {
 
   #planTick(): void {
     const now = this.#driver.nowMs()
-    this.isUnreachable = this.#mustPollOften || this.#waits.some(({ point }) => point.region.waiter.isUnreachable)
+    this.isUnreachable = this.#mustPollOften || this.waits.some(({ point }) => point.region.waiter.isUnreachable)
     this.nextTickMs = now + tickAfter(this.isUnreachable ? 0 : now - this.#startedMs)
   }
 
@@ -407,10 +402,14 @@ class PendingWait {
     })
   }
 
-  #settleIf(isReady: (wait: WaitFor) => boolean, waits = this.#waits): boolean {
-    this.#attempt(() => {
-      if (waits.some(isReady)) this.#settle(true)
-    })
+  /** Without #attempt: a wake-up that brings a message comes this way, with as few functions as possible. */
+  #settleIf(test: (wait: WaitFor) => boolean, waits = this.waits): boolean {
+    if (this.#isOver) return true
+    try {
+      if (waits.length === 1 ? test(waits[0]) : waits.some(test)) this.#settle(true)
+    } catch (error) {
+      this.fail(error)
+    }
     return this.#isOver
   }
 
@@ -444,8 +443,8 @@ class PendingWait {
     const endMs = this.#driver.nowMs()
     const sleptMs = this.#armedPoints.length === 0 ? 0 : endMs - this.#startedMs
     for (const point of this.#armedPoints) point.disarm()
-    for (const { point } of this.#waits) point.pollBudget.learn(endMs, sleptMs)
-    for (const { point, condition } of this.#waits) if (!point.region.isClosed) condition.handOffWakeup?.(isReady)
+    for (const { point } of this.waits) point.pollBudget.learn(endMs, sleptMs)
+    for (const { point, condition } of this.waits) if (!point.region.isClosed) condition.handOffWakeup?.(isReady)
   }
 }
 
@@ -454,8 +453,12 @@ function renewAndPoll({ point, condition }: WaitFor): boolean {
   return pollArmed(condition)
 }
 
+function isReady({ condition }: WaitFor): boolean {
+  return condition.poll()
+}
+
 function isAnyReady(waits: readonly WaitFor[]): boolean {
-  return waits.some(({ condition }) => condition.poll())
+  return waits.some(isReady)
 }
 
 const KEY = Symbol.for('isthmus.pending-waits@4')

@@ -1,5 +1,6 @@
 import type { Signal } from '../host/abort.js'
 import { nowMs } from '../host/clock.js'
+import { host } from '../host/host.js'
 import { assertStackRoom } from '../host/stack-room.js'
 import type { PeerId } from '../peers/peer-id.js'
 import type { Region } from '../region/region.js'
@@ -8,6 +9,15 @@ import type { ArmablePoint, Condition } from './condition.js'
 import { sliceAfter } from './fallback-polling.js'
 import { heldSpace } from './held-space.js'
 import { pendingWaits } from './pending-waits.js'
+
+/**
+ * A sleep of this length teaches what any longer one does, so its length is not measured: after a long sleep, the clock of
+ * `nowMs` takes 10 microseconds for its first answer, the coarse one a third of that. Two, since that one counts whole
+ * milliseconds.
+ */
+const LONG_MS = 2
+/** Tests let a sleep last longer; then a death would be found too late. */
+const SOON_MS = 20
 
 /**
  * A place in shared memory at which waiters register, and at which notifiers look for them. This is what its two kinds,
@@ -35,11 +45,14 @@ export abstract class WaitPoint implements ArmablePoint {
    * Blocks until the condition is ready or the deadline passes (see deadlineAfter); returns whether it is ready.
    *
    * 1. Spin: poll as often as earlier waits have shown to pay.
-   * 2. Reap: ask whether the peers on which the condition depends still live, and free what a dead one held.
+   * 2. Reap: ask whether the peers on which the condition depends still live, and free what a dead one held. Not before the
+   *    first sleep, if there is one and it ends soon: most sleeps end with what they wait for, and a proof of death costs 50 microseconds
+   *    if its code is not in the caches.
    * 3. Poll, and give up if the deadline has passed.
    * 4. Return held space: another agent may need it to end this very wait.
    * 5. Register, poll once more, sleep for a slice at most, deregister (`sleepOnce`).
-   * 6. Learn how long the sleep was, poll, and go on with step 2.
+   * 6. Note how long the sleep was, poll, and go on with step 2. What a sleep before a message teaches is learned by the next
+   *    wait: after a long sleep the code is not in the caches of the core, and each function takes microseconds.
    * 7. At the end, hand off a wake-up that this wait has consumed and does not need.
    */
   waitSync(condition: Condition, deadline: number): boolean {
@@ -95,14 +108,17 @@ export abstract class WaitPoint implements ArmablePoint {
   #sleepUntil(condition: Condition, deadline: number): boolean {
     assertStackRoom()
     const beganMs = nowMs()
+    let isCheckDue = sliceAfter(0) > SOON_MS || beganMs >= deadline
     for (;;) {
-      condition.reapDead()
-      if (condition.poll()) return true
+      if (isCheckDue) condition.reapDead()
+      if (isCheckDue && condition.poll()) return true
+      isCheckDue = true
       const startedMs = nowMs()
       if (startedMs >= deadline) return false
       heldSpace.returnAll()
+      const startedTick = host.coarseNow()
       if (this.sleepOnce(condition, Math.min(deadline - startedMs, sliceAfter(startedMs - beganMs)))) return true
-      this.#spin.learn(nowMs() - startedMs)
+      this.#spin.noteSleep(host.coarseNow() - startedTick >= LONG_MS ? LONG_MS : nowMs() - startedMs)
       if (condition.poll()) return true
     }
   }
