@@ -1,3 +1,6 @@
+/** The first slice. */
+export const SLICE_MS = 20
+
 /**
  * A wake-up can be lost with a peer that is killed between a store and the wake-up that belongs to it. The system may also
  * be unable to tell of a death. So every waiter also polls by itself: a blocked thread after each *slice* of its sleep, a
@@ -11,7 +14,7 @@
  * Nothing else depends on it. Tests switch it off (`handOffMs` is Infinity then) to see that no wake-up is lost while every
  * peer lives and runs.
  */
-export const fallbackPolling = { sliceMs: 20, longestSliceMs: 250, tickMs: 20, longestTickMs: 2000, handOffMs: 5 }
+export const fallbackPolling = { sliceMs: SLICE_MS, longestSliceMs: 250, tickMs: 20, longestTickMs: 2000, handOffMs: 5 }
 
 /** A slice or a tick adds a tenth at most to a wait. Waking up and polling takes between 0.1 and 0.2 ms of a core. */
 const SHARE_OF_WAIT = 1 / 10

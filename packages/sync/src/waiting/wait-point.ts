@@ -6,7 +6,7 @@ import type { PeerId } from '../peers/peer-id.js'
 import type { Region } from '../region/region.js'
 import { AdaptiveSpin, PollBudget, type SpinPolicy } from './adaptive-spin.js'
 import type { ArmablePoint, Condition } from './condition.js'
-import { sliceAfter } from './fallback-polling.js'
+import { SLICE_MS, sliceAfter } from './fallback-polling.js'
 import { heldSpace } from './held-space.js'
 import { pendingWaits } from './pending-waits.js'
 
@@ -16,8 +16,11 @@ import { pendingWaits } from './pending-waits.js'
  * milliseconds.
  */
 const LONG_MS = 2
-/** Tests let a sleep last longer; then a death would be found too late. */
-const SOON_MS = 20
+/**
+ * The first sleep of a wait is this short, and no proof of death comes before it. Most sleeps end with what they wait for, and
+ * a proof takes 50 microseconds if its code is in no cache.
+ */
+const FIRST_SLEEP_MS = 1
 
 /**
  * A place in shared memory at which waiters register, and at which notifiers look for them. This is what its two kinds,
@@ -45,9 +48,8 @@ export abstract class WaitPoint implements ArmablePoint {
    * Blocks until the condition is ready or the deadline passes (see deadlineAfter); returns whether it is ready.
    *
    * 1. Spin: poll as often as earlier waits have shown to pay.
-   * 2. Reap: ask whether the peers on which the condition depends still live, and free what a dead one held. Not before the
-   *    first sleep, if there is one and it ends soon: most sleeps end with what they wait for, and a proof of death costs 50 microseconds
-   *    if its code is not in the caches.
+   * 2. Reap, but not before the first sleep (see FIRST_SLEEP_MS): ask whether the peers on which the condition depends still
+   *    live, and free what a dead one held.
    * 3. Poll, and give up if the deadline has passed.
    * 4. Return held space: another agent may need it to end this very wait.
    * 5. Register, poll once more, sleep for a slice at most, deregister (`sleepOnce`).
@@ -108,16 +110,18 @@ export abstract class WaitPoint implements ArmablePoint {
   #sleepUntil(condition: Condition, deadline: number): boolean {
     assertStackRoom()
     const beganMs = nowMs()
-    let isCheckDue = sliceAfter(0) > SOON_MS || beganMs >= deadline
+    // Tests make slices endless, and then expect the same of the first sleep.
+    let isCheckDue = beganMs >= deadline || sliceAfter(0) > SLICE_MS
     for (;;) {
       if (isCheckDue) condition.reapDead()
       if (isCheckDue && condition.poll()) return true
-      isCheckDue = true
       const startedMs = nowMs()
       if (startedMs >= deadline) return false
+      const sliceMs = isCheckDue ? sliceAfter(startedMs - beganMs) : FIRST_SLEEP_MS
+      isCheckDue = true
       heldSpace.returnAll()
       const startedTick = host.coarseNow()
-      if (this.sleepOnce(condition, Math.min(deadline - startedMs, sliceAfter(startedMs - beganMs)))) return true
+      if (this.sleepOnce(condition, Math.min(deadline - startedMs, sliceMs))) return true
       this.#spin.noteSleep(host.coarseNow() - startedTick >= LONG_MS ? LONG_MS : nowMs() - startedMs)
       if (condition.poll()) return true
     }

@@ -115,11 +115,11 @@ describe('EventCount.waitSync', () => {
         never,
       ),
     ).toBe(true)
-    expect(sleeps).toEqual([{ isStillExpected: true, sleeper: self, timeoutMs: 20 }])
+    expect(sleeps).toEqual([{ isStillExpected: true, sleeper: self, timeoutMs: 1 }])
     expect(memory[SLEEPER]).toBe(0)
   })
 
-  test('EventCount.waitSync reaps the dead after each sleep in vain, and not before a first sleep of 20 ms', () => {
+  test('EventCount.waitSync reaps the dead after each sleep in vain, and not before the first one', () => {
     let proofs = 0
     let sleepCount = 0
     const { events } = setUp(() => {
@@ -157,7 +157,7 @@ describe('EventCount.waitSync', () => {
     }
   })
 
-  test('EventCount.waitSync polls after 20 ms, and less often the longer it has waited', () => {
+  test('EventCount.waitSync polls after 1 ms, then every 20 ms, and less often the longer it has waited', () => {
     let atMs = 1e6
     const beganMs = atMs
     vi.spyOn(host, 'now').mockImplementation(() => atMs)
@@ -173,7 +173,8 @@ describe('EventCount.waitSync', () => {
     // The last one ends with the wait.
     for (const [turn, sliceMs] of slices.slice(0, -1).entries()) {
       const ageMs = ages[turn]
-      if (ageMs <= 200) expect(sliceMs).toBe(20)
+      if (turn === 0) expect(sliceMs).toBe(1)
+      else if (ageMs <= 200) expect(sliceMs).toBe(20)
       else if (ageMs >= 2500) expect(sliceMs).toBe(250)
       else expect(sliceMs).toBeCloseTo(ageMs / 10)
     }
