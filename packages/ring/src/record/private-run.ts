@@ -1,8 +1,13 @@
 import { advance, DATA, fitsRecord, RECORD_HEADER_BYTES, recordBytesOf } from './layout.js'
 import { markAsUntransferable } from './untransferable.js'
 
-/** A larger message gets an array of its own: for it, that costs no more than a place in a block. */
-export const RUN_MESSAGE_BYTES_MAX = 4096
+/** A larger message gets an array of its own: for it, that costs hardly more than a place in a block. */
+const RUN_MESSAGE_BYTES_MAX = 4096
+
+/** V8 makes an array of up to this size without an ArrayBuffer: one by one, such messages cost less as arrays of their own … */
+const TINY_BYTES_MAX = 64
+/** … and in a run, if as much is there. */
+const TINY_RUN_BYTES_MIN = 2048
 
 /** An array of its own costs a small message about 1 µs; in blocks of this size, that is 5 to 20 ns for each message. */
 const BLOCK_BYTES = 64 * 1024
@@ -25,6 +30,10 @@ const NO_BLOCK: Block = { bytes: new Uint8Array(), words: new Int32Array(), used
 
 /** One for all consumers of a thread: an idle consumer keeps no block. */
 let current = NO_BLOCK
+
+/** Whether a message of this length is to be copied as part of a run, if so much is published from its record on. */
+export const isWorthRun = (byteLength: number, publishedBytes: number): boolean =>
+  byteLength <= RUN_MESSAGE_BYTES_MAX && (byteLength > TINY_BYTES_MAX || publishedBytes >= TINY_RUN_BYTES_MIN)
 
 /**
  * A private copy of several records of a ring that follow each other, each of them a whole message: copied in one go, and

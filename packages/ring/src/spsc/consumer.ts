@@ -44,7 +44,7 @@ import {
   TOTAL_LENGTH_BYTES,
 } from '../record/layout.js'
 import { type Fragment, MessageAssembly } from '../record/message-assembly.js'
-import { PrivateRun, RUN_MESSAGE_BYTES_MAX } from '../record/private-run.js'
+import { isWorthRun, PrivateRun } from '../record/private-run.js'
 import { type Counterpart, type EndedEpoch, nameOf } from '../role/counterpart.js'
 import { CLOSED } from '../role/layout.js'
 import type { AcquiredRole, Role } from '../role/role.js'
@@ -128,8 +128,8 @@ export type InPlaceCallback = (bytes: Uint8Array, byteOffset: number, byteLength
  * in place (`drain`). `undefined` means that there is nothing yet, or that the time is up; `null` means that the producer
  * closed and everything was received.
  *
- * A private copy never changes, whatever the producer's process does. One of up to 4 KiB is a view of a block of 64 KiB that
- * it shares with other messages: read `message.buffer` from `message.byteOffset` on, a multiple of 8; keep `message.slice()`
+ * A private copy never changes, whatever the producer's process does. One of up to 4 KiB may be a view of a block of 64 KiB
+ * that it shares with other messages: read `message.buffer` from `message.byteOffset` on, a multiple of 8; keep `message.slice()`
  * if you keep few of many messages, or transfer one to another thread. A larger one has its own buffer.
  *
  * In place means bytes: `drain` and chunks bypass the codec. They show what the codec of the ring has encoded.
@@ -1042,7 +1042,8 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
     if (copiedByteLength >= 0 && this.#assembly.takeWhole(copiedByteLength)) return this.#takeCopied(copiedByteLength)
     const recordBytes = this.#checkedRecordBytes(byteLength, index)
     if (kind === DATA && this.#assembly.takeWhole(byteLength)) {
-      if (byteLength <= RUN_MESSAGE_BYTES_MAX) return this.#copyRun(recordBytes, index)
+      if (isWorthRun(byteLength, distance(this.#writePosition, this.#position)))
+        return this.#copyRun(recordBytes, index)
       const start = this.#recordsByteOffset + index + RECORD_HEADER_BYTES
       const copy = this.bytes.slice(start, start + byteLength)
       this.#position = advance(this.#position, recordBytes)

@@ -34,11 +34,11 @@ describe('private copies', () => {
   })
 
   test('do not change each other: a view cannot be written through another one', () => {
-    producer.trySendBatch([payload(5, 1), payload(5, 2), payload(5, 3)])
+    producer.trySendBatch([payload(105, 1), payload(105, 2), payload(105, 3)])
     const [first, second, third] = receiveAll(consumer)
     second.fill(0xff)
-    producer.trySend(payload(5, 4))
-    expect([first, third, consumer.tryReceive()]).toEqual([payload(5, 1), payload(5, 3), payload(5, 4)])
+    producer.trySend(payload(105, 4))
+    expect([first, third, consumer.tryReceive()]).toEqual([payload(105, 1), payload(105, 3), payload(105, 4)])
   })
 
   test('of thousands of messages are all intact: each byte of a block is used once', () => {
@@ -67,18 +67,18 @@ describe('private copies', () => {
   })
 
   test('keep no space: what was copied and not given goes to the next consumer', () => {
-    producer.trySendBatch([payload(5, 1), payload(5, 2), payload(5, 3)])
-    expect(consumer.tryReceive()).toEqual(payload(5, 1))
+    producer.trySendBatch([payload(105, 1), payload(105, 2), payload(105, 3)])
+    expect(consumer.tryReceive()).toEqual(payload(105, 1))
     expect(setup.memory.readPosition).toBe(0)
     consumer.close()
-    expect(setup.memory.readPosition).toBe(16)
-    expect(receiveAll(setup.ring.consumer())).toEqual([payload(5, 2), payload(5, 3)])
+    expect(setup.memory.readPosition).toBe(120)
+    expect(receiveAll(setup.ring.consumer())).toEqual([payload(105, 2), payload(105, 3)])
   })
 
   test.each(['drain', 'in chunks'])('4 GiB later, at the same position, an old copy is not valid: %s', (way) => {
-    producer.trySendBatch([payload(8, 1), payload(8, 2)])
-    // From now on the consumer has a copy of the second message, which begins at position 16.
-    expect(consumer.tryReceive()).toEqual(payload(8, 1))
+    producer.trySendBatch([payload(72, 1), payload(72, 2)])
+    // From now on the consumer has a copy of the second message, which begins at position 80.
+    expect(consumer.tryReceive()).toEqual(payload(72, 1))
     const { memory } = setup
     const into = new Uint8Array(consumer.maxRecordBytes)
     const takeInAnotherWay = () => {
@@ -93,26 +93,26 @@ describe('private copies', () => {
     takeInAnotherWay()
     // Half the ring at a time. The loop does no more than it must.
     for (let lap = 1; lap < 2 ** 17; lap++) {
-      appendTo(memory.writePosition + (lap === 1 ? 2 ** 15 - 32 : 2 ** 15))
+      appendTo(memory.writePosition + (lap === 1 ? 2 ** 15 - 160 : 2 ** 15))
       if (way === 'drain') consumer.drain(() => {})
       else consumer.tryReceiveChunk({ into })
     }
     appendTo(memory.writePosition + 2 ** 15)
     takeInAnotherWay()
     expect(memory.writePosition).toBe(0)
-    memory.append({ kind: DATA, payload: payload(8, 3) })
+    memory.append({ kind: DATA, payload: payload(72, 3) })
     takeInAnotherWay()
-    memory.append({ kind: DATA, payload: payload(8, 4) })
-    expect(consumer.tryReceive()).toEqual(payload(8, 4))
+    memory.append({ kind: DATA, payload: payload(72, 4) })
+    expect(consumer.tryReceive()).toEqual(payload(72, 4))
   })
 
   test('a header that the copy shows to be no message is judged as it stands in the ring', () => {
-    producer.trySendBatch([payload(8, 1), payload(8, 2)])
-    setup.memory.setWordAt(16, 0, 4000)
-    expect(consumer.tryReceive()).toEqual(payload(8, 1))
+    producer.trySendBatch([payload(72, 1), payload(72, 2)])
+    setup.memory.setWordAt(80, 0, 4000)
+    expect(consumer.tryReceive()).toEqual(payload(72, 1))
     expectCode('ERR_ISTHMUS_CORRUPT', () => consumer.tryReceive())
-    setup.memory.setWordAt(16, 0, 8)
-    expect(consumer.tryReceive()).toEqual(payload(8, 2))
+    setup.memory.setWordAt(80, 0, 72)
+    expect(consumer.tryReceive()).toEqual(payload(72, 2))
   })
 
   test.each([
@@ -148,28 +148,28 @@ describe('private copies', () => {
 
 describe('the block of a private copy', () => {
   test('cannot be transferred to another thread together with one of its messages', () => {
-    producer.trySendBatch([payload(5, 1), payload(5, 2), payload(5, 3)])
+    producer.trySendBatch([payload(105, 1), payload(105, 2), payload(105, 3)])
     const first = consumer.tryReceive() as Uint8Array
     const { port1, port2 } = new MessageChannel()
     try {
       port1.postMessage(first, [first.buffer as ArrayBuffer])
       // Node.js 20 copies what it must not transfer.
-      expect(receiveMessageOnPort(port2)?.message).toEqual(payload(5, 1))
+      expect(receiveMessageOnPort(port2)?.message).toEqual(payload(105, 1))
     } catch (error) {
       expect(error).toMatchObject({ name: 'DataCloneError' })
     } finally {
       port1.close()
     }
-    expect([first, consumer.tryReceive()]).toEqual([payload(5, 1), payload(5, 2)])
+    expect([first, consumer.tryReceive()]).toEqual([payload(105, 1), payload(105, 2)])
   })
 
   test.runIf('transfer' in ArrayBuffer.prototype)(
     'that the program detaches takes nothing with it that was not given yet',
     () => {
-      producer.trySendBatch([payload(5, 1), payload(300, 2), payload(5, 3)])
+      producer.trySendBatch([payload(105, 1), payload(300, 2), payload(105, 3)])
       const { buffer } = consumer.tryReceive() as Uint8Array
       ;(buffer as unknown as { transfer(): ArrayBuffer }).transfer()
-      expect(receiveAll(consumer)).toEqual([payload(300, 2), payload(5, 3)])
+      expect(receiveAll(consumer)).toEqual([payload(300, 2), payload(105, 3)])
     },
   )
 })
