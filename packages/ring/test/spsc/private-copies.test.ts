@@ -162,14 +162,4 @@ describe('the block of a private copy', () => {
     }
     expect([first, consumer.tryReceive()]).toEqual([payload(105, 1), payload(105, 2)])
   })
-
-  test.runIf('transfer' in ArrayBuffer.prototype)(
-    'that the program detaches takes nothing with it that was not given yet',
-    () => {
-      producer.trySendBatch([payload(105, 1), payload(300, 2), payload(105, 3)])
-      const { buffer } = consumer.tryReceive() as Uint8Array
-      ;(buffer as unknown as { transfer(): ArrayBuffer }).transfer()
-      expect(receiveAll(consumer)).toEqual([payload(300, 2), payload(105, 3)])
-    },
-  )
 })
