@@ -50,8 +50,9 @@ import { assertLength, bytesOf } from './message-bytes.js'
 import { MessageSpace, type SpaceSource } from './message-space.js'
 import type { RingSide } from './ring-side.js'
 
-/** How many messages of a batch count as much as one call that completed at once: sending them takes a few microseconds. */
+/** What of a batch counts as much as one call that completed at once: sending it takes a few microseconds. */
 const MESSAGES_PER_COMPLETION = 64
+const BYTES_PER_COMPLETION = 32 * 1024
 const WAITING = 'Waiting for space'
 const settled = Promise.resolve()
 /** What `send` returns if it sent its message at once: one promise for all of them. */
@@ -437,8 +438,10 @@ export class Producer<T = Uint8Array> extends Awaitable implements Waitable {
       const signal = signalOf(options, this.#attempt)
       batch = new Batch(values, this.#attempt)
       throwIfAborted(signal)
+      const start = this.#position
       if (this.#sends.canCompleteSynchronously() && this.#sendWhatFits(batch, false) === undefined) {
-        this.#sends.countMore(batch.sentCount / MESSAGES_PER_COMPLETION)
+        const bytes = distance(this.#position, start)
+        this.#sends.countMore(batch.sentCount / MESSAGES_PER_COMPLETION + bytes / BYTES_PER_COMPLETION)
         return Promise.resolve(batch.sentCount)
       }
       return this.#sendBatchInTurn(batch, deadline, signal)

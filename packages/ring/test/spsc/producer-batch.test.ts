@@ -329,13 +329,18 @@ describe('Producer.sendBatch', () => {
     expect(await soon(sending)).toBe(2)
   })
 
-  test.each([1, 64, 4_096])(
-    'Producer.sendBatch in batches of %s gives the event loop its turn while each finds space',
-    async (batchLength) => {
+  test.each([
+    [1, 0],
+    [64, 0],
+    [4_096, 0],
+    [4, 100_000],
+  ])(
+    'Producer.sendBatch in batches of %s messages of %s bytes gives the event loop its turn while each finds space',
+    async (batchLength, byteLength) => {
       const { ring } = createRing({ capacityBytes: 1 << 20 })
       const roomy = ring.producer()
       const reader = ring.consumer()
-      const batch = Array(batchLength).fill(payload(0))
+      const batch = Array(batchLength).fill(new Uint8Array(byteLength))
       let isOver = false
       let sent = 0
       setImmediate(() => {
@@ -345,7 +350,7 @@ describe('Producer.sendBatch', () => {
         sent += await roomy.sendBatch(batch)
         reader.drain(() => {})
       }
-      expect(sent).toBeLessThanOrEqual(256 * 64 + batchLength)
+      expect(sent).toBeLessThanOrEqual(Math.min(256 * 64, (256 * 32 * 1024) / byteLength) + batchLength)
     },
   )
 })

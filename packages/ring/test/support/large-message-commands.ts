@@ -1,6 +1,7 @@
 import type { HeapRegion } from '@isthmus/sync'
 import fc from 'fast-check'
 import { expect } from 'vitest'
+import { expectCode } from '../../../sync/test/support/expect-code.js'
 import { type Consumer, IncompleteMessageError, type Producer, type SpscRing } from '../../src/index.js'
 import { ABORT, advance, kindOf, recordBytesOf } from '../../src/record/layout.js'
 import { createRing, payload, type RingMemory, type RingSetup } from './ring-memory.js'
@@ -95,6 +96,22 @@ const receiveWhole = fc.constant(
   command('tryReceive', (model, { consumer }) => expectNext(model, () => consumer.tryReceive())),
 )
 
+/** Memory that is too short refuses the message, which stays. */
+const receiveInto = fc.nat(260).map((percent) =>
+  command(`tryReceive into ${percent} %`, (model, { consumer, memory }) => {
+    const into = new Uint8Array(Math.floor((memory.capacityBytes * percent) / 100))
+    const next = model.pending.at(0)
+    if (next !== undefined && !next.isAbandoned && next.message.byteLength > into.byteLength) {
+      expectCode('ERR_ISTHMUS_MESSAGE_TOO_LARGE', () => consumer.tryReceive({ into }))
+    } else if (next === undefined || !next.isAbandoned) {
+      const received = consumer.tryReceive({ into })
+      expect(received).toEqual(next?.message)
+      if (received) expect(received.buffer).toBe(into.buffer)
+      model.pending.shift()
+    }
+  }),
+)
+
 const receiveInChunks = fc.constant(
   command('tryReceiveChunk until the last', (model, { consumer }) => {
     const expected = model.pending.at(0)?.message
@@ -169,6 +186,7 @@ export const largeProducerCommand: fc.Arbitrary<Command> = fc.oneof(
 export const largeConsumerCommand: fc.Arbitrary<Command> = fc.oneof(
   { weight: 4, arbitrary: receiveWhole },
   { weight: 4, arbitrary: receiveInChunks },
+  { weight: 2, arbitrary: receiveInto },
   { weight: 3, arbitrary: receiveBatch },
   { weight: 2, arbitrary: drain },
   { weight: 1, arbitrary: acknowledge },
