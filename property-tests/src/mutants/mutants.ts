@@ -67,6 +67,31 @@ export const mutants: readonly Mutant[] = [
     rung: killPoints('ring consumer: receives batches'),
   },
   {
+    name: 'a message that does not fit into memory of the program is taken',
+    file: `${RING}/spsc/consumer.ts`,
+    from: `    const message = this.#partOf(into, byteLength)
+    message.set(this.bytes.subarray(start, start + byteLength))
+    this.#position = advance(this.#position, recordBytes)
+`,
+    to: `    this.#position = advance(this.#position, recordBytes)
+    const message = this.#partOf(into, byteLength)
+    message.set(this.bytes.subarray(start, start + byteLength))
+`,
+    rung: killPoints('ring consumer: refuses a message that does not fit, then receives it'),
+  },
+  {
+    name: 'space of a message is returned before memory of the program has it',
+    file: `${RING}/spsc/consumer.ts`,
+    from: `    message.set(this.bytes.subarray(start, start + byteLength))
+    this.#position = advance(this.#position, recordBytes)
+`,
+    to: `    this.#position = advance(this.#position, recordBytes)
+    this.#returnSpace()
+    message.set(this.bytes.subarray(start, start + byteLength))
+`,
+    rung: killPoints('ring consumer: refuses a message that does not fit, then receives it'),
+  },
+  {
     name: 'the consumer compares a role with itself',
     file: `${RING}/role/counterpart.ts`,
     from: '    return this.#role.word !== this.#judgedWord',

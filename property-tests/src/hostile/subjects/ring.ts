@@ -82,7 +82,7 @@ class RingUsers implements Users {
 
   next(random: Random): Call {
     const timeoutMs = shortTimeout(random)
-    const choice = random.below(36)
+    const choice = random.below(40)
     const small = () => message(random, this.#producer.maxRecordBytes)
     const large = () => message(random, 1000)
     const batch = () => [small(), large(), small(), small()]
@@ -185,6 +185,26 @@ class RingUsers implements Users {
           run: () => untilAborted(timeoutMs, (signal) => this.#consumer.forEachInPlace(callback, { signal })),
         }
       }
+      case 30: {
+        const into = new Uint8Array(random.below(300))
+        return { name: 'tryReceive into', run: () => checkInto(this.#consumer.tryReceive({ into }), into) }
+      }
+      case 31: {
+        const into = new Uint8Array(random.below(MAX_MESSAGE_BYTES))
+        return {
+          name: 'receiveSync into',
+          timeoutMs,
+          run: () => checkInto(this.#consumer.receiveSync({ into, timeoutMs }), into),
+        }
+      }
+      case 32: {
+        const into = new Uint8Array(random.below(MAX_MESSAGE_BYTES))
+        return {
+          name: 'receive into',
+          timeoutMs,
+          run: async () => checkInto(await this.#consumer.receive({ into, timeoutMs }), into),
+        }
+      }
       default:
         if (bytes.byteLength === 0) throw new Error('A region without bytes')
         return { name: 'tryReceive', run: () => check(this.#consumer.tryReceive()) }
@@ -243,6 +263,11 @@ function check(bytes: Uint8Array | undefined | null): void {
 
 function checkAll(batch: readonly Uint8Array[] | undefined | null): void {
   for (const bytes of batch ?? []) check(bytes)
+}
+
+function checkInto(bytes: Uint8Array | undefined | null, into: Uint8Array): void {
+  check(bytes)
+  if (bytes && (bytes.buffer !== into.buffer || bytes.byteOffset !== 0)) throw new Breach('it was received elsewhere')
 }
 
 /** A call that only a signal ends. */

@@ -1,6 +1,6 @@
 import type { Consumer, Producer } from '@isthmus/ring'
 import { type Attached, PeerDiedError } from '@isthmus/sync'
-import { expect, expectEqual, HAD_WITHIN_MS } from '../expectations.js'
+import { codeOf, expect, expectEqual, HAD_WITHIN_MS } from '../expectations.js'
 import { type Scenario, scenario } from '../scenario.js'
 import type { Survivor } from '../survivor.js'
 import type { Victim } from '../victim.js'
@@ -228,6 +228,61 @@ export const ringConsumerScenarios: Scenario<unknown>[] = [
         })
     },
     check,
+  }),
+  scenario({
+    name: 'ring consumer: receives into its own memory from a blocked producer',
+    layout: ringLayout,
+    prepare: prepareFilled,
+    meanwhile: sendMixed,
+    isMeanwhileWaiting: true,
+    victim(victim) {
+      const { consumer, told } = consume(victim)
+      expectLarge(victim)
+      const into = new Uint8Array(LARGE_BYTES)
+      return () => {
+        while (told[0] < SMALL_COUNT + 2) if (consumer.receiveSync({ into })) told[0]++
+      }
+    },
+    check,
+  }),
+  scenario({
+    name: 'ring consumer: awaits into its own memory from a blocked producer',
+    isVictimAwaiting: true,
+    layout: ringLayout,
+    prepare: prepareFilled,
+    meanwhile: sendMixed,
+    isMeanwhileWaiting: true,
+    victim(victim) {
+      const { consumer, told } = consume(victim)
+      expectLarge(victim)
+      const into = new Uint8Array(LARGE_BYTES)
+      return async () => {
+        while (told[0] < SMALL_COUNT + 2) if (await consumer.receive({ into })) told[0]++
+      }
+    },
+    check,
+  }),
+  scenario({
+    name: 'ring consumer: refuses a message that does not fit, then receives it',
+    layout: ringLayout,
+    prepare: prepareFilled,
+    victim(victim) {
+      const { consumer, told } = consume(victim)
+      const tooShort = new Uint8Array(SMALL_BYTES - 1)
+      const into = new Uint8Array(SMALL_BYTES)
+      return () => {
+        for (; told[0] < SMALL_COUNT; told[0]++) {
+          expectEqual(
+            codeOf(() => consumer.tryReceive({ into: tooShort })),
+            'ERR_ISTHMUS_MESSAGE_TOO_LARGE',
+            'Too short',
+          )
+          consumer.tryReceive({ into })
+        }
+      }
+    },
+    check,
+    checkSwept: check,
   }),
   scenario({
     name: 'ring consumer: acknowledges',
