@@ -150,7 +150,7 @@ describe.each(forms)('Producer.%s', (_name, sendBatch) => {
       expect(await receive(9)).toEqual(eights(9))
       expect(await soon(sending)).toBe(9)
     } else {
-      expect(await failureOf(sendBatch(eights(9)))).toEqual({ code: 'EDEADLK', sent: 4 })
+      expect(await failureOf(sendBatch(eights(9), { timeoutMs: 1_000 }))).toEqual({ code: 'EDEADLK', sent: 4 })
     }
   })
 
@@ -192,7 +192,10 @@ describe('Producer.sendBatch', () => {
       -1,
       0,
     ])
-    expect(await failureOf(() => producer.sendBatchSync(eights(1)))).toEqual({ code: 'EDEADLK', sent: 0 })
+    expect(await failureOf(() => producer.sendBatchSync(eights(1), { timeoutMs: 1_000 }))).toEqual({
+      code: 'EDEADLK',
+      sent: 0,
+    })
     await until(isWaiting)
     expect(producer.trySendBatch(eights(1))).toBe(0)
     expect(await receive(9)).toEqual([...messagesOf([8, 8, 8, 8, 30, 8]), payload(5, 50), ...messagesOf([1, 2])])
