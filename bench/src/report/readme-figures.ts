@@ -25,10 +25,20 @@ const tables: readonly FigureTable[] = [
   {
     head: ['both sides await', 'isthmus', 'Unix socket (`net`)', 'the same, corked by 64'],
     rows: [
-      ...['64 B', '1 KiB'].map((work) => ({
-        text: `${work}, \`await send\`, \`for await\``,
-        cells: [awaiting(work, 'isthmus'), awaiting(work, SOCKET), awaiting(work, CORKED)],
-      })),
+      ...['64 B', '1 KiB'].flatMap((work) => [
+        {
+          text: `${work}, \`await send\`, \`for await\``,
+          cells: [awaiting(work, 'isthmus'), awaiting(work, SOCKET), awaiting(work, CORKED)],
+        },
+        {
+          text: `${work} in batches of 64, \`sendBatch\`, \`batches\``,
+          cells: [awaiting(work, 'isthmus batches'), undefined, awaiting(work, CORKED)],
+        },
+        {
+          text: `${work} in batches of 64, \`sendBatch\`, \`forEachInPlace\``,
+          cells: [awaiting(work, 'isthmus forEachInPlace'), undefined, awaiting(work, CORKED)],
+        },
+      ]),
       ...['64 KiB', '1 MiB', '64 MiB'].map((work) => ({
         text: `${work}, \`await send\`, \`for await\``,
         cells: [awaiting(work, 'isthmus'), awaiting(work, SOCKET), undefined],
@@ -40,6 +50,10 @@ const tables: readonly FigureTable[] = [
       {
         text: 'the same after a pause of 5 ms, both asleep',
         cells: [roundTrip('event loop, cold', 'isthmus'), roundTrip('event loop, cold', SOCKET), undefined],
+      },
+      {
+        text: 'the same with `forEach` on both sides',
+        cells: [roundTrip('event loop, cold', 'isthmus forEach'), roundTrip('event loop, cold', SOCKET), undefined],
       },
     ],
   },

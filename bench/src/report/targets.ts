@@ -44,6 +44,25 @@ const targets: readonly Target[] = [
       atLeast: 8,
     },
   ]),
+  ...(
+    [
+      ['64 B', 3],
+      ['1 KiB', 2.5],
+    ] as const
+  ).map(
+    ([work, atLeast]): Target => ({
+      text: `${work}, sendBatch and batches, against the corked socket`,
+      measured: awaiting(work, 'isthmus batches'),
+      beside: awaiting(work, 'unix-socket corked by 64'),
+      atLeast,
+    }),
+  ),
+  {
+    text: '64 B, sendBatch and forEachInPlace, against the corked socket',
+    measured: awaiting('64 B', 'isthmus forEachInPlace'),
+    beside: awaiting('64 B', 'unix-socket corked by 64'),
+    atLeast: 5,
+  },
   ...['64 KiB', '1 MiB'].map(
     (work): Target => ({
       text: `${work}, await send and for await, against the plain socket`,
@@ -71,6 +90,12 @@ const targets: readonly Target[] = [
     measured: roundTrip('event loop, cold', 'isthmus'),
     beside: roundTrip('event loop, cold', 'unix-socket'),
     atMost: 1.25,
+  },
+  {
+    text: 'round trip, event loops, after a pause, forEach, against the plain socket',
+    measured: roundTrip('event loop, cold', 'isthmus forEach'),
+    beside: roundTrip('event loop, cold', 'unix-socket'),
+    atMost: 1,
   },
   {
     text: 'round trip, blocked threads, after a pause, against a bare futex',

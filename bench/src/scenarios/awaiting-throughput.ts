@@ -3,7 +3,7 @@ import type { Contest, Contestant, Outcome, Unit } from '../harness/contest.js'
 import { runAgents } from '../harness/run-agents.js'
 import { measurementOf, type Side, type Span, takePartInTransfers } from '../harness/timed-transfers.js'
 import { writeCallsOfProcess } from '../harness/write-calls.js'
-import { isthmusAwaiting } from '../subjects/awaiting/isthmus.js'
+import { isthmusAwaiting, isthmusBatches, isthmusForEach, isthmusForEachInPlace } from '../subjects/awaiting/isthmus.js'
 import { unixSocketAwaiting, unixSocketCorkedAwaiting } from '../subjects/awaiting/unix-socket.js'
 import type { AwaitingSubject } from '../subjects/awaiting-subject.js'
 import type { Scenario } from './scenario.js'
@@ -31,7 +31,14 @@ const works: readonly AwaitingWork[] = [
   { name: '64 MiB', unit: 'B/s', messageBytes: 64 * MIB },
 ]
 
-const subjects: readonly AwaitingSubject[] = [isthmusAwaiting, unixSocketAwaiting, unixSocketCorkedAwaiting]
+const subjects: readonly AwaitingSubject[] = [
+  isthmusAwaiting,
+  isthmusBatches,
+  isthmusForEach,
+  isthmusForEachInPlace,
+  unixSocketAwaiting,
+  unixSocketCorkedAwaiting,
+]
 
 /** How many messages, or bytes, a program that awaits can send to another process that awaits. */
 export const awaitingThroughput: Scenario = {

@@ -5,7 +5,12 @@ import { percentile } from '../harness/percentile.js'
 import { runAgents } from '../harness/run-agents.js'
 import { Stopwatch } from '../harness/stopwatch.js'
 import { openBareFutexPingPong, prepareBareFutex } from '../subjects/bare-futex.js'
-import { isthmusBellMessages, isthmusMessages, isthmusThreadMessages } from '../subjects/isthmus-messages.js'
+import {
+  isthmusBellMessages,
+  isthmusForEachMessages,
+  isthmusMessages,
+  isthmusThreadMessages,
+} from '../subjects/isthmus-messages.js'
 import { openInPlacePingPong } from '../subjects/isthmus-ping-pong.js'
 import { peers } from '../subjects/message-subjects.js'
 import { nativePingPong } from '../subjects/native.js'
@@ -47,6 +52,7 @@ const subjects: readonly PingPongSubject[] = [
   withInPlaceSpinning(isthmusMessages),
   copyingOnly(isthmusMessages),
   withInPlaceSpinning(isthmusThreadMessages),
+  fromMessages(isthmusForEachMessages),
   fromMessages(isthmusBellMessages),
   {
     name: 'bare futex',

@@ -27,6 +27,13 @@ export const isthmusBellMessages: MessageSubject = {
   openMessenger: (seat) => openMessenger(seat, false),
 }
 
+/** The same with `forEach` in place of `receive`, and `trySend` as long as there is space. */
+export const isthmusForEachMessages: MessageSubject = {
+  name: 'isthmus forEach',
+  arrangement: 'processes',
+  openMessenger: openForEachMessenger,
+}
+
 interface Rings {
   readonly producer: Producer
   readonly consumer: Consumer
@@ -64,11 +71,27 @@ async function openMessenger(seat: Seat, looksAgain = true): Promise<Messenger> 
       messenger.onMessage(message)
     }
   }
-  // Our own close, or the other side's, ends the loop; a lost message shows in the counts.
-  deliver().catch((error) => {
-    if (error.code !== 'ERR_ISTHMUS_CLOSED' && error.code !== 'ERR_ISTHMUS_PEER_DIED') throw error
-  })
+  deliver().catch(assertOver)
   return messenger
+}
+
+async function openForEachMessenger(seat: Seat): Promise<Messenger> {
+  const { producer, consumer, close } = await openRings(seat)
+  const messenger: Messenger = {
+    onMessage() {},
+    send(message) {
+      return producer.trySend(message) ? undefined : producer.send(message).then(() => {})
+    },
+    close,
+  }
+  const deliver = (message: Uint8Array) => messenger.onMessage(message)
+  consumer.forEach(deliver).catch(assertOver)
+  return messenger
+}
+
+/** Our own close, or the other side's, ends the delivery; a lost message shows in the counts. */
+function assertOver(error: Error & { readonly code?: string }): void {
+  if (error.code !== 'ERR_ISTHMUS_CLOSED' && error.code !== 'ERR_ISTHMUS_PEER_DIED') throw error
 }
 
 async function openBlockingCourier(seat: Seat): Promise<Courier> {
