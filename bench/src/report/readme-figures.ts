@@ -44,6 +44,10 @@ const tables: readonly FigureTable[] = [
         cells: [awaiting(work, 'isthmus'), awaiting(work, SOCKET), undefined],
       })),
       {
+        text: '64 MiB, `await send`, `await receive({ into })`',
+        cells: [awaiting('64 MiB', 'isthmus into'), awaiting('64 MiB', SOCKET), undefined],
+      },
+      {
         text: 'there and back',
         cells: [roundTrip('event loop, hot', 'isthmus'), roundTrip('event loop, hot', SOCKET), undefined],
       },

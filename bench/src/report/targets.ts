@@ -71,6 +71,12 @@ const targets: readonly Target[] = [
       atLeast: 2.5,
     }),
   ),
+  {
+    text: '64 MiB, await send and receive into memory, against the plain socket, which fills the same buffer too',
+    measured: awaiting('64 MiB', 'isthmus into'),
+    beside: awaiting('64 MiB', 'unix-socket'),
+    atLeast: 2.5,
+  },
   ...(['sender', 'receiver'] as const).map(
     (side): Target => ({
       text: `1 KiB, wake-ups for each message, by the ${side}`,

@@ -3,7 +3,13 @@ import type { Contest, Contestant, Outcome, Unit } from '../harness/contest.js'
 import { runAgents } from '../harness/run-agents.js'
 import { measurementOf, type Side, type Span, takePartInTransfers } from '../harness/timed-transfers.js'
 import { writeCallsOfProcess } from '../harness/write-calls.js'
-import { isthmusAwaiting, isthmusBatches, isthmusForEach, isthmusForEachInPlace } from '../subjects/awaiting/isthmus.js'
+import {
+  isthmusAwaiting,
+  isthmusBatches,
+  isthmusForEach,
+  isthmusForEachInPlace,
+  isthmusInto,
+} from '../subjects/awaiting/isthmus.js'
 import { unixSocketAwaiting, unixSocketCorkedAwaiting } from '../subjects/awaiting/unix-socket.js'
 import type { AwaitingSubject } from '../subjects/awaiting-subject.js'
 import type { Scenario } from './scenario.js'
@@ -36,6 +42,7 @@ const subjects: readonly AwaitingSubject[] = [
   isthmusBatches,
   isthmusForEach,
   isthmusForEachInPlace,
+  isthmusInto,
   unixSocketAwaiting,
   unixSocketCorkedAwaiting,
 ]

@@ -40,6 +40,13 @@ export const isthmusForEachInPlace: AwaitingSubject = {
   openers: { first: producing(sendBatches), second: consuming(callBackInPlace) },
 }
 
+/** `await send` and `receive` into memory that the program has, as the reader of the socket has. */
+export const isthmusInto: AwaitingSubject = {
+  name: 'isthmus into',
+  does: (messageBytes) => messageBytes >= 1024 * KIB,
+  openers: { first: producing(send), second: consuming(receiveInto) },
+}
+
 type Send = (producer: Producer, messageBytes: number, messages: number) => Promise<void>
 type Receive = (consumer: Consumer, messageBytes: number, messages: number) => Promise<void>
 
@@ -89,6 +96,15 @@ async function sendBatches(producer: Producer, messageBytes: number, messages: n
     const count = Math.min(BATCH_MESSAGES, messages - sequence)
     for (let index = 0; index < count; index++) stampBytes(batch[index], 0, messageBytes, sequence++)
     await producer.sendBatch(count === BATCH_MESSAGES ? batch : batch.slice(0, count))
+  }
+}
+
+async function receiveInto(consumer: Consumer, messageBytes: number, messages: number): Promise<void> {
+  const into = new Uint8Array(messageBytes)
+  for (let sequence = 0; sequence < messages; sequence++) {
+    const message = await consumer.receive({ into })
+    if (message?.byteLength !== messageBytes) throw wrongMessageError(sequence)
+    checkBytes(message, 0, messageBytes, sequence)
   }
 }
 
