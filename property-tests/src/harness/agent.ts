@@ -18,7 +18,7 @@ export interface Failure {
 export type AgentKind = 'process' | 'thread'
 
 /** Longer than anything that a healthy agent does. A test that hangs fails, and says what it waited for. */
-const ANSWER_TIMEOUT_MS = 60_000
+const ANSWER_TIMEOUT_MS = 240_000
 
 const running = new Set<Agent>()
 
