@@ -114,7 +114,9 @@ describe('an end during a wait', () => {
     const producer = segment.root.there.producer()
     const worker = await Agent.start('lock-agent', 'thread')
     worker.tell('waitForEver', { region: { name }, form, what })
-    await sleep(100)
+    const { there, lock } = segment.root
+    const isWaiting = () => there.describe().consumer.isWaiting || lock.describe().waiters.length > 0
+    await expect.poll(isWaiting).toBe(true)
     const startedMs = performance.now()
     await worker.kill()
     expect(performance.now() - startedMs).toBeLessThan(AT_ONCE_MS)

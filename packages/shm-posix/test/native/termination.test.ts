@@ -57,7 +57,7 @@ describe('A thread that has its first segment', () => {
           if (round === 0) parentPort.postMessage('attached')
         }`
       let terminated = 0
-      while (terminated < 12) {
+      while (terminated < 6) {
         const worker = new Worker(program, { eval: true, execArgv: ['--input-type=module'] })
         await new Promise((resolve) => worker.once('message', resolve))
         await new Promise((resolve) => setTimeout(resolve, Math.random() * 3))
@@ -66,6 +66,6 @@ describe('A thread that has its first segment', () => {
       }
       return terminated
     }, null)
-    expect(terminated).toBe(12)
+    expect(terminated).toBe(6)
   })
 })
