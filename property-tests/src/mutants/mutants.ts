@@ -223,7 +223,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'an event count does not wake an event loop',
     file: `${SYNC}/waiting/event-count.ts`,
-    from: '    else this.wakeLoop((sleeper & PEER_MASK) as PeerId)\n',
+    from: '    else if (!this.wakeLoop((sleeper & PEER_MASK) as PeerId)) return\n',
     to: '',
     rung: interleaver('wake-up'),
   },
