@@ -98,12 +98,11 @@ export function waiterSetNames(name: string, byteOffset: number): Names {
       { byteOffset, name: `${name}.sequence` },
       { byteOffset: at(1), name: `${name}.waiting`, show: showBits },
       { byteOffset: at(5), name: `${name}.awaiting`, show: showBits },
-      { byteOffset: at(9), name: `${name}.woken`, show: showBits },
+      { byteOffset: at(9), name: `${name}.registrations` },
     ],
     quietBytes: [
       [at(2), at(5)],
       [at(6), at(9)],
-      [at(10), at(13)],
     ],
   }
 }

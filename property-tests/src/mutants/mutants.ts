@@ -200,10 +200,10 @@ export const mutants: readonly Mutant[] = [
     isBrief: true,
   },
   {
-    name: 'a sleeper registers before its notifier can see it',
+    name: 'an event loop that is woken in vain does not change the sequence',
     file: `${SYNC}/waiting/event-count.ts`,
-    from: '  renew(): void {\n    this.#register(this.region.peers.self | ON_EVENT_LOOP)\n',
-    to: '  renew(): void {\n    if (this.isAwaited) return\n    this.#register(this.region.peers.self | ON_EVENT_LOOP)\n',
+    from: '  renew(): void {\n    // SYNC registration visible to an earlier notifier\n    Atomics.add(this.#words, this.#sequenceIndex, 1)\n',
+    to: '  renew(): void {\n    // SYNC registration visible to an earlier notifier\n',
     rung: interleaver('wake-up'),
   },
   {
@@ -216,8 +216,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'an event loop that is woken in vain does not register again',
     file: `${SYNC}/waiting/waiter-set.ts`,
-    from: '    this.renew()\n  }\n\n  renew(): void {\n    // SYNC registration visible to an earlier notifier\n    this.#woken.clear(this.region.peers.self)\n',
-    to: '    this.#woken.clear(this.region.peers.self)\n  }\n\n  renew(): void {\n',
+    from: '    this.renew()\n  }\n\n  renew(): void {\n    // SYNC registration visible to an earlier notifier\n    Atomics.add(this.#words, this.#registrationsIndex, 1)\n',
+    to: '    Atomics.add(this.#words, this.#registrationsIndex, 1)\n  }\n\n  renew(): void {\n',
     rung: interleaver('wake-up-loops'),
   },
   {

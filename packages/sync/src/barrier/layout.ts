@@ -7,7 +7,7 @@ import { WAITER_SET_BYTES } from '../waiting/waiter-set.js'
  * the phase.
  *
  * ```
- * byte  0            4                    56                               568
+ * byte  0            4                    44                               556
  *       +------------+-------- … ---------+-------------- … ---------------+
  *       | phase word | waiter set         | 128 member words               |
  *       +------------+-------- … ---------+-------------- … ---------------+

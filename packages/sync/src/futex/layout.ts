@@ -4,7 +4,7 @@ import { WAITER_SET_BYTES } from '../waiting/waiter-set.js'
  * A word, and a waiter set for the agents that wait until it changes.
  *
  * ```
- * byte  0            4                    56
+ * byte  0            4                    44
  *       +------------+-------- … ---------+
  *       | value      | waiter set         |
  *       +------------+-------- … ---------+

@@ -4,7 +4,7 @@ import { WAITER_SET_BYTES } from '../waiting/waiter-set.js'
  * A mutex: an owner word, and a waiter set for the agents that want to be its next owner.
  *
  * ```
- * byte  0            4                    56          64
+ * byte  0            4                    44          64
  *       +------------+-------- … ---------+---- … ----+
  *       | owner word | waiter set         | reserved  |      one cache line
  *       +------------+-------- … ---------+---- … ----+

@@ -18,21 +18,13 @@ export class SlotBitmap {
   }
 
   set(peer: PeerId): void {
-    this.trySet(slotOf(peer))
+    const slot = slotOf(peer)
+    Atomics.or(this.#words, this.#firstWord + (slot >> 5), 1 << (slot & 31))
   }
 
   clear(peer: PeerId): void {
-    this.clearSlot(slotOf(peer))
-  }
-
-  clearSlot(slot: number): void {
+    const slot = slotOf(peer)
     Atomics.and(this.#words, this.#firstWord + (slot >> 5), ~(1 << (slot & 31)))
-  }
-
-  /** Sets the bit of a slot; returns whether it was clear. Of several agents that try, one gets true. */
-  trySet(slot: number): boolean {
-    const bit = 1 << (slot & 31)
-    return (Atomics.or(this.#words, this.#firstWord + (slot >> 5), bit) & bit) === 0
   }
 
   get isEmpty(): boolean {

@@ -9,11 +9,11 @@ import { WAITER_SET_BYTES } from '../waiting/waiter-set.js'
  * killed reader would leave wrong.
  *
  * ```
- * byte  0              64              72                 124           140              652    704
- *       +--------------+---------------+------------------+-------------+---- … ---------+-------+
- *       | writer mutex | event count:  | waiter set:      | known: 128  | 128 reader     |   0   |
- *       |              | drained       | readers          | bits        | words          |       |
- *       +--------------+---------------+------------------+-------------+---- … ---------+-------+
+ * byte  0              64              72                 112           128              640
+ *       +--------------+---------------+------------------+-------------+---- … ---------+
+ *       | writer mutex | event count:  | waiter set:      | known: 128  | 128 reader     |
+ *       |              | drained       | readers          | bits        | words          |
+ *       +--------------+---------------+------------------+-------------+---- … ---------+
  * ```
  *
  * | word         | written by                               | read by     | its writer is killed right after              |
@@ -36,6 +36,6 @@ export const DRAINED_OFFSET = MUTEX_BYTES
 export const READERS_WAITER_SET_OFFSET = DRAINED_OFFSET + EVENT_COUNT_BYTES
 export const KNOWN_OFFSET = READERS_WAITER_SET_OFFSET + WAITER_SET_BYTES
 export const READER_WORDS_OFFSET = KNOWN_OFFSET + SLOT_BITMAP_BYTES
-export const RW_LOCK_BYTES = 704
+export const RW_LOCK_BYTES = 640
 
 if (READER_WORDS_OFFSET + 4 * MAX_PEERS > RW_LOCK_BYTES) throw new Error('The reader words do not fit into an RwLock')

@@ -34,7 +34,7 @@ import { WaitPoint } from './wait-point.js'
  * loads the id. At least one of the two sees what the other has stored. A notification between that poll and the sleep
  * changes `sequence`, so the sleep ends at once; an event loop finds the wake-up when its turn comes.
  *
- * A sleeper is woken once for each sleep. A notifier changes `sequence`, then loads which sleeper to wake, and remembers the
+ * A notifier wakes a sleeper once for each sleep. It changes `sequence`, then loads which sleeper to wake, and remembers the
  * value to which it has set the word. While the word holds this value, no sleeper has registered since: the one that was woken
  * has still to register again, and polls after that. Only the notifier itself relies on this memory, so a wake-up that was
  * lost with a notifier holds no other notifier back.
@@ -87,11 +87,13 @@ export class EventCount extends WaitPoint {
   arm(): void {
     this.region.waiter.listen()
     this.#armedCount++
-    this.renew()
+    this.#register(this.region.peers.self | ON_EVENT_LOOP)
   }
 
+  /** The mark stands still: only the sleeper takes it back. */
   renew(): void {
-    this.#register(this.region.peers.self | ON_EVENT_LOOP)
+    // SYNC registration visible to an earlier notifier
+    Atomics.add(this.#words, this.#sequenceIndex, 1)
   }
 
   disarm(): void {
@@ -131,7 +133,7 @@ export class EventCount extends WaitPoint {
 
   /** The blocking wait overwrote our event loop's mark: sets it again. */
   #armAgain(): void {
-    this.renew()
+    this.#register(this.region.peers.self | ON_EVENT_LOOP)
     this.schedulePollOfOwnWaits()
   }
 

@@ -1,5 +1,4 @@
 import { host, setKeepsAlive } from '../host/host.js'
-import { assertStackRoom } from '../host/stack-room.js'
 import { MAX_PEERS, type PeerId } from '../peers/peer-id.js'
 import type { PeerDescription } from '../peers/peers.js'
 import { SLOT_BITMAP_BYTES, SlotBitmap } from '../peers/slot-bitmap.js'
@@ -14,11 +13,11 @@ import { WaitPoint } from './wait-point.js'
  * sleepers, which a killed sleeper would leave wrong.
  *
  * ```
- * byte  0            4                              20                             36                             52
- *       +------------+---- … 4 words, 128 bits -----+---- … 4 words, 128 bits -----+---- … 4 words, 128 bits -----+
- *       | sequence   | waiting: a bit for each slot | awaiting: the slots of these | woken: those of these whose  |
- *       |            |                              | whose event loop sleeps      | wake-up is under way         |
- *       +------------+---- … -----------------------+---- … -----------------------+---- … -----------------------+
+ * byte  0            4                              20                             36              40
+ *       +------------+---- … 4 words, 128 bits -----+---- … 4 words, 128 bits -----+---------------+
+ *       | sequence   | waiting: a bit for each slot | awaiting: the slots of these | registrations |
+ *       |            |                              | whose event loop sleeps      |               |
+ *       +------------+---- … -----------------------+---- … -----------------------+---------------+
  * ```
  *
  * | word     | written by                          | read by   | its writer is killed, or stopped, right after           |
@@ -28,34 +27,32 @@ import { WaitPoint } from './wait-point.js'
  * |          | 0 when it is up; a sweep of the     |           |                                                         |
  * |          | slot: 0                             |           |                                                         |
  * | awaiting | the same, after `waiting`           | notifiers | the same                                                |
- * | woken    | notifiers: 1 before they wake the   | notifiers | the wake-up is missing: a notifier that does not heed   |
- * |          | loop; the loop: 0 before it polls;  |           | this bit makes up for it (see below); otherwise the     |
- * |          | a sweep of the slot: 0              |           | loop polls at its next tick                             |
- * | sequence | notifiers: +1 before they wake      | sleepers  | no sleeper was woken: sleepers poll after one slice, or |
- * |          |                                     |           | when they hear of the death                             |
+ * | registra-| event loops: +1 after their bits,   | notifiers | nothing                                                 |
+ * | tions    | and before they poll                |           |                                                         |
+ * | sequence | notifiers: +1 before they wake      | sleepers  | no sleeper was woken: the next notification makes up    |
+ * |          |                                     |           | for it; otherwise sleepers poll after one slice or      |
+ * |          |                                     |           | tick, or when they hear of the death                    |
  *
  * The handshake is that of EventCount. A woken sleeper may not be able to use what it finds. Then it wakes another one
  * (Condition.handOffWakeup), after it has cleared its own bit: a notifier that still saw the bit wrote before, so the
  * sleeper sees that write.
  *
- * An event loop is woken once for each sleep: a notifier that finds its bit in `woken` leaves it alone, since the loop clears
- * that bit and polls when the wake-up arrives. Threads need no such bit: the system wakes a sleeping thread once.
+ * A notifier wakes an event loop once for each sleep. It remembers how many registrations there had been before it woke the
+ * loop. While the number is the same, the loop has still to register again, and polls after that. Only the notifier itself
+ * relies on this memory. Threads need none: the system wakes a sleeping thread once.
  *
  * A sleeper that is stopped (SIGSTOP, a debugger, a long computation on its event loop) consumes a wake-up and does nothing
  * with it. So the notifier's thread, if it runs an event loop, checks `fallbackPolling.handOffMs` later: if all sleepers of
- * then still sleep, and what they wait for is still there, it wakes more of them, and checks again. It does not heed `woken`
- * then, and neither does every 64th notification: a wake-up may have been lost with a notifier that was killed or stopped.
+ * then still sleep, and what they wait for is still there, it wakes more of them, and checks again.
  */
-export const WAITER_SET_BYTES = 4 + 3 * SLOT_BITMAP_BYTES
+export const WAITER_SET_BYTES = 8 + 2 * SLOT_BITMAP_BYTES
 const SEQUENCE_OFFSET = 0
 const WAITING_OFFSET = 4
 const AWAITING_OFFSET = WAITING_OFFSET + SLOT_BITMAP_BYTES
-const WOKEN_OFFSET = AWAITING_OFFSET + SLOT_BITMAP_BYTES
+const REGISTRATIONS_OFFSET = AWAITING_OFFSET + SLOT_BITMAP_BYTES
 
 /** Threads are woken before event loops, since they are quicker. Every so often both are, so that no loop waits for good. */
 const BOTH_EVERY = 8
-/** How often loops are woken although a wake-up is under way: it may be lost. */
-const AGAIN_EVERY = 64
 /** Two, because the first one may be busy or stopped. */
 const LOOPS_TO_WAKE = 2
 
@@ -64,7 +61,9 @@ export class WaiterSet extends WaitPoint {
   readonly #sequenceIndex: number
   readonly #waiting: SlotBitmap
   readonly #awaiting: SlotBitmap
-  readonly #woken: SlotBitmap
+  readonly #registrationsIndex: number
+  /** For the slots whose event loops this attachment has woken: how many registrations there had been before. */
+  #wokenAt: Map<number, number> | undefined
   /** How many waits of this attachment's event loop are armed here: they share its bits. */
   #armedCount = 0
   /** How many calls have entered and not left: an outer enterSync may keep the bit set for longer than a sleep. */
@@ -89,7 +88,7 @@ export class WaiterSet extends WaitPoint {
     this.#sequenceIndex = sequenceIndex
     this.#waiting = new SlotBitmap(region.words, byteOffset + WAITING_OFFSET)
     this.#awaiting = new SlotBitmap(region.words, byteOffset + AWAITING_OFFSET)
-    this.#woken = new SlotBitmap(region.words, byteOffset + WOKEN_OFFSET)
+    this.#registrationsIndex = (byteOffset + REGISTRATIONS_OFFSET) >>> 2
   }
 
   /** Changes with every notification that found a waiter. */
@@ -105,7 +104,7 @@ export class WaiterSet extends WaitPoint {
     // SYNC notification ends the sleep
     const sequence = Atomics.add(this.#words, this.#sequenceIndex, 1)
     const woken = this.region.waiter.wakeThreads(this.#sequenceIndex, 1)
-    if (woken === 0 || sequence % BOTH_EVERY === 0) this.#wakeLoops(LOOPS_TO_WAKE, sequence % AGAIN_EVERY === 0)
+    if (woken === 0 || sequence % BOTH_EVERY === 0) this.#wakeLoops(LOOPS_TO_WAKE, false)
   }
 
   /** Wakes all sleepers. */
@@ -113,9 +112,9 @@ export class WaiterSet extends WaitPoint {
     // SYNC sleeper visible to notifier
     if (this.#waiting.isEmpty) return
     // SYNC notification ends the sleep
-    const sequence = Atomics.add(this.#words, this.#sequenceIndex, 1)
+    Atomics.add(this.#words, this.#sequenceIndex, 1)
     this.region.waiter.wakeThreads(this.#sequenceIndex, MAX_PEERS)
-    this.#wakeLoops(MAX_PEERS, sequence % AGAIN_EVERY === 0)
+    this.#wakeLoops(MAX_PEERS, false)
   }
 
   /**
@@ -151,13 +150,12 @@ export class WaiterSet extends WaitPoint {
 
   renew(): void {
     // SYNC registration visible to an earlier notifier
-    this.#woken.clear(this.region.peers.self)
+    Atomics.add(this.#words, this.#registrationsIndex, 1)
   }
 
   disarm(): void {
     if (--this.#armedCount > 0) return
     this.#awaiting.clear(this.region.peers.self)
-    this.#woken.clear(this.region.peers.self)
     if (this.#blockedDepth === 0) this.#waiting.clear(this.region.peers.self)
   }
 
@@ -184,7 +182,6 @@ export class WaiterSet extends WaitPoint {
 
   sweep(deadPeer: PeerId): void {
     this.#awaiting.clear(deadPeer)
-    this.#woken.clear(deadPeer)
     this.#waiting.clear(deadPeer)
   }
 
@@ -237,21 +234,17 @@ export class WaiterSet extends WaitPoint {
   /** @param isAgain whether to wake loops whose wake-up is under way, too */
   #wakeLoops(count: number, isAgain: boolean): void {
     const { peers } = this.region
+    this.#wokenAt ??= new Map()
+    // SYNC registration visible to an earlier notifier
+    const registrations = Atomics.load(this.#words, this.#registrationsIndex)
     let woken = 0
+    // Looked at after that: a loop that had registered by then is found, under the peer that it is now.
     for (const slot of this.#awaiting.slots(this.#nextSlot)) {
-      // Room for the clean-up below.
-      assertStackRoom()
-      // SYNC registration visible to an earlier notifier
-      if (!this.#woken.trySet(slot) && !isAgain) continue
-      let isWoken = false
-      try {
-        // Asked now: the mark must not stand for a wake-up of the slot's holder of before.
-        const peer = peers.at(slot)
-        isWoken = peer !== undefined && this.wakeLoop(peer)
-      } finally {
-        if (!isWoken) this.#woken.clearSlot(slot)
-      }
-      if (!isWoken) continue
+      if (!isAgain && this.#wokenAt.get(slot) === registrations) continue
+      const peer = peers.at(slot)
+      if (peer === undefined || !this.wakeLoop(peer)) continue
+      // Last: if waking failed, the next notification tries again.
+      this.#wokenAt.set(slot, registrations)
       this.#nextSlot = (slot + 1) % MAX_PEERS
       if (++woken === count) return
     }

@@ -19,8 +19,8 @@ withoutSafetyNet()
 
 const breaking = barrier()
 const dropping = barrier({ onDeath: 'drop' })
-/** The phase word and the sequence. */
-const IGNORED = [0, 1]
+/** The phase word, the sequence and the registrations. */
+const IGNORED = [0, 1, 10]
 
 function setUp(layout = breaking) {
   const regions = attach(layout)

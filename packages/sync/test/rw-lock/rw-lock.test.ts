@@ -11,8 +11,8 @@ withoutSafetyNet()
 
 const layout = rwLock()
 const layoutText = '(sync) => sync.rwLock()'
-/** The sequences of the writers' waiter set, of the drained event count, and of the readers' waiter set; the known bits. */
-const SEQUENCES = [1, 17, 18, 31, 32, 33, 34]
+/** The sequences and registrations of the writers' waiter set, of the drained event count, of the readers' waiter set; the known bits. */
+const SEQUENCES = [1, 10, 17, 18, 27, 28, 29, 30, 31]
 const DRAINING = 16
 
 function setUp() {

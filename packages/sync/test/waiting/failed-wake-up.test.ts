@@ -141,3 +141,21 @@ describe('A slot that changes hands', () => {
     expect(rings).toContain(successor?.peers.self)
   })
 })
+
+test('WaiterSet: a wake-up that fails does not swallow that of another notifier, which could have made it', () => {
+  const heap = HeapRegion.create(words(WAITER_SET_BYTES / 4))
+  const rings: PeerId[] = []
+  const ring: Wake = (peer) => rings.push(peer) > 0
+  const loop = new WaiterSet(regionOf(heap, ring), heap.root.byteOffset)
+  const other = new WaiterSet(regionOf(heap, ring), heap.root.byteOffset)
+  /** Out of descriptors; another process notifies before this one has noticed it. */
+  const fail: Wake = () => {
+    other.notifyAll()
+    return false
+  }
+  const notifier = new WaiterSet(regionOf(heap, fail), heap.root.byteOffset)
+  loop.arm()
+  heap.words[heap.root.byteOffset / 4] = 1
+  notifier.notifyAll()
+  expect(rings).toEqual([heap.peers.self])
+})

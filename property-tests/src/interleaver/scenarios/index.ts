@@ -46,6 +46,17 @@ import {
   wakeUpTick,
   wakeUpTwoWaits,
 } from './wake-up.js'
+import {
+  wokenAny,
+  wokenAnySpace,
+  wokenAnyTwo,
+  wokenCondvar,
+  wokenCrash,
+  wokenFragments,
+  wokenRw,
+  wokenRwMixed,
+  wokenWaits,
+} from './woken-loops.js'
 
 // A sleep ends only by a wake-up or by the program's own timeout: fallback polling would hide a lost wake-up.
 fallbackPolling.sliceMs = Number.POSITIVE_INFINITY
@@ -71,6 +82,15 @@ export const scenarios = [
   staleSleeperThread,
   staleSleeperReceive,
   staleSleeperTakeover,
+  wokenAny,
+  wokenAnySpace,
+  wokenAnyTwo,
+  wokenCondvar,
+  wokenCrash,
+  wokenFragments,
+  wokenRw,
+  wokenRwMixed,
+  wokenWaits,
   peerSlots,
   peerReuse,
   futexTwo,
