@@ -50,7 +50,7 @@ describe('The interleaver', { timeout: 120_000 }, () => {
   it('finds a sleeper that is not marked before it polls again', () => {
     const folder = copyWith({
       package: 'sync',
-      right: 'Atomics.store(this.#words, this.#sleeperIndex, this.region.peers.self);',
+      right: 'Atomics.store(this.#words, this.#sleeperIndex, sleeper);',
       wrong: '',
     })
     const { failure } = verdictOf(folder, 'event-count')
@@ -64,8 +64,8 @@ describe('The interleaver', { timeout: 120_000 }, () => {
   it('finds a notifier that wakes without changing the sequence', () => {
     const folder = copyWith({
       package: 'sync',
-      right: 'Atomics.add(this.#words, this.#sequenceIndex, 1);\n    if ((sleeper',
-      wrong: 'if ((sleeper',
+      right: 'const sequence = Atomics.add(this.#words, this.#sequenceIndex, 1) + 1;',
+      wrong: 'const sequence = Atomics.load(this.#words, this.#sequenceIndex) + 1;',
     })
     expect(verdictOf(folder, 'event-count').failure?.what).toContain('deadlock: sleeper')
   })
@@ -100,10 +100,8 @@ describe('The interleaver', { timeout: 120_000 }, () => {
   it('finds a producer that publishes a message before it is written', () => {
     const folder = copyWith({
       package: 'ring',
-      right:
-        'this.bytes.set(bytes, this.#writeHeader(this.#claimStart, byteLength, DATA));\n    const end = advance(this.#claimStart, recordBytes);',
-      wrong:
-        'const at = this.#writeHeader(this.#claimStart, byteLength, DATA);\n    const end = advance(this.#claimStart, recordBytes);\n    Atomics.store(this.words, this.#writePositionWord, end);\n    this.bytes.set(bytes, at);',
+      right: 'this.bytes.set(bytes, byteOffset);\n      this.commit();',
+      wrong: 'this.commit();\n      this.bytes.set(bytes, byteOffset);',
     })
     expect(verdictOf(folder, 'spsc-send-receive').failure?.what).toContain('data race')
   })
@@ -198,8 +196,8 @@ describe('The interleaver', { timeout: 120_000 }, () => {
     ],
     [
       'a pending wait that does not poll once it is armed',
-      'this.#watch(this.#waits);\n    if (!this.#settleIf(({ condition }) => pollArmed(condition))) this.#planTick();\n  }\n  /** Polls',
-      'this.#watch(this.#waits);\n    this.#planTick();\n  }\n  /** Polls',
+      'this.#watch(this.waits);\n    if (!this.#settleIf(({ condition }) => pollArmed(condition))) this.#planTick();',
+      'this.#watch(this.waits);\n    this.#planTick();',
       'wake-up',
       'deadlock: loop',
     ],
