@@ -903,8 +903,7 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
       this.#isDraining = false
     }
     const bytes = distance(position, start)
-    const completions = batch.length / BATCH_MESSAGES_PER_COMPLETION + bytes / BATCH_BYTES_PER_COMPLETION
-    for (let counted = 1; counted < completions; counted++) this.#receives.canCompleteSynchronously()
+    this.#receives.countMore(batch.length / BATCH_MESSAGES_PER_COMPLETION + bytes / BATCH_BYTES_PER_COMPLETION)
   }
 
   async #forEach(
