@@ -101,6 +101,11 @@ function talkIn(trouble: Trouble): Promise<Talk> {
           await sleep(40)
         }
         for (const filler of fillers) kit.fs.closeSync(filler)
+        // A quick answer comes before the wait sleeps. One that lasts makes this loop look after its FIFOs.
+        back.waitWhile(tookMs.length).catch(() => {
+          // It ends with the segment.
+        })
+        await sleep(150)
         const files = kit.fs.readdirSync('/dev/shm', { recursive: true }).map(String)
         const canBeWoken = segment.peers.list().map((peer) => peer.canBeWoken)
         return {
