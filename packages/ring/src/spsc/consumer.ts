@@ -30,6 +30,7 @@ import {
 } from '@isthmus/sync/internal'
 import type { Codec } from '../codec.js'
 import { corruptError, type IncompleteMessageError } from '../errors.js'
+import { LargeMessagePolling } from '../record/large-message-polling.js'
 import {
   advance,
   DATA,
@@ -288,6 +289,8 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
     if (typeof callback !== 'function') throw this.#callbackError(callback)
     if (this.#receives.isBusy) return 0
     this.#run.drop()
+    // The program is done with what earlier calls gave it.
+    if (distance(this.#position, this.#notifiedPosition) >= this.#returnStepBytes) this.#returnSpace()
     if (!this.#refill() && this.#isEnded()) return null
     if (!this.#isListed && this.#position !== this.#writePosition) this.#list()
     // Locals: after every callback, V8 reads the fields of `this` again.
@@ -787,7 +790,8 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
    * again, without blocking, after all earlier calls are over.
    *
    * 1. Wait for this call's turn, and let the event loop have its own, if that is due.
-   * 2. Try. If there is nothing: mark this consumer as a sleeper, poll once more, and let the event loop wait.
+   * 2. Try. If there is nothing: mark this consumer as a sleeper, poll once more, and let the event loop wait. But in the
+   *    midst of a large message, poll for the next fragment first (see LargeMessagePolling).
    * 3. Woken by the producer, by its death, or by a timer: try again. A retry may find only fragments, and waits again.
    *
    * Unlike a send, a receive keeps no state between two tries, so its drivers share a loop and not a generator.
@@ -805,9 +809,18 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
         await this.#receives.yieldToEventLoop()
         taken = tryTake()
       }
+      let polling: LargeMessagePolling | undefined
       while (taken === undefined) {
         // If records arrive as fast as they are taken and complete no message, no wait ever sleeps or times out.
         if (nowMs() >= deadline && this.#hasNews()) return undefined
+        if (this.#assembly.isInsideMessage) {
+          polling ??= new LargeMessagePolling(this.#receives)
+          if (polling.until(this.#dataCondition)) {
+            taken = tryTake()
+            continue
+          }
+          if (polling.isTurnDue) await polling.yieldToEventLoop()
+        }
         if (!(await this.#dataEvents.wait(this.#dataCondition, deadline, signal))) return undefined
         taken = tryTake()
       }
@@ -1018,7 +1031,7 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
       // Before the next record is taken and not after this one: a program that calls again is done with the last message.
       // If it is killed before, its successor receives that message again.
       if (distance(this.#position, this.#notifiedPosition) >= this.#returnStepBytes) this.#returnSpace()
-      else if (this.#producerEvents.isAwaited) this.#showSpace()
+      else if (this.#producerEvents.isAwaited || this.#assembly.isInsideMessage) this.#showSpace()
       if (this.#position === this.#writePosition && !this.#refill()) {
         if (this.#isEnded()) return null
         if (this.#position === this.#writePosition) return undefined
@@ -1225,8 +1238,9 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
   }
 
   /**
-   * Returns all space, for a producer that waits, without waking it: a wake-up costs as much as hundreds of messages, so it
-   * comes when there is space for many. A producer that polls by itself, or whose time is up, finds the space before.
+   * Returns all space, for a producer that waits or sends a large message, without waking it: a wake-up costs as much as
+   * hundreds of messages, so it comes when there is space for many. A producer that polls, or whose time is up, finds the
+   * space before.
    */
   #showSpace(): void {
     if (this.#returnedPosition === this.#position) return

@@ -24,6 +24,7 @@ import {
 } from '@isthmus/sync/internal'
 import type { Codec } from '../codec.js'
 import { corruptError } from '../errors.js'
+import { LargeMessagePolling } from '../record/large-message-polling.js'
 import {
   ABORT,
   advance,
@@ -541,9 +542,15 @@ export class Producer<T = Uint8Array> extends Awaitable implements Waitable {
     if (!this.#sends.tryEnter() && !(await this.#sends.enter(deadline, signal))) return false
     try {
       await this.#sends.yieldToEventLoop()
+      let polling: LargeMessagePolling | undefined
       for (let step = sending.next(); step.done !== true; step = sending.next()) {
         this.#forceSlowPath()
         this.#awaitedSpace = step.value
+        if (this.#isMessageUnderWay) {
+          polling ??= new LargeMessagePolling(this.#sends)
+          if (polling.until(this.#spaceCondition)) continue
+          if (polling.isTurnDue) await polling.yieldToEventLoop()
+        }
         if (!(await this.#spaceEvents.wait(this.#spaceCondition, deadline, signal))) return false
       }
       return true
