@@ -22,8 +22,8 @@ export const SPIN_WITH_BACKOFF: SpinPolicy = { pollsMin: 1, pollsMax: 20, pauseS
 const SHORT_SLEEP_MS = 0.05
 
 /** A few times the wake-up latency: two event loops that answer each other then overlap in their polling and never sleep. */
-const POLL_LATENCIES = 4
-const POLL_SHARE_MIN = 1 / 16
+const POLL_LATENCIES = 8
+const POLL_SHARE_MIN = 1 / 32
 /** Longer than a program takes to answer at once. */
 const ANSWER_MS = 0.05
 
