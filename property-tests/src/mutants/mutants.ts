@@ -218,7 +218,7 @@ export const mutants: readonly Mutant[] = [
     file: `${SYNC}/waiting/waiter-set.ts`,
     from: '    this.renew()\n  }\n\n  renew(): void {\n    // SYNC registration visible to an earlier notifier\n    Atomics.add(this.#words, this.#registrationsIndex, 1)\n',
     to: '    Atomics.add(this.#words, this.#registrationsIndex, 1)\n  }\n\n  renew(): void {\n',
-    rung: interleaver('wake-up-loops'),
+    rung: tests('packages/sync/test/waiting/waiter-set.test.ts'),
   },
   {
     name: 'an event count does not wake an event loop',
