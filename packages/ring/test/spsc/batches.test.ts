@@ -4,7 +4,7 @@ import { withoutSafetyNet } from '../../../sync/test/support/safety-net.js'
 import { soon, until } from '../../../sync/test/support/waiting.js'
 import { type Consumer, json, type Producer, utf8 } from '../../src/index.js'
 import { ABORT } from '../../src/record/layout.js'
-import { createRing, endHold, payload, type RingSetup, receiveAll } from '../support/ring-memory.js'
+import { createRing, endHold, numbered, payload, type RingSetup, receiveAll } from '../support/ring-memory.js'
 
 withoutSafetyNet()
 
@@ -21,8 +21,6 @@ beforeEach(() => {
 })
 
 const isWaiting = () => setup.ring.describe().consumer.isWaiting
-const numbered = (from: number, count: number, byteLength = 4) =>
-  Array.from({ length: count }, (_, at) => payload(byteLength, from + at))
 
 describe('Consumer.tryReceiveBatch', () => {
   test('gives what is there now, in order, up to maxMessages; undefined for nothing, null at the end', () => {

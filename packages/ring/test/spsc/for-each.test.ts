@@ -4,7 +4,7 @@ import { expectRejection } from '../../../sync/test/support/expect-code.js'
 import { withoutSafetyNet } from '../../../sync/test/support/safety-net.js'
 import { sleep, soon, stateOf, turns, until } from '../../../sync/test/support/waiting.js'
 import { type Consumer, type ForEachOptions, json, type Producer, utf8 } from '../../src/index.js'
-import { createRing, endHold, payload, type RingSetup, receiveAll } from '../support/ring-memory.js'
+import { createRing, endHold, numbered, payload, type RingSetup, receiveAll } from '../support/ring-memory.js'
 
 withoutSafetyNet()
 
@@ -21,8 +21,6 @@ beforeEach(() => {
 })
 
 const isWaiting = () => setup.ring.describe().consumer.isWaiting
-const numbered = (from: number, count: number, byteLength = 4) =>
-  Array.from({ length: count }, (_, at) => payload(byteLength, from + at))
 
 type Way = (callback: (message: Uint8Array) => unknown, options?: ForEachOptions, from?: Consumer) => Promise<void>
 const ways: Record<string, Way> = {

@@ -150,6 +150,11 @@ export function payload(byteLength: number, seed = 1): Uint8Array {
   return Uint8Array.from({ length: byteLength }, (_, at) => (seed * 31 + at) & 0x7f)
 }
 
+/** This many payloads, which differ: of the seeds `from`, `from + 1` … */
+export function numbered(from: number, count: number, byteLength = 4): Uint8Array[] {
+  return Array.from({ length: count }, (_, at) => payload(byteLength, from + at))
+}
+
 /** Everything that can be received now. */
 export function receiveAll<T>(consumer: { tryReceive(): T | undefined | null }): T[] {
   const messages: T[] = []

@@ -1,31 +1,18 @@
 import { spscRing } from '@isthmus/ring'
 import { RECORDS_OFFSET } from '../../../../packages/ring/src/spsc/layout.js'
 import { agent, scenario } from '../scenario.js'
-import { eventCountNames, spscRingNames } from '../word-names.js'
-import { EVENTS_OFFSET, meeting, waitFor } from './event-count.js'
+import { spscRingNames } from '../word-names.js'
+import { meeting, waitFor } from './event-count.js'
 import { messageOf, wrongSequence } from './spsc-messages.js'
+import { meetingWords, notifier, UNTIMED } from './wake-up.js'
 
 /** The sleeper word changes between a notifier's load of it and its wake-up: the wake-up goes to the sleeper of before. */
-
-const UNTIMED = Number.POSITIVE_INFINITY
-const ROUNDS = 2
-const wordNames = [{ byteOffset: 0, name: 'condition' }, ...eventCountNames('events', EVENTS_OFFSET)]
-
-const notifier = agent(meeting, {
-  prepare: (tools) => tools.attach().root,
-  run({ condition, events }) {
-    for (let round = 1; round <= ROUNDS; round++) {
-      condition.value = round
-      events.notify()
-    }
-  },
-})
 
 export const staleSleeperLoop = scenario({
   name: 'stale-sleeper-loop',
   about: 'A sleeper blocks for the first change of a notifier and awaits the second one. No wake-up is lost.',
   layout: meeting,
-  wordNames,
+  wordNames: meetingWords,
   agents: {
     sleeper: agent(meeting, {
       prepare: (tools) => tools.attach().root,
@@ -50,7 +37,7 @@ export const staleSleeperThread = scenario({
   name: 'stale-sleeper-thread',
   about: 'A sleeper awaits the first change of a notifier and blocks for the second one. No wake-up is lost.',
   layout: meeting,
-  wordNames,
+  wordNames: meetingWords,
   agents: {
     sleeper: agent(meeting, {
       prepare: (tools) => tools.attach().root,
@@ -75,6 +62,13 @@ const CAPACITY_BYTES = 64
 const LENGTHS = [8, 3]
 const ring = spscRing({ capacityBytes: CAPACITY_BYTES })
 
+const producer = agent(ring, {
+  prepare: (tools) => tools.attach().root.producer(),
+  run(producer) {
+    for (const [number, byteLength] of LENGTHS.entries()) producer.sendSync(messageOf(number, byteLength))
+  },
+})
+
 export const staleSleeperReceive = scenario({
   name: 'stale-sleeper-receive',
   about: 'A consumer receives the first message by receiveSync and the second one by receive. No wake-up is lost.',
@@ -82,12 +76,7 @@ export const staleSleeperReceive = scenario({
   wordNames: spscRingNames('ring', 0, CAPACITY_BYTES),
   plainFromByteOffset: RECORDS_OFFSET,
   agents: {
-    producer: agent(ring, {
-      prepare: (tools) => tools.attach().root.producer(),
-      run(producer) {
-        for (const [number, byteLength] of LENGTHS.entries()) producer.sendSync(messageOf(number, byteLength))
-      },
-    }),
+    producer,
     consumer: agent(ring, {
       prepare: (tools) => tools.attach().root.consumer(),
       async run(consumer) {
@@ -108,12 +97,7 @@ export const staleSleeperTakeover = scenario({
   wordNames: spscRingNames('ring', 0, CAPACITY_BYTES),
   plainFromByteOffset: RECORDS_OFFSET,
   agents: {
-    producer: agent(ring, {
-      prepare: (tools) => tools.attach().root.producer(),
-      run(producer) {
-        for (const [number, byteLength] of LENGTHS.entries()) producer.sendSync(messageOf(number, byteLength))
-      },
-    }),
+    producer,
     consumer: agent(ring, {
       prepare: (tools) => tools.attach().root.consumer(),
       async run(consumer) {
@@ -125,16 +109,16 @@ export const staleSleeperTakeover = scenario({
     successor: agent(ring, {
       prepare: (tools) => tools.attach().root,
       async run(root) {
-        let consumer: ReturnType<typeof root.consumer>
-        try {
-          consumer = root.consumer()
-        } catch {
-          // The role is taken: not the schedule that this is about.
-          return undefined
-        }
-        return [...((await consumer.receive()) ?? [])]
+        // If the role is taken, it is not the schedule that this is about.
+        const consumer = root.tryConsumer()
+        return consumer && [...((await consumer.receive()) ?? [])]
       },
     }),
   },
-  check: () => undefined,
+  check({ returned }) {
+    const received = [returned('consumer'), returned('successor')].filter(
+      (message) => message !== undefined,
+    ) as number[][]
+    return wrongSequence(received, LENGTHS.slice(0, received.length))
+  },
 })

@@ -10,11 +10,11 @@ import { messageOf, messagesIn, receiveToEnd, wrongSequence } from './spsc-messa
 
 /** Agents that wait on their event loops: with the packages' own promises, pending waits and HeapWaiter. */
 
-const UNTIMED = Number.POSITIVE_INFINITY
+export const UNTIMED = Number.POSITIVE_INFINITY
 const ROUNDS = 2
-const wordNames = [{ byteOffset: 0, name: 'condition' }, ...eventCountNames('events', EVENTS_OFFSET)]
+export const meetingWords = [{ byteOffset: 0, name: 'condition' }, ...eventCountNames('events', EVENTS_OFFSET)]
 
-const notifier = agent(meeting, {
+export const notifier = agent(meeting, {
   prepare: (tools) => tools.attach().root,
   run({ condition, events }) {
     for (let round = 1; round <= ROUNDS; round++) {
@@ -28,7 +28,7 @@ export const wakeUp = scenario({
   name: 'wake-up',
   about: 'An event loop waits at an event count twice; a notifier wakes it. No wake-up is lost.',
   layout: meeting,
-  wordNames,
+  wordNames: meetingWords,
   agents: {
     loop: agent(meeting, {
       prepare: (tools) => tools.attach().root,
@@ -56,7 +56,7 @@ export const wakeUpTwoWaits = scenario({
   about:
     'Two waits of one event loop are pending at one event count, for the first and the second change of a notifier. Both end, and neither takes the mark of the other away.',
   layout: meeting,
-  wordNames,
+  wordNames: meetingWords,
   agents: {
     loop: agent(meeting, {
       prepare: (tools) => tools.attach().root,
@@ -81,7 +81,7 @@ export const wakeUpTick = scenario({
   about:
     'An event loop waits at an event count twice, and two of its ticks go off at any time: before, between and after the steps of a wake-up. Both waits end, and none ends twice.',
   layout: meeting,
-  wordNames,
+  wordNames: meetingWords,
   timersMax: 2,
   agents: { loop: wakeUp.agents.loop, notifier },
   check: ({ returned }) => (returned('loop') === true ? undefined : 'a wait ended without its condition'),
@@ -92,7 +92,7 @@ export const wakeUpCrash = scenario({
   about:
     'A notifier may crash at any operation, also between its change and the wake-up. The event loop then finds the change of a successor, which does not notify, at its next tick.',
   layout: meeting,
-  wordNames,
+  wordNames: meetingWords,
   mayCrash: ['notifier'],
   agents: {
     loop: wakeUp.agents.loop,
@@ -114,7 +114,7 @@ export const wakeUpSuccessor = scenario({
   about:
     'A notifier may crash at any operation, also with a wake-up that it has counted and not made. A successor changes the condition and notifies: that wakes the event loop, without a tick.',
   layout: meeting,
-  wordNames,
+  wordNames: meetingWords,
   mayCrash: ['notifier'],
   agents: {
     loop: wakeUp.agents.loop,
