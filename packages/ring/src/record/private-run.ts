@@ -1,4 +1,5 @@
 import { advance, DATA, fitsRecord, RECORD_HEADER_BYTES, recordBytesOf } from './layout.js'
+import { privateBytes } from './private-bytes.js'
 import { markAsUntransferable } from './untransferable.js'
 
 /** A larger message gets an array of its own: for it, that costs hardly more than a place in a block. */
@@ -14,6 +15,8 @@ const BLOCK_BYTES = 64 * 1024
 
 /** The first message of a run waits for the copy of the whole run. */
 const RUN_BYTES_MAX = 16 * 1024
+/** What is copied at first, and at least: after runs that end early, no more than a little is copied in vain. */
+const RUN_BYTES_MIN = 1024
 
 /** Up to here, copying word by word is faster than the call that copies bytes. */
 const WORDWISE_BYTES_MAX = 256
@@ -48,6 +51,8 @@ export class PrivateRun {
   /** Of the next record in the block. */
   #offset = 0
   #endOffset = 0
+  /** How much the next copy takes, in the hope that so much of it are small messages. */
+  #hopedBytes = RUN_BYTES_MIN
   /** Of the next record in the ring. */
   position = 0
 
@@ -76,7 +81,9 @@ export class PrivateRun {
   }
 
   /**
-   * Copies the record at this position, and the small messages that follow it.
+   * Copies the record at this position, and the small messages that follow it. It copies first and looks for the end of the
+   * run in the copy: a look into the ring would wait for each record's cache line to come from the producer's core, one after
+   * the other, while a copy fetches many of them at a time.
    * @param byteOffset where the record begins in `bytes` and `words`
    * @param recordBytes its size
    * @param availableBytes published bytes from there on, up to the end of the ring
@@ -91,24 +98,26 @@ export class PrivateRun {
   ): void {
     const block = current.bytes.byteLength - current.usedBytes < recordBytes ? nextBlock() : current
     const offset = block.usedBytes
-    const limitBytes = Math.min(availableBytes, RUN_BYTES_MAX, block.bytes.byteLength - offset)
-    let runBytes = recordBytes
-    while (runBytes < limitBytes) {
-      // Only to find out how much to copy. What is read here may be anything.
-      const word = (byteOffset + runBytes) >>> 2
-      const byteLength = words[word]
-      if (words[word + 1] !== DATA || byteLength >>> 0 > RUN_MESSAGE_BYTES_MAX) break
-      const endBytes = runBytes + recordBytesOf(byteLength)
-      if (endBytes > limitBytes) break
-      runBytes = endBytes
-    }
-    if (runBytes <= WORDWISE_BYTES_MAX) {
+    const hopedBytes = Math.max(recordBytes, this.#hopedBytes)
+    const copiedBytes = Math.min(availableBytes, hopedBytes, block.bytes.byteLength - offset)
+    if (copiedBytes <= WORDWISE_BYTES_MAX) {
       const from = byteOffset >>> 2
       const to = offset >> 2
-      for (let word = runBytes >> 2; --word >= 0; ) block.words[to + word] = words[from + word]
+      for (let word = copiedBytes >> 2; --word >= 0; ) block.words[to + word] = words[from + word]
     } else {
-      block.bytes.set(bytes.subarray(byteOffset, byteOffset + runBytes), offset)
+      block.bytes.set(bytes.subarray(byteOffset, byteOffset + copiedBytes), offset)
     }
+    let runBytes = recordBytes
+    while (runBytes < copiedBytes) {
+      const word = (offset + runBytes) >> 2
+      const byteLength = block.words[word]
+      if (block.words[word + 1] !== DATA || byteLength >>> 0 > RUN_MESSAGE_BYTES_MAX) break
+      const endBytes = runBytes + recordBytesOf(byteLength)
+      if (endBytes > copiedBytes) break
+      runBytes = endBytes
+    }
+    if (runBytes * 2 <= copiedBytes) this.#hopedBytes = Math.max(RUN_BYTES_MIN, runBytes)
+    else if (copiedBytes === hopedBytes) this.#hopedBytes = Math.min(RUN_BYTES_MAX, hopedBytes * 2)
     block.usedBytes = offset + runBytes
     this.#block = block
     this.#offset = offset
@@ -124,7 +133,7 @@ export class PrivateRun {
 }
 
 function nextBlock(): Block {
-  const bytes = new Uint8Array(BLOCK_BYTES)
+  const bytes = privateBytes(BLOCK_BYTES)
   markAsUntransferable(bytes.buffer)
   current = { bytes, words: new Int32Array(bytes.buffer), usedBytes: 0 }
   return current

@@ -45,6 +45,7 @@ import {
   TOTAL_LENGTH_BYTES,
 } from '../record/layout.js'
 import { type Fragment, MessageAssembly } from '../record/message-assembly.js'
+import { privateBytes } from '../record/private-bytes.js'
 import { isWorthRun, PrivateRun } from '../record/private-run.js'
 import { type Counterpart, type EndedEpoch, nameOf } from '../role/counterpart.js'
 import { CLOSED } from '../role/layout.js'
@@ -108,6 +109,9 @@ export interface MessageChunk {
  */
 const EMPTY_RECORDS_MAX = 1024
 
+/** From here on, memory that is not filled with zeros first saves more than it costs to ask for it. */
+const UNZEROED_BYTES_MIN = 8192
+
 /** A batch of these takes less than a millisecond, and fills no more than a quarter of a ring of 1 MiB if they have 1 KiB. */
 const BATCH_MESSAGES = 256
 
@@ -130,8 +134,8 @@ export type InPlaceCallback = (bytes: Uint8Array, byteOffset: number, byteLength
  * closed and everything was received.
  *
  * A private copy never changes, whatever the producer's process does. One of up to 4 KiB may be a view of a block of 64 KiB
- * that it shares with other messages: read `message.buffer` from `message.byteOffset` on, a multiple of 8; keep `message.slice()`
- * if you keep few of many messages, or transfer one to another thread. A larger one has its own buffer.
+ * that it shares with other messages and unused memory: read `message.buffer` from `message.byteOffset` on, a multiple of 8;
+ * keep `message.slice()` if you keep few of many messages, or transfer one to another thread. A larger one has its own buffer.
  *
  * In place means bytes: `drain` and chunks bypass the codec. They show what the codec of the ring has encoded.
  *
@@ -1057,7 +1061,7 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
       if (isWorthRun(byteLength, distance(this.#writePosition, this.#position)))
         return this.#copyRun(recordBytes, index)
       const start = this.#recordsByteOffset + index + RECORD_HEADER_BYTES
-      const copy = this.bytes.slice(start, start + byteLength)
+      const copy = this.#copyOf(start, byteLength)
       this.#position = advance(this.#position, recordBytes)
       return copy
     }
@@ -1141,9 +1145,16 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
     return message
   }
 
+  #copyOf(start: number, byteLength: number): Uint8Array {
+    if (byteLength < UNZEROED_BYTES_MIN) return this.bytes.slice(start, start + byteLength)
+    const copy = this.#allocate(byteLength)
+    copy.set(this.bytes.subarray(start, start + byteLength))
+    return copy
+  }
+
   #allocate(byteLength: number): Uint8Array {
     try {
-      return new Uint8Array(byteLength)
+      return privateBytes(byteLength)
     } catch (cause) {
       throw new IsthmusError(
         'ERR_ISTHMUS_MESSAGE_TOO_LARGE',

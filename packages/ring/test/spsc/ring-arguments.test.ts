@@ -138,7 +138,7 @@ describe('what fails between looking and taking', () => {
     const { ring } = createRing({ capacityBytes: 1 << 15 })
     const producer = ring.producer()
     const consumer = ring.consumer()
-    const large = payload(10_000)
+    const large = payload(5_000)
     producer.trySend(large)
     const slice = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), 'slice')
     Object.defineProperty(consumer.bytes, 'slice', {

@@ -1,7 +1,11 @@
+import { nowMs } from '../host/clock.js'
 import { host } from '../host/host.js'
 
-/** How many calls may complete synchronously before we yield to the event loop. */
-const COMPLETIONS_PER_TURN = 256
+/** After so many calls that completed synchronously, the clock is read. */
+const COMPLETIONS_PER_CHECK = 256
+
+/** How long such calls may follow each other before the event loop has a turn, which costs as much as tens of them. */
+const TURN_MS = 1
 
 /**
  * Keeps a program from starving its timers and sockets if it awaits one call after another and each finds at once what it
@@ -9,10 +13,15 @@ const COMPLETIONS_PER_TURN = 256
  */
 class YieldBudget {
   #completions = 0
+  /** When the present turn of the event loop is to end, if this thread has let it begin. */
+  #turnEndMs = 0
 
   /** Counts one completion; false once the event loop must have a turn. */
   canCompleteSynchronously(): boolean {
-    return ++this.#completions < COMPLETIONS_PER_TURN
+    if (++this.#completions < COMPLETIONS_PER_CHECK) return true
+    if (nowMs() >= this.#turnEndMs) return false
+    this.#completions = 0
+    return true
   }
 
   /** Counts these as well, for a call that has done the work of several. */
@@ -22,7 +31,7 @@ class YieldBudget {
 
   /** If the event loop must have a turn, waits until everything else in this thread has had its turn. */
   async yieldToEventLoop(): Promise<void> {
-    if (this.#completions >= COMPLETIONS_PER_TURN) await this.yieldNow()
+    if (this.#completions >= COMPLETIONS_PER_CHECK) await this.yieldNow()
   }
 
   /** Waits until everything else in this thread has had its turn. */
@@ -32,6 +41,7 @@ class YieldBudget {
       else host.setTimeout(resolve, 0)
     })
     this.#completions = 0
+    this.#turnEndMs = nowMs() + TURN_MS
   }
 }
 

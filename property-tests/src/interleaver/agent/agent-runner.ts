@@ -119,9 +119,7 @@ export class AgentRunner {
     if (!this.#hasUsedLoop) return
     this.#turn.isStepping = false
     for (const region of regions) this.#packages.pendingWaits.endWaitsOf(region)
-    const turns = new this.#packages.TurnQueue()
-    while (turns.canCompleteSynchronously());
-    const isReset = turns.yieldToEventLoop()
+    const isReset = new this.#packages.TurnQueue().yieldNow()
     await this.#loop.clear()
     await isReset
   }
