@@ -43,11 +43,11 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'space is returned before the message is copied',
     file: `${RING}/spsc/consumer.ts`,
-    from: '      const copy = this.bytes.slice(start, start + byteLength)\n',
+    from: '      const copy = this.#copyOf(start, byteLength)\n',
     to: `      const end = advance(this.#position, recordBytes)
       Atomics.store(this.words, this.#readPositionWord, end)
       this.#producerEvents.notify()
-      const copy = this.bytes.slice(start, start + byteLength)
+      const copy = this.#copyOf(start, byteLength)
 `,
     rung: interleaver('spsc-wrap'),
   },
