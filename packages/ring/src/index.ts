@@ -1,7 +1,19 @@
 export { type Codec, json, utf8 } from './codec.js'
 export { IncompleteMessageError, type IncompleteReason } from './errors.js'
+export type { BatchError } from './messages/batch.js'
+export type { ForEachOptions } from './messages/for-each.js'
+export type { MessageIterator, MessagesOptions } from './messages/message-iterator.js'
+export type { SendLoan, TakenLoan } from './mpmc/loan.js'
+export {
+  type BlockDescription,
+  type MpmcQueue,
+  type MpmcQueueDescription,
+  type MpmcQueueOptions,
+  mpmcQueue,
+} from './mpmc/mpmc-queue.js'
+export type { Receiver, ReceiverOptions } from './mpmc/receiver.js'
+export type { PriorityOptions, Sender } from './mpmc/sender.js'
 export type { RoleDescription } from './role/role.js'
-export type { BatchError } from './spsc/batch.js'
 export type {
   BatchOptions,
   ChunkOptions,
@@ -12,8 +24,6 @@ export type {
   IntoOptions,
   MessageChunk,
 } from './spsc/consumer.js'
-export type { ForEachOptions } from './spsc/for-each.js'
-export type { MessageIterator, MessagesOptions } from './spsc/message-iterator.js'
 export type { MessageSpace } from './spsc/message-space.js'
 export type { Producer } from './spsc/producer.js'
 export {

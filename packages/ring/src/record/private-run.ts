@@ -132,6 +132,59 @@ export class PrivateRun {
   }
 }
 
+/**
+ * A private copy of one message. `byteOffset`, where it begins in `bytes` and `words`, is a multiple of 8.
+ */
+export function privateCopyOf(
+  bytes: Uint8Array,
+  words: Int32Array,
+  byteOffset: number,
+  byteLength: number,
+): Uint8Array {
+  if (byteLength <= TINY_BYTES_MAX || byteLength > RUN_MESSAGE_BYTES_MAX) {
+    return bytes.slice(byteOffset, byteOffset + byteLength)
+  }
+  const paddedBytes = (byteLength + 7) & -8
+  const block = current.bytes.byteLength - current.usedBytes < paddedBytes ? nextBlock() : current
+  const offset = block.usedBytes
+  if (byteLength <= WORDWISE_BYTES_MAX) {
+    const from = byteOffset >>> 2
+    const to = offset >> 2
+    for (let word = (byteLength + 3) >> 2; --word >= 0; ) block.words[to + word] = words[from + word]
+  } else {
+    block.bytes.set(bytes.subarray(byteOffset, byteOffset + byteLength), offset)
+  }
+  const copy = new Uint8Array(block.bytes.buffer, offset, byteLength)
+  block.usedBytes = offset + paddedBytes
+  return copy
+}
+
+/** Private memory with a copy of several messages, which begins at `byteOffset`, a multiple of 8. */
+export interface PrivateCopy {
+  readonly bytes: Uint8Array
+  readonly words: Int32Array
+  readonly byteOffset: number
+}
+
+/**
+ * A private copy of several messages, to be given to the program as views of it. `byteOffset`, where it begins in `bytes`, is a
+ * multiple of 8.
+ */
+export function privateCopyOfSeveral(bytes: Uint8Array, byteOffset: number, byteLength: number): PrivateCopy {
+  const paddedBytes = (byteLength + 7) & -8
+  if (paddedBytes > RUN_BYTES_MAX) {
+    const copy = new Uint8Array(paddedBytes)
+    copy.set(bytes.subarray(byteOffset, byteOffset + byteLength))
+    markAsUntransferable(copy.buffer)
+    return { bytes: copy, words: new Int32Array(copy.buffer), byteOffset: 0 }
+  }
+  const block = current.bytes.byteLength - current.usedBytes < paddedBytes ? nextBlock() : current
+  const offset = block.usedBytes
+  block.bytes.set(bytes.subarray(byteOffset, byteOffset + byteLength), offset)
+  block.usedBytes = offset + paddedBytes
+  return { bytes: block.bytes, words: block.words, byteOffset: offset }
+}
+
 function nextBlock(): Block {
   const bytes = privateBytes(BLOCK_BYTES)
   markAsUntransferable(bytes.buffer)

@@ -30,6 +30,17 @@ import {
 } from '@isthmus/sync/internal'
 import type { Codec } from '../codec.js'
 import { corruptError, type IncompleteMessageError } from '../errors.js'
+import {
+  DUE,
+  EMPTY,
+  type ForEachOptions,
+  forEachOf,
+  isPromiseLike,
+  OVER,
+  type RoundEnd,
+  type Slice,
+} from '../messages/for-each.js'
+import { MessageIterator, type MessageSource, type MessagesOptions } from '../messages/message-iterator.js'
 import { LargeMessagePolling } from '../record/large-message-polling.js'
 import {
   advance,
@@ -50,18 +61,7 @@ import { isWorthRun, PrivateRun } from '../record/private-run.js'
 import { type Counterpart, type EndedEpoch, nameOf } from '../role/counterpart.js'
 import { CLOSED } from '../role/layout.js'
 import type { AcquiredRole, Role } from '../role/role.js'
-import {
-  DUE,
-  EMPTY,
-  type ForEachOptions,
-  forEachOf,
-  isPromiseLike,
-  OVER,
-  type RoundEnd,
-  type Slice,
-} from './for-each.js'
 import { arePositionsValid, READ_POSITION_OFFSET, RECORDS_OFFSET, WRITE_POSITION_OFFSET } from './layout.js'
-import { MessageIterator, type MessageSource, type MessagesOptions } from './message-iterator.js'
 import type { RingSide } from './ring-side.js'
 
 export interface DrainOptions {

@@ -24,6 +24,8 @@ import {
 } from '@isthmus/sync/internal'
 import type { Codec } from '../codec.js'
 import { corruptError } from '../errors.js'
+import { Batch } from '../messages/batch.js'
+import { assertLength, bytesOf } from '../messages/message-bytes.js'
 import { LargeMessagePolling } from '../record/large-message-polling.js'
 import {
   ABORT,
@@ -45,9 +47,7 @@ import {
 import { type Counterpart, nameOf } from '../role/counterpart.js'
 import { DIED, HELD, stateOfRole } from '../role/layout.js'
 import type { AcquiredRole, Role } from '../role/role.js'
-import { Batch } from './batch.js'
 import { arePositionsValid, READ_POSITION_OFFSET, RECORDS_OFFSET, WRITE_POSITION_OFFSET } from './layout.js'
-import { assertLength, bytesOf } from './message-bytes.js'
 import { MessageSpace, type SpaceSource } from './message-space.js'
 import type { RingSide } from './ring-side.js'
 

@@ -5,7 +5,7 @@ import type { Codec } from '../codec.js'
 const nothing = new Uint8Array(0)
 
 /*
- * The producer asks messages for `length`, which for a Uint8Array is its `byteLength`. V8 compiles `length` into a load, and
+ * Senders ask messages for `length`, which for a Uint8Array is its `byteLength`. V8 compiles `length` into a load, and
  * `byteLength` into a call that takes 10 ns.
  */
 
@@ -21,16 +21,16 @@ export function bytesOf<T>(value: T, codec: Codec<T> | undefined, attempt: strin
   const found = isUint8Array(bytes) ? 'a Uint8Array whose buffer was detached or cut off' : inWords(bytes)
   throw new IsthmusTypeError(
     'ERR_ISTHMUS_INVALID_ARGUMENT',
-    `${attempt}: got ${found} instead of a Uint8Array. Give bytes, or a codec such as utf8 to spscRing().`,
+    `${attempt}: got ${found} instead of a Uint8Array. Give bytes, or make the layout with a codec such as utf8.`,
   )
 }
 
 /** After a wait: room was made for this many bytes. */
-export function assertLength(bytes: Uint8Array, byteLength: number): void {
+export function assertLength(bytes: Uint8Array, byteLength: number, attempt = 'Sending to a ring'): void {
   if (bytes.byteLength === byteLength && (byteLength > 0 || !isGone(bytes))) return
   throw new IsthmusTypeError(
     'ERR_ISTHMUS_INVALID_ARGUMENT',
-    `Sending to a ring: the message had ${byteLength} bytes and has ${bytes.byteLength} now. Do not change it or its buffer until it is sent.`,
+    `${attempt}: the message had ${byteLength} bytes and has ${bytes.byteLength} now. Do not change it or its buffer until it is sent.`,
   )
 }
 

@@ -1,0 +1,205 @@
+import { alignUp, MAX_ALIGNMENT, WAITER_SET_BYTES } from '@isthmus/sync/internal'
+
+/**
+ * The MPMC queue in memory. Messages lie in blocks. A lane is a ring of slots, each of which names a block; a queue has one
+ * lane for each priority, and one for dead letters if it keeps them. Words that many peers write lie 128 bytes apart: two
+ * cache lines, since the hardware fetches them in pairs.
+ *
+ * ```
+ * byte    0 +----------+--------+----------------+----------------+
+ *           | given up | lost   | orphans left   | orphans seen   |    seldom written
+ *       128 +----------+--------+----------------+----------------+
+ *           | messages: a waiter set                              |    receivers sleep here
+ *       256 +-----------------------------------------------------+
+ *           | space: a waiter set                                 |    senders sleep here
+ *       384 +-----------------------------------------------------+
+ *           | dead letters: a waiter set                          |    their receivers sleep here
+ *       512 +-----------+-----------------------------------------+
+ *           | tail hint |                                              of lane 0
+ *       640 +-----------+
+ *           | head hint |                                              and so on: 256 bytes for each lane
+ *       ... +-----------+---- … ----------------------------------+
+ *           | slots: lanes x N x 4 bytes                          |    N: a power of two, at least 64 and blocks + 1
+ *       ... +---------------- … ----------------------------------+    aligned to 128
+ *           | blocks: each of 32 + blockBytes, aligned to 64      |
+ *           +---------------- … ----------------------------------+
+ *
+ * slot        31            n n-1         0       n = log2 N. The slot of position p is the one at p modulo N.
+ *             +--------------+-------------+      lap: the high bits of p + N once position p is pushed, those of p while it
+ *             | lap          | block       |      is free. Zeroed memory is free for the positions of the first lap.
+ *             +--------------+-------------+      block: its index; N - 1 is END
+ *
+ * block       0      4          8            12                 16       20       24     28      32
+ *             +------+----------+------------+------------------+--------+--------+------+-------+---- … ---+
+ *             | cell | position | byteLength | kind, lane,      | lease  | sender | done | count | payload  |
+ *             |      |          |            | deliveries       |        |        |      |       |          |
+ *             +------+----------+------------+------------------+--------+--------+------+-------+---- … ---+
+ *
+ * cell        31                     9 8     7 6         0         FREE 0, OWNED 1, HELD 2, RETURNING 3.
+ *             +-----------------------+-------+-----------+        FREE has slot 0; with slot 1 it is ORPHAN.
+ *             | seq (23 bits)         | state | peer slot |        Zeroed memory is FREE.
+ *             +-----------------------+-------+-----------+        An instance of a block is one seq of it with one owner.
+ *
+ * kind        31         16 15    8 7     0         DATA: one message. PACKED: several, as records (record/layout.ts).
+ *             +------------+-------+-------+        PIPE is reserved for messages that are larger than a block.
+ *             | deliveries | lane  | kind  |
+ *             +------------+-------+-------+
+ * ```
+ *
+ * A block goes round like this:
+ *
+ * ```
+ *            A2            P3: pushed          T4              T7
+ *   FREE ─────────> OWNED ════════════> OWNED ─────────> HELD ─────────> FREE
+ *                     |                (RETURNING)         |
+ *                     | S3: its owner                      | S4: its holder is dead
+ *                     v      is dead                       v          R1            R3        P3: pushed
+ *                   FREE                                ORPHAN ─────────> HELD ─────────> RETURNING ═════> RETURNING
+ *                                                                          └──> FREE, if it is not delivered again
+ * ```
+ *
+ * | word         | written by                            | read by    | publishes           | its writer is killed right after           |
+ * |--------------|---------------------------------------|------------|---------------------|--------------------------------------------|
+ * | slot         | senders, and `end`, by CAS from the   | all        | the message: its    | it is sent: others find it by walking      |
+ * |              | word that is free for that position;  |            | payload, length,    | along the slots, and need no help          |
+ * |              | `reopen`: END → free                  |            | kind and position   |                                            |
+ * | cell         | by CAS from the exact word: FREE →    | all        | who has the block   | OWNED and not pushed: a sweep frees it.    |
+ * |              | OWNED a sender; OWNED, RETURNING →    |            |                     | HELD: a sweep leaves an ORPHAN, which the  |
+ * |              | HELD a receiver; HELD → FREE,         |            |                     | next peer that looks pushes again, or      |
+ * |              | RETURNING its holder; OWNED → FREE    |            |                     | frees. Stopped: it keeps this block, and   |
+ * |              | its owner. A sweep: see sweep.ts      |            |                     | no other is delayed                        |
+ * | position     | the owner, plainly, before P3; its    | receivers, | with the cell,      | not pushed: no slot names the block at     |
+ * |              | complement by the holder, before it   | sweeps     | which instance of   | this position                              |
+ * |              | frees the block                       |            | the block this is   |                                            |
+ * | byteLength,  | the owner, plainly, before P3.        | the holder |                     | no peer reads them                         |
+ * | kind, count, | deliveries: also the holder           |            |                     |                                            |
+ * | sender,      |                                       |            |                     |                                            |
+ * | payload      |                                       |            |                     |                                            |
+ * | done         | the holder: how many messages of a    | the next   |                     | that message was delivered (at most once), |
+ * |              | packed block need no delivery any     | holder     |                     | or acknowledged (at least once)            |
+ * |              | more                                  |            |                     |                                            |
+ * | tail hint    | senders, by CAS upward, after P3;     | senders    | all returned sends  | it lags by the sends that had not returned |
+ * |              | receivers that found nothing          | far behind |                     |                                            |
+ * | head hint    | receivers, by CAS upward, every 32    | receivers  | a bound: everything | it lags; a drained queue may look as if it |
+ * |              | messages, and when they find nothing  | far behind | before it is taken  | had messages                               |
+ * | orphans left | a sweep, +1 at its end if there are   | receivers, |                     | the slot is swept again                    |
+ * |              | orphans                               | senders    |                     |                                            |
+ * | orphans seen | a peer that has looked at all blocks: | the same   |                     | nothing                                    |
+ * |              | the value of `left` before it looked  |            |                     |                                            |
+ * | given up     | a peer that frees a block after       | tools      |                     | it is not counted                          |
+ * |              | maxDeliveries, +1 for each message    |            |                     |                                            |
+ * | lost         | a peer that frees what a dead holder  | tools      |                     | it is not counted                          |
+ * |              | had (at most once), +1 for each       |            |                     |                                            |
+ * | lease        | reserved for PIPE                     |            |                     |                                            |
+ *
+ * Invariants, of each lane:
+ * 1. Pushed positions are a prefix: the slot of p is filled only after that of p - 1.
+ * 2. Taken positions are a prefix. So no message may be taken out of its order.
+ * 3. The blocks of the positions that are pushed and not taken are distinct, and OWNED or RETURNING.
+ * 4. Only the peer that the cell names writes the rest of the block.
+ * 5. head hint <= first position not taken <= first position not pushed; tail hint <= first position not pushed.
+ *
+ * There are fewer blocks than slots. So when the slot of p is free for p, the message at p - N was taken: a slot is never
+ * overwritten unread, and never full.
+ *
+ * A cell that is committed (pushed and not taken) may name a sender that is long gone, and so the slot of another peer. That is
+ * harmless: a sweep asks the slots first, and the next owner raises seq.
+ *
+ * A receiver reads slot, cell, position and lane in this order, and takes by CAS from the exact cell word. If the instance that
+ * was pushed at p had been freed, its last holder had changed the position before; no later instance gets position p in this
+ * lane; and one that has the same position in another lane has another lane. So the CAS hits what was pushed at p, or fails.
+ *
+ * Words repeat: a slot's word after 2 ** 32 messages, a cell's after 2 ** 23 instances _of one block_. A receiver that is
+ * stopped between reading the cell and its CAS takes a wrong instance if meanwhile exactly a multiple of those have passed, by
+ * the same sender: a queue of one block takes seconds for that, one of 1,024 an hour.
+ */
+export const GIVEN_UP_OFFSET = 0
+export const LOST_OFFSET = 4
+export const ORPHANS_LEFT_OFFSET = 8
+export const ORPHANS_SEEN_OFFSET = 12
+
+const SEPARATION = 128
+export const MESSAGES_OFFSET = SEPARATION
+export const SPACE_OFFSET = 2 * SEPARATION
+export const DEAD_LETTERS_OFFSET = 3 * SEPARATION
+const HINTS_OFFSET = 4 * SEPARATION
+if (WAITER_SET_BYTES > SEPARATION) throw new Error('A waiter set does not fit between two lines of the MPMC queue')
+
+export const tailOffsetOf = (lane: number): number => HINTS_OFFSET + lane * 2 * SEPARATION
+export const headOffsetOf = (lane: number): number => HINTS_OFFSET + (lane * 2 + 1) * SEPARATION
+
+export const BLOCKS_MAX = 2 ** 20 - 1
+export const BLOCK_BYTES_MAX = 2 ** 30
+export const LANES_MAX = 8
+export const DELIVERIES_MAX = 0xffff
+
+const SLOTS_MIN = 64
+const BLOCK_ALIGNMENT = 64
+
+/** How many slots a lane has: more than there are blocks. */
+export function slotCountOf(blocks: number): number {
+  return 2 ** Math.ceil(Math.log2(Math.max(SLOTS_MIN, blocks + 1)))
+}
+
+/** Where everything lies, from the beginning of the queue. */
+export interface Places {
+  readonly slotsOffset: number
+  readonly blocksOffset: number
+  /** From one block to the next. */
+  readonly strideBytes: number
+  readonly byteLength: number
+}
+
+export function placesOf(blocks: number, blockBytes: number, allLanes: number, slotCount: number): Places {
+  const slotsOffset = tailOffsetOf(allLanes)
+  const blocksOffset = alignUp(slotsOffset + allLanes * slotCount * 4, MAX_ALIGNMENT)
+  const strideBytes = alignUp(BLOCK_HEADER_BYTES + blockBytes, BLOCK_ALIGNMENT)
+  return { slotsOffset, blocksOffset, strideBytes, byteLength: blocksOffset + blocks * strideBytes }
+}
+
+/** Words of a block, counted from its cell. */
+export const POSITION_WORD = 1
+export const LENGTH_WORD = 2
+export const KIND_WORD = 3
+export const SENDER_WORD = 5
+export const DONE_WORD = 6
+export const COUNT_WORD = 7
+export const BLOCK_HEADER_BYTES = 32
+
+export const FREE = 0
+export const ORPHAN = 1
+export const OWNED = 1 << 7
+export const HELD = 2 << 7
+export const RETURNING = 3 << 7
+/** OWNED and RETURNING have this bit, and no other state has it: a block that may be pushed. */
+export const PUSHABLE = 1 << 7
+const SLOT_MASK = (1 << 7) - 1
+const STATE_MASK = 3 << 7
+/** State and slot: FREE and ORPHAN are values of it. */
+export const HOLD_MASK = STATE_MASK | SLOT_MASK
+export const SEQ_MASK = ~HOLD_MASK
+const SEQ_STEP = 1 << 9
+
+export const stateOfCell = (cell: number): number => cell & STATE_MASK
+export const slotOfCell = (cell: number): number => cell & SLOT_MASK
+/** The same seq, with this state and slot. */
+export const sameInstance = (cell: number, hold: number): number => (cell & SEQ_MASK) | hold
+/** The next seq, with this state and slot. */
+export const nextInstance = (cell: number, hold: number): number => ((cell & SEQ_MASK) + SEQ_STEP) | hold
+
+/** What a position becomes before its block is freed: no position that a receiver may be looking for. */
+export const awayFrom = (position: number): number => position ^ -0x80000000
+
+export const DATA = 1
+export const PACKED = 2
+export const PIPE = 3
+
+const LANE_SHIFT = 8
+const DELIVERIES_SHIFT = 16
+export const DELIVERY = 1 << DELIVERIES_SHIFT
+
+export const kindWordOf = (kind: number, lane: number): number => kind | (lane << LANE_SHIFT)
+export const kindIn = (word: number): number => word & 0xff
+export const laneIn = (word: number): number => (word >>> LANE_SHIFT) & 0xff
+export const deliveriesIn = (word: number): number => word >>> DELIVERIES_SHIFT
+export const setLaneIn = (word: number, lane: number): number => (word & ~(0xff << LANE_SHIFT)) | (lane << LANE_SHIFT)

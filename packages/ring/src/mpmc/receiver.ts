@@ -1,0 +1,1144 @@
+import {
+  IsthmusError,
+  IsthmusRangeError,
+  IsthmusTypeError,
+  type Signal,
+  type TimeoutOptions,
+  type UntimedOptions,
+  type Waitable,
+  type WaitOptions,
+} from '@isthmus/sync'
+import {
+  Awaitable,
+  assertOptions,
+  assertStackRoom,
+  type Condition,
+  closedError,
+  deadlineOf,
+  inWords,
+  nowMs,
+  signalOf,
+  slotOf,
+  TurnQueue,
+  throwIfAborted,
+  WAITABLE,
+  type WaiterSet,
+  type WaitFor,
+} from '@isthmus/sync/internal'
+import type { Codec } from '../codec.js'
+import { corruptError } from '../errors.js'
+import {
+  DUE,
+  type ForEachOptions,
+  forEachOf,
+  isPromiseLike,
+  EMPTY as NOTHING,
+  OVER,
+  type RoundEnd,
+  type Slice,
+} from '../messages/for-each.js'
+import { MessageIterator, type MessageSource, type MessagesOptions } from '../messages/message-iterator.js'
+import { privateCopyOf } from '../record/private-run.js'
+import type { BatchOptions, DrainCallback, DrainOptions, InPlaceCallback } from '../spsc/consumer.js'
+import { NO_BLOCK } from './block-table.js'
+import {
+  awayFrom,
+  BLOCK_HEADER_BYTES,
+  DATA,
+  DELIVERIES_MAX,
+  DELIVERY,
+  deliveriesIn,
+  HELD,
+  HOLD_MASK,
+  KIND_WORD,
+  kindIn,
+  LENGTH_WORD,
+  ORPHAN,
+  PACKED,
+  POSITION_WORD,
+  RETURNING,
+  slotOfCell,
+  stateOfCell,
+} from './layout.js'
+import { TakenHold, TakenLoan } from './loan.js'
+import { Pack } from './pack.js'
+import type { QueueSide } from './queue-side.js'
+import { EMPTY, ENDED, type Slots } from './slots.js'
+
+export interface ReceiverOptions {
+  /**
+   * After so many messages of higher priorities in a row, one of the lowest priority that has any is received. Without it, a message
+   * waits as long as there are any of a higher priority.
+   */
+  readonly fairness?: number
+}
+
+/** A batch of these takes less than a millisecond. */
+const BATCH_MESSAGES = 256
+/** For how many calls a batch counts, when the event loop is to have its turn after so many of them. */
+const BATCH_MESSAGES_PER_COMPLETION = 16
+const BATCH_BYTES_PER_COMPLETION = 4096
+
+/** There is a message: in the pack that is open, or in the block that was taken. */
+const FOUND = 0
+
+/**
+ * Receives from an MPMC queue. A queue has any number of receivers, in any threads and processes, and each message goes to one of
+ * them. It gives private copies (`tryReceive`, `receiveSync`, `receive`), shows messages in place (`drain`, `forEachInPlace`), or
+ * lends them (`tryTake`). `undefined` means that there is nothing yet, or that the time is up; `null` means that the queue has
+ * ended and everything was received.
+ *
+ * Messages come in the order in which they were sent, each priority for itself, the highest first. A call that found nothing
+ * proves that there was nothing at one moment of the call.
+ *
+ * If a receiver dies, its message is lost, if the queue delivers at most once. At least once, a message belongs to its receiver
+ * until that acknowledges it, by its next call that receives, or by `acknowledge`; if the receiver dies or is closed before, the
+ * message comes again, at the end of the queue. No call throws because a peer died.
+ *
+ * A private copy never changes. One of up to 4 KiB may be a view of a block of 64 KiB that it shares with other messages: read
+ * `message.buffer` from `message.byteOffset` on, a multiple of 8; keep `message.slice()` if you keep few of many messages, or
+ * transfer one to another thread.
+ *
+ * @example
+ * ```ts
+ * sender.trySend(order)
+ * queue.end()
+ * for (const message of receiver) handle(message)
+ * ```
+ */
+export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
+  /** The whole region as bytes. If `drain` passes this very array, its `byteOffset` is an index of the three views below, too. */
+  readonly bytes: Uint8Array
+  /** The same as 32-bit words; the index is `byteOffset / 4`. */
+  readonly words: Int32Array
+  /** The same as 64-bit numbers; the index is `byteOffset / 8`. */
+  readonly doubles: Float64Array
+  /** The same for mixed records. */
+  readonly view: DataView
+
+  readonly #side: QueueSide
+  readonly #subject: string
+  /** How most error messages begin. */
+  readonly #attempt: string
+  readonly #codec: Codec<T> | undefined
+  readonly #waiters: WaiterSet
+  readonly #space: WaiterSet
+  /** The lanes that it receives from: the highest priority last. */
+  readonly #lanes: readonly Slots[]
+  readonly #highest: Slots
+  readonly #held: number
+  readonly #isAtLeastOnce: boolean
+  readonly #blockBytes: number
+  readonly #reservedFrom: number
+  readonly #firstCell: number
+  readonly #stride: number
+  readonly #fairness: number
+  /** How many messages of higher priorities were received in a row. */
+  #streak = 0
+
+  /** Turns the hot path off: something of an earlier call has to be looked at first, or the receiver is closed. */
+  #isSlow = false
+  /** A block that was taken and of which the program has got nothing yet. */
+  #block = NO_BLOCK
+  #cell = 0
+  /** The packed block whose messages are being given. */
+  #pack: Pack | undefined
+  /** What the program has got and not acknowledged: blocks with their cells, and messages of packs. */
+  readonly #givenBlocks: number[] = []
+  readonly #givenCells: number[] = []
+  readonly #givenPacks: Pack[] = []
+  readonly #givenIndexes: number[] = []
+  /** A callback of drain, or the codec in a batch, is at work: other calls would take what it is to get next. */
+  #isInside = false
+  /** Length of the message that a callback is being shown in place; -1 if there is none. */
+  #shownBytes = -1
+  #hasToldEnd = false
+  #isClosed = false
+  readonly #receives = new TurnQueue()
+
+  /** @internal Use `queue.receiver()`. */
+  constructor(
+    side: QueueSide,
+    codec: Codec<T> | undefined,
+    lanes: readonly Slots[],
+    waiters: WaiterSet,
+    fairness: number,
+  ) {
+    super()
+    const { geometry, subject } = side
+    this.#side = side
+    this.#subject = subject
+    this.#attempt = `Receiving from ${subject}`
+    this.#codec = codec
+    this.#waiters = waiters
+    this.#space = side.space
+    this.#lanes = lanes
+    this.#highest = lanes[lanes.length - 1]
+    this.#held = side.held
+    this.#isAtLeastOnce = geometry.isAtLeastOnce
+    this.#blockBytes = geometry.blockBytes
+    this.#reservedFrom = geometry.blocks - geometry.reserved
+    this.#firstCell = side.cellWordOf(0)
+    this.#stride = geometry.strideBytes >>> 2
+    this.#fairness = fairness
+    this.#isSlow = geometry.isAtLeastOnce || fairness > 0
+    this.bytes = side.bytes
+    this.words = side.words
+    this.doubles = side.doubles
+    this.view = side.view
+  }
+
+  /**
+   * Receives one message, if it is there now.
+   * @returns a private copy, or what the codec made of it; `undefined` if there is none yet; `null` at the end
+   * @throws IsthmusError `ERR_ISTHMUS_CLOSED`; `ERR_ISTHMUS_CORRUPT`; and what the codec throws
+   *
+   * @example
+   * ```ts
+   * sender.trySend(order)
+   * receiver.tryReceive()[0] // 4
+   * ```
+   */
+  tryReceive(): T | undefined | null {
+    if (this.#receives.isBusy) return undefined
+    const message = this.#tryTakeCopy()
+    return message === undefined || message === null || this.#codec === undefined
+      ? (message as T | undefined | null)
+      : this.#codec.decode(message)
+  }
+
+  /**
+   * Receives one message, and blocks the thread until it is there.
+   * @returns as tryReceive; `undefined` after `timeoutMs`
+   * @throws as tryReceive
+   *
+   * @example
+   * ```ts
+   * sender.trySend(order)
+   * receiver.receiveSync({ timeoutMs: 1000 })[0] // 4
+   * ```
+   */
+  receiveSync(options?: UntimedOptions): T | null
+  receiveSync(options: TimeoutOptions): T | undefined | null
+  receiveSync(options?: TimeoutOptions): T | undefined | null {
+    return this.#decoded(this.#blockFor(this.#takeCopy, deadlineOf(options, this.#attempt)))
+  }
+
+  /**
+   * As receiveSync, without blocking the event loop. Concurrent calls on one receiver get their messages in the order of the
+   * calls; while one waits, `tryReceive` returns undefined.
+   * @throws AbortError when the signal aborts; no message is lost
+   *
+   * @example
+   * ```ts
+   * sender.trySend(order)
+   * const message = await receiver.receive({ signal })
+   * message[0] // 4
+   * ```
+   */
+  receive(options?: UntimedOptions): Promise<T | null>
+  receive(options: WaitOptions): Promise<T | undefined | null>
+  receive(options?: WaitOptions): Promise<T | undefined | null> {
+    const codec = this.#codec
+    return this.#take<Uint8Array | null, T | null>(
+      this.#takeCopy,
+      codec === undefined ? undefined : (taken) => this.#decoded(taken),
+      options,
+    )
+  }
+
+  /**
+   * Receives what is there now: at least one message, and at most `maxMessages`. An error that is met after some messages, such
+   * as one of the codec, comes with the next call; the codec decodes that message again. At least once, the next call
+   * acknowledges the whole batch.
+   * @returns `undefined` if there is nothing yet; `null` at the end
+   * @throws as tryReceive
+   * @throws IsthmusRangeError `ERR_ISTHMUS_INVALID_ARGUMENT` for a number below 1, or no whole one
+   *
+   * @example
+   * ```ts
+   * sender.trySendBatch([order, order, order])
+   * receiver.tryReceiveBatch(2).length // 2
+   * ```
+   */
+  tryReceiveBatch(maxMessages: number = BATCH_MESSAGES): T[] | undefined | null {
+    const limit = this.#batchLimitOf(maxMessages)
+    if (this.#receives.isBusy) return undefined
+    return this.#tryTakeBatch(limit)
+  }
+
+  /**
+   * As tryReceiveBatch, and blocks the thread until a message is there.
+   * @returns as tryReceiveBatch; `undefined` after `timeoutMs`
+   * @throws as receiveSync
+   *
+   * @example
+   * ```ts
+   * sender.trySendBatch([order, order, order])
+   * receiver.receiveBatchSync({ timeoutMs: 1000 }).length // 3
+   * ```
+   */
+  receiveBatchSync(options?: BatchOptions & UntimedOptions): T[] | null
+  receiveBatchSync(options: BatchOptions & TimeoutOptions): T[] | undefined | null
+  receiveBatchSync(options: BatchOptions & TimeoutOptions = {}): T[] | undefined | null {
+    const limit = this.#batchLimitOf(options)
+    return this.#blockFor(() => this.#tryTakeBatch(limit), deadlineOf(options, this.#attempt))
+  }
+
+  /**
+   * As receiveBatchSync, without blocking the event loop. Takes its turn among the calls of `receive`.
+   * @throws AbortError when the signal aborts; no message is lost
+   *
+   * @example
+   * ```ts
+   * sender.trySendBatch([order, order, order])
+   * const batch = await receiver.receiveBatch({ maxMessages: 64, signal })
+   * batch.length // 3
+   * ```
+   */
+  receiveBatch(options?: BatchOptions & UntimedOptions): Promise<T[] | null>
+  receiveBatch(options: BatchOptions & WaitOptions): Promise<T[] | undefined | null>
+  receiveBatch(options: BatchOptions & WaitOptions = {}): Promise<T[] | undefined | null> {
+    try {
+      const limit = this.#batchLimitOf(options)
+      return this.#take<T[] | null>(() => this.#tryTakeBatch(limit), undefined, options)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  /**
+   * Calls back for every message that is there now, up to `limit`, in place: without a copy. Those bytes are shared memory, which
+   * the sender's process can still change: do arithmetic with them, or trust it; do not decode text from them. They are valid
+   * until the callback returns, which also acknowledges the message. The codec is not used.
+   *
+   * If a callback throws, its message counts as received: drain throws the same, and the next call continues after it.
+   * @returns how many messages; `null` if the queue has ended and everything was received
+   * @throws IsthmusError `ERR_ISTHMUS_CALL_ORDER` for a call of this receiver from within the callback
+   *
+   * @example
+   * ```ts
+   * sender.trySendBatch([order, order])
+   * let sum = 0
+   * const add = (bytes, byteOffset) => (sum += bytes[byteOffset])
+   * receiver.drain(add) // 2
+   * ```
+   */
+  drain(callback: DrainCallback, options?: DrainOptions): number | null {
+    const limit = options === undefined ? Number.POSITIVE_INFINITY : this.#limitOf(options)
+    this.#assertUsable('Draining')
+    if (typeof callback !== 'function') throw this.#callbackError(callback)
+    if (this.#receives.isBusy) return 0
+    if (this.#hasGiven) this.#acknowledgeGiven()
+    let count = 0
+    this.#isInside = true
+    try {
+      while (count < limit) {
+        const found = this.#findNext()
+        if (found !== FOUND) return found === ENDED && count === 0 ? null : count
+        this.#showNext(callback)
+        this.#endShowing()
+        count++
+        if (this.#isClosed || this.#side.isClosed) return count
+      }
+      return count
+    } catch (error) {
+      this.#endShowing(true)
+      throw error
+    } finally {
+      this.#isInside = false
+    }
+  }
+
+  /**
+   * Receives one message after the other, blocking the thread, until the queue has ended. Throws as receiveSync.
+   *
+   * @example
+   * ```ts
+   * sender.trySend(order)
+   * queue.end()
+   * for (const message of receiver) handle(message)
+   * ```
+   */
+  *[Symbol.iterator](): Generator<T, void, undefined> {
+    for (;;) {
+      const bytes = this.#blockFor(this.#takeCopy, Number.POSITIVE_INFINITY)
+      if (bytes === null || bytes === undefined) return
+      yield this.#decoded(bytes) as T
+    }
+  }
+
+  /**
+   * Receives one message after the other, without blocking the event loop, until the queue has ended. Throws as receive.
+   * Leaving the loop, or destroying a stream such as `Readable.from(receiver)`, ends a pending receive at once, and takes no
+   * message.
+   *
+   * @example
+   * ```ts
+   * sender.trySend(order)
+   * queue.end()
+   * for await (const message of receiver) handle(message)
+   * ```
+   */
+  [Symbol.asyncIterator](): MessageIterator<T> {
+    return new MessageIterator(this.#source, undefined)
+  }
+
+  /**
+   * The same, until a signal ends it with an AbortError.
+   * @throws IsthmusTypeError `ERR_ISTHMUS_INVALID_ARGUMENT` for a signal that is no AbortSignal
+   *
+   * @example
+   * ```ts
+   * sender.trySend(order)
+   * queue.end()
+   * for await (const message of receiver.messages({ signal })) handle(message)
+   * ```
+   */
+  messages(options: MessagesOptions = {}): MessageIterator<T> {
+    return new MessageIterator(this.#source, signalOf(options, `Iterating over ${this.#subject}`))
+  }
+
+  /**
+   * Receives one batch after the other (see tryReceiveBatch), without blocking the event loop, until the queue has ended.
+   * Otherwise as `messages`.
+   *
+   * @example
+   * ```ts
+   * sender.trySendBatch([order, order])
+   * queue.end()
+   * for await (const batch of receiver.batches({ maxMessages: 64 })) for (const message of batch) handle(message)
+   * ```
+   */
+  batches(options: BatchOptions & MessagesOptions = {}): MessageIterator<T[]> {
+    const limit = this.#batchLimitOf(options)
+    const tryNext = (): IteratorResult<T[], void> | undefined => resultOf(this.#tryTakeBatch(limit))
+    const signal = signalOf(options, `Iterating over ${this.#subject}`)
+    return new MessageIterator({ ...this.#source, tryNext }, signal)
+  }
+
+  /**
+   * Calls back for one message after the other, on the event loop, until the queue has ended: the way with the least cost for each
+   * message, without a promise for each of them. If the callback returns a promise, it is awaited before the next message.
+   * At least once, a message is acknowledged when its callback is done and the next one is looked for.
+   *
+   * One turn of the event loop gives messages for about 1 ms; then timers and sockets have their turn. The callback is first
+   * called after this call has returned. Other calls that await something of this receiver have their turn when this one is
+   * over: do not await one in the callback.
+   *
+   * If the callback throws, or its promise rejects, its message counts as received, and the promise of this call rejects with
+   * the same error.
+   * @throws IsthmusError `ERR_ISTHMUS_CLOSED` if the receiver, or its region, is closed, also by the callback
+   * @throws AbortError when the signal aborts; no message is lost. A promise of the callback is awaited first
+   *
+   * @example
+   * ```ts
+   * sender.trySend(order)
+   * queue.end()
+   * await receiver.forEach((message) => handle(message), { signal })
+   * ```
+   */
+  async forEach(callback: (value: T) => unknown, options?: ForEachOptions): Promise<void> {
+    return this.#forEach(callback, options, (slice) => this.#giveCopies(callback, slice))
+  }
+
+  /**
+   * As forEach, with messages in place as `drain` shows them. They are valid until the callback returns, or until the promise that
+   * it returns settles; the block of the message stays taken as long.
+   *
+   * @example
+   * ```ts
+   * sender.trySend(order)
+   * queue.end()
+   * await receiver.forEachInPlace((bytes, byteOffset, byteLength) => handle(byteLength), { signal })
+   * ```
+   */
+  async forEachInPlace(callback: InPlaceCallback, options?: ForEachOptions): Promise<void> {
+    return this.#forEach(callback, options, (slice) => this.#showInPlace(callback, slice))
+  }
+
+  /**
+   * Takes one message, if it is there now, to be read in place, and kept as long as the program wants. Other calls of this
+   * receiver neither acknowledge nor release it. The codec is not used.
+   * @returns `undefined` if there is none yet; `null` at the end
+   * @throws as tryReceive
+   *
+   * @example
+   * ```ts
+   * sender.trySend(order)
+   * const loan = receiver.tryTake()
+   * loan.bytes[0] // 4
+   * loan.release()
+   * ```
+   */
+  tryTake(): TakenLoan | undefined | null {
+    if (this.#receives.isBusy) return undefined
+    const found = this.#find()
+    if (found !== FOUND) return found === ENDED ? null : undefined
+    const { words } = this
+    const pack = this.#pack
+    if (pack !== undefined) {
+      const message = pack.copyOfNext()
+      const hold = new TakenHold(this.#side, pack.block, pack.cell, pack, pack.next)
+      const loan = new TakenLoan(hold, message, this.#isAtLeastOnce ? pack.deliveries : pack.deliveries + 1)
+      const index = this.#step(pack, message.length)
+      if (!this.#isAtLeastOnce) this.#settle(pack, index)
+      return loan
+    }
+    const cellWord = this.#firstCell + this.#block * this.#stride
+    const start = (cellWord << 2) + BLOCK_HEADER_BYTES
+    const message = this.bytes.subarray(start, start + this.#byteLengthIn(cellWord))
+    const hold = new TakenHold(this.#side, this.#block, this.#cell)
+    if (!this.#isAtLeastOnce) this.#countDelivery(cellWord)
+    const loan = new TakenLoan(hold, message, deliveriesIn(words[cellWord + KIND_WORD]))
+    this.#block = NO_BLOCK
+    return loan
+  }
+
+  /**
+   * At least once: the messages that this receiver has given so far are done with, and will not come again. The next call that
+   * receives does the same first. Loans are not affected.
+   *
+   * @example
+   * ```ts
+   * sender.trySend(order)
+   * handle(receiver.tryReceive())
+   * receiver.acknowledge()
+   * ```
+   */
+  acknowledge(): void {
+    this.#assertUsable('Acknowledging')
+    if (!this.#hasGiven) return
+    this.#acknowledgeGiven()
+    // Receivers that wait at the end wait for this.
+    if (this.#side.hasEnded) this.#waiters.notifyAll()
+  }
+
+  /** For waitAny: ready when a receive would not have to wait, because of a message or the end. */
+  [WAITABLE](): WaitFor {
+    const isReady = () => this.#isReady()
+    return { point: this.#waiters, condition: { ...this.#conditionFor(isReady), poll: isReady } }
+  }
+
+  /**
+   * Puts back into the queue what was not acknowledged (at least once), and what was not given to the program. Loans go on.
+   *
+   * @example
+   * ```ts
+   * receiver.close()
+   * ```
+   */
+  close(): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#isSlow = true
+    if (this.#side.isClosed) return
+    this.#endShowing()
+    this.#giveBack()
+    this.#waiters.pollOwnWaits()
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  protected override waitPoints(): readonly WaiterSet[] {
+    return [this.#waiters]
+  }
+
+  /** A private copy of the next message; undefined if there is none yet, null at the end. */
+  #tryTakeCopy(): Uint8Array | undefined | null {
+    // The hot path, in one function: a queue that delivers at most once, and a block with one message.
+    if (this.#isSlow || this.#side.isClosed) return this.#tryTakeSlowly()
+    const slots = this.#highest
+    const block = slots.take(this.#held)
+    if (block < 0) return block === EMPTY && this.#isVain() ? undefined : this.#tryTakeSlowly()
+    const cell = slots.takenCell
+    const { words } = this
+    const cellWord = this.#firstCell + block * this.#stride
+    const byteLength = words[cellWord + LENGTH_WORD]
+    if (kindIn(words[cellWord + KIND_WORD]) !== DATA || byteLength >>> 0 > this.#blockBytes) {
+      this.#note(block, cell)
+      return this.#tryTakeSlowly()
+    }
+    let copy: Uint8Array
+    try {
+      copy = privateCopyOf(this.bytes, words, (cellWord << 2) + BLOCK_HEADER_BYTES, byteLength)
+    } catch (error) {
+      // As #note, without a call that could fail at the edge of the stack.
+      this.#side.table.kept[block] = 1
+      this.#block = block
+      this.#cell = cell
+      this.#isSlow = true
+      throw error
+    }
+    // SYNC position away: before the block is free
+    words[cellWord + POSITION_WORD] = awayFrom(slots.takenPosition)
+    // SYNC block handed over
+    Atomics.compareExchange(words, cellWord, cell, cell & ~HOLD_MASK)
+    try {
+      if (block >= this.#reservedFrom) this.#space.notifyAll()
+      else this.#space.notifyOne()
+    } catch {
+      this.#side.notifyLater(this.#space)
+    }
+    return copy
+  }
+
+  /** The lane of the highest priority is empty: whether that is all there is to say. */
+  #isVain(): boolean {
+    if (this.#lanes.length > 1 || this.#side.hasOrphans) return false
+    if (!this.#side.isCheckDue()) return true
+    this.#side.lookThrough(true)
+    return false
+  }
+
+  readonly #takeCopy = (): Uint8Array | undefined | null => this.#tryTakeCopy()
+
+  #tryTakeSlowly(): Uint8Array | undefined | null {
+    const found = this.#find()
+    if (found !== FOUND) return found === ENDED ? null : undefined
+    const message = this.#copyNext()
+    this.#passNext(message.length)
+    return message
+  }
+
+  /** What `#findNext` finds, for a call of the program: it is done with what it was given before. */
+  #find(): number {
+    this.#assertUsable('Receiving')
+    if (this.#hasGiven) this.#acknowledgeGiven()
+    return this.#findNext()
+  }
+
+  /** Sees to it that there is a message to give, in #pack or in #block. Returns FOUND, EMPTY or ENDED. */
+  #findNext(): number {
+    if (this.#pack !== undefined) return FOUND
+    if (this.#block === NO_BLOCK) {
+      const found = this.#takeBlock()
+      if (found !== FOUND) {
+        if (!this.#isClosed) this.#isSlow = this.#isAtLeastOnce || this.#fairness > 0
+        return found
+      }
+    }
+    const cellWord = this.#firstCell + this.#block * this.#stride
+    const kind = kindIn(this.words[cellWord + KIND_WORD])
+    if (kind === DATA && this.words[cellWord + LENGTH_WORD] >>> 0 <= this.#blockBytes) return FOUND
+    if (kind !== PACKED) throw this.#dropCorrupt()
+    return this.#openPack() ? FOUND : this.#findNext()
+  }
+
+  /** Returns false for a pack that has nothing to give. */
+  #openPack(): boolean {
+    // What is noted below must not break off half-way.
+    assertStackRoom()
+    let pack: Pack
+    try {
+      pack = new Pack(this.#side, this.#block, this.#cell)
+    } catch (error) {
+      if ((error as { code?: unknown } | null)?.code === 'ERR_ISTHMUS_CORRUPT') this.#dropBlock()
+      throw error
+    }
+    this.#block = NO_BLOCK
+    if (!pack.hasNext) {
+      pack.freeIfSettled()
+      return false
+    }
+    this.#pack = pack
+    return true
+  }
+
+  /** A private copy of the message that was found. If this throws, the next call finds the same message. */
+  #copyNext(): Uint8Array {
+    if (this.#pack !== undefined) return this.#pack.copyOfNext()
+    const cellWord = this.#firstCell + this.#block * this.#stride
+    const byteLength = this.#byteLengthIn(cellWord)
+    return privateCopyOf(this.bytes, this.words, (cellWord << 2) + BLOCK_HEADER_BYTES, byteLength)
+  }
+
+  /** The message that was found, and has this length, is the program's now. */
+  #passNext(byteLength: number): void {
+    const pack = this.#pack
+    if (pack !== undefined) {
+      if (this.#isAtLeastOnce) {
+        this.#givenIndexes[this.#givenPacks.length] = pack.next
+        this.#givenPacks.push(pack)
+      }
+      const index = this.#step(pack, byteLength)
+      if (!this.#isAtLeastOnce) this.#settle(pack, index)
+      return
+    }
+    const block = this.#block
+    const cell = this.#cell
+    if (this.#isAtLeastOnce) {
+      this.#givenCells[this.#givenBlocks.length] = cell
+      this.#givenBlocks.push(block)
+      this.#block = NO_BLOCK
+      return
+    }
+    this.#block = NO_BLOCK
+    try {
+      this.#side.release(block, cell)
+    } catch {
+      // The stack is full. The message is taken, and must not be lost; its block is a stray now.
+      this.#side.table.kept[block] = 0
+    }
+  }
+
+  #step(pack: Pack, byteLength: number): number {
+    const index = pack.step(byteLength)
+    if (!pack.hasNext) this.#pack = undefined
+    return index
+  }
+
+  #settle(pack: Pack, index: number): void {
+    try {
+      pack.settle(index)
+    } catch {
+      // As above.
+      this.#side.table.kept[pack.block] = 0
+    }
+  }
+
+  /** Calls back with the message that was found, in place. `#endShowing` ends that. */
+  #showNext(callback: InPlaceCallback): unknown {
+    const pack = this.#pack
+    if (pack !== undefined) {
+      const byteLength = pack.byteLengthOfNext()
+      // At most once: if we are killed in the callback, it is not delivered again.
+      if (!this.#isAtLeastOnce) pack.settle(pack.next, true)
+      this.#shownBytes = byteLength
+      return callback(pack.bytes, pack.byteOffsetOfNext, byteLength)
+    }
+    const cellWord = this.#firstCell + this.#block * this.#stride
+    const byteLength = this.#byteLengthIn(cellWord)
+    this.#shownBytes = byteLength
+    return callback(this.bytes, (cellWord << 2) + BLOCK_HEADER_BYTES, byteLength)
+  }
+
+  /**
+   * The callback is done with its message, if it is being shown one. If it has failed, the message counts as one that was given:
+   * at least once, the next call acknowledges it.
+   */
+  #endShowing(hasFailed = false): void {
+    const byteLength = this.#shownBytes
+    if (byteLength < 0) return
+    this.#shownBytes = -1
+    const pack = this.#pack
+    if (hasFailed && this.#isAtLeastOnce) this.#passNext(byteLength)
+    else if (pack !== undefined) this.#settle(pack, this.#step(pack, byteLength))
+    else this.#dropBlock()
+  }
+
+  /** Notes a block that was just taken. */
+  #note(block: number, cell: number): void {
+    this.#side.table.kept[block] = 1
+    this.#block = block
+    this.#cell = cell
+    this.#isSlow = true
+  }
+
+  /**
+   * Takes the next block of all lanes into #block.
+   *
+   * 1. From the highest priority down; or, if fairness says so, from the lowest up.
+   * 2. Nothing: if a sweep has left orphans, or a check is due, look through all blocks. Then once more.
+   * 3. All lanes have ended: that is the end, unless another peer has a message that may come again.
+   */
+  #takeBlock(): number {
+    const found = this.#takeFromLanes()
+    if (found === FOUND) return FOUND
+    const side = this.#side
+    const isCheckDue = side.isCheckDue()
+    if (isCheckDue || side.hasOrphans) {
+      side.lookThrough(isCheckDue)
+      if (this.#takeFromLanes() === FOUND) return FOUND
+    }
+    return found === ENDED && this.#isOver() ? ENDED : EMPTY
+  }
+
+  #takeFromLanes(): number {
+    const lanes = this.#lanes
+    const top = lanes.length - 1
+    const isLowestFirst = this.#fairness > 0 && this.#streak >= this.#fairness
+    let ended = 0
+    for (let step = 0; step <= top; step++) {
+      const lane = isLowestFirst ? step : top - step
+      const block = lanes[lane].take(this.#held)
+      if (block >= 0) {
+        this.#side.table.kept[block] = 1
+        this.#block = block
+        this.#cell = lanes[lane].takenCell
+        this.#isSlow = true
+        this.#streak = isLowestFirst || lane === 0 ? 0 : this.#streak + 1
+        if (this.#isAtLeastOnce) this.#countDelivery(this.#firstCell + block * this.#stride)
+        return FOUND
+      }
+      if (block === ENDED) ended++
+    }
+    return ended > top ? ENDED : EMPTY
+  }
+
+  /** Every lane has ended: whether nothing can come any more. If so, the receivers that wait are told once. */
+  #isOver(): boolean {
+    if (this.#isAtLeastOnce && this.#isAnyHeldByOthers()) return false
+    if (!this.#hasToldEnd) {
+      this.#hasToldEnd = true
+      this.#waiters.notifyAll()
+    }
+    return true
+  }
+
+  /** Whether another peer has a message, or nobody has it: it may be pushed again behind the end. */
+  #isAnyHeldByOthers(): boolean {
+    const { table, self, geometry, lanes } = this.#side
+    const ownSlot = slotOf(self)
+    for (let block = 0; block < geometry.blocks; block++) {
+      const cell = table.cellOf(block)
+      const state = stateOfCell(cell)
+      if ((cell & HOLD_MASK) === ORPHAN || (state === HELD && slotOfCell(cell) !== ownSlot)) return true
+      if (state === RETURNING && !lanes.some((lane) => lane.isPushed(block))) return true
+    }
+    return false
+  }
+
+  get #hasGiven(): boolean {
+    return this.#givenBlocks.length > 0 || this.#givenPacks.length > 0
+  }
+
+  #acknowledgeGiven(): void {
+    const packs = this.#givenPacks
+    for (; packs.length > 0; packs.pop()) packs[packs.length - 1].settle(this.#givenIndexes[packs.length - 1])
+    const blocks = this.#givenBlocks
+    for (let last = blocks.length - 1; last >= 0; last--) {
+      const block = blocks[last]
+      blocks.length = last
+      this.#side.release(block, this.#givenCells[last])
+    }
+  }
+
+  /** Puts back into the queue what the program has not acknowledged, and what it was not given. */
+  #giveBack(): void {
+    const side = this.#side
+    const packs = new Set(this.#givenPacks)
+    const blocks = [...this.#givenBlocks]
+    if (this.#pack !== undefined) packs.add(this.#pack)
+    this.#givenPacks.length = 0
+    this.#givenBlocks.length = 0
+    this.#pack = undefined
+    const block = this.#block
+    this.#block = NO_BLOCK
+    for (const [at, given] of blocks.entries()) side.pushAgain(given, this.#givenCells[at])
+    for (const pack of packs) pack.giveBack()
+    if (block !== NO_BLOCK) side.pushAgain(block, this.#cell)
+  }
+
+  #countDelivery(cellWord: number): void {
+    const word = this.words[cellWord + KIND_WORD]
+    if (deliveriesIn(word) < DELIVERIES_MAX) this.words[cellWord + KIND_WORD] = word + DELIVERY
+  }
+
+  #byteLengthIn(cellWord: number): number {
+    const byteLength = this.words[cellWord + LENGTH_WORD]
+    if (byteLength >>> 0 > this.#blockBytes) throw this.#dropCorrupt()
+    return byteLength
+  }
+
+  #dropBlock(): void {
+    const block = this.#block
+    this.#block = NO_BLOCK
+    this.#side.release(block, this.#cell)
+  }
+
+  /** The block that was taken contains what no correct sender writes: it is freed. */
+  #dropCorrupt(): Error {
+    const cellWord = this.#firstCell + this.#block * this.#stride
+    const kind = kindIn(this.words[cellWord + KIND_WORD])
+    const byteLength = this.words[cellWord + LENGTH_WORD]
+    this.#dropBlock()
+    return corruptError(
+      this.#subject,
+      `a message of kind ${kind} has ${byteLength} bytes, and a block has ${this.#blockBytes}`,
+    )
+  }
+
+  #tryTakeBatch(limit: number): T[] | undefined | null {
+    const message = this.#tryTakeCopy()
+    if (message === undefined || message === null) return message
+    const batch = [this.#codec === undefined ? (message as T) : this.#codec.decode(message)]
+    if (limit === 1 || this.#isClosed) return batch
+    try {
+      this.#takeMore(batch, limit)
+    } catch {
+      // Whatever it is, the message that caused it is still first: the next call meets it again.
+    }
+    return batch
+  }
+
+  /** Takes what follows the first message of a batch. */
+  #takeMore(batch: T[], limit: number): void {
+    let byteCount = 0
+    this.#isInside = true
+    try {
+      while (batch.length < limit && this.#findNext() === FOUND) {
+        const message = this.#copyNext()
+        const value = this.#decoded(message) as T
+        // The codec may have closed it.
+        if (this.#isClosed) break
+        this.#passNext(message.length)
+        batch.push(value)
+        byteCount += message.length
+      }
+    } finally {
+      this.#isInside = false
+      this.#receives.countMore(batch.length / BATCH_MESSAGES_PER_COMPLETION + byteCount / BATCH_BYTES_PER_COMPLETION)
+    }
+  }
+
+  #decoded(message: Uint8Array | undefined | null): T | undefined | null {
+    if (message === undefined || message === null || this.#codec === undefined) return message as T | undefined | null
+    return this.#codec.decode(message)
+  }
+
+  readonly #source: MessageSource<T> = {
+    tryNext: () => {
+      const message = this.#tryTakeCopy()
+      if (message === undefined) return undefined
+      if (message === null) return { done: true, value: undefined }
+      return { done: false, value: this.#decoded(message) as T }
+    },
+    canCompleteSynchronously: () => {
+      this.#assertUsable('Receiving')
+      return this.#receives.canCompleteSynchronously()
+    },
+    inTurn: (tryTake, signal, hasTried) => this.#takeInTurn(tryTake, Number.POSITIVE_INFINITY, signal, hasTried),
+  }
+
+  /** Blocks until `tryTake` gives something. It is the poll of the wait: what it takes while this thread is registered is taken. */
+  #blockFor<R>(tryTake: () => R | undefined, deadline: number): R | undefined {
+    this.#assertOurTurn()
+    const taken = tryTake()
+    if (taken !== undefined) return taken
+    if (nowMs() >= deadline) return this.#tryAfterProof(tryTake)
+    const wait = new Taking(tryTake)
+    try {
+      this.#waiters.waitSync({ ...this.#conditionFor(() => false), poll: () => wait.poll() }, deadline)
+    } catch (error) {
+      // What was taken must not be lost.
+      if (wait.taken === undefined) throw error
+    }
+    return wait.taken
+  }
+
+  /** The time is up already: one thorough attempt. */
+  #tryAfterProof<R>(tryTake: () => R | undefined): R | undefined {
+    this.#side.lookThrough(true)
+    return tryTake()
+  }
+
+  /** What `tryTake` gives, as soon as it gives something. If it does so now, the promise is resolved already. */
+  #take<R, V = R>(
+    tryTake: () => R | undefined,
+    decode: ((taken: R | undefined) => V | undefined) | undefined,
+    options: WaitOptions | undefined,
+  ): Promise<V | undefined> {
+    try {
+      const deadline = deadlineOf(options, this.#attempt)
+      const signal = signalOf(options, this.#attempt)
+      throwIfAborted(signal)
+      this.#assertUsable('Receiving')
+      const hasTried = this.#receives.canCompleteSynchronously()
+      const taken = hasTried ? tryTake() : undefined
+      if (taken !== undefined) return Promise.resolve(decode === undefined ? (taken as unknown as V) : decode(taken))
+      const taking = this.#takeInTurn(tryTake, deadline, signal, hasTried)
+      return decode === undefined ? (taking as Promise<unknown> as Promise<V | undefined>) : taking.then(decode)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  /** After all earlier calls are over, tries again and again, without blocking. */
+  async #takeInTurn<R>(
+    tryTake: () => R | undefined,
+    deadline: number,
+    signal: Signal | undefined,
+    hasTried: boolean,
+  ): Promise<R | undefined> {
+    if (!this.#receives.tryEnter() && !(await this.#receives.enter(deadline, signal))) return undefined
+    try {
+      if (!hasTried) {
+        await this.#receives.yieldToEventLoop()
+        const taken = tryTake()
+        if (taken !== undefined) return taken
+      }
+      const wait = new Taking(tryTake)
+      try {
+        const condition = { ...this.#conditionFor(() => false), poll: () => wait.poll() }
+        await this.#waiters.wait(condition, deadline, signal)
+      } catch (error) {
+        if (wait.taken === undefined) throw error
+      }
+      return wait.taken
+    } finally {
+      this.#receives.leave()
+    }
+  }
+
+  async #forEach(
+    callback: unknown,
+    options: ForEachOptions | undefined,
+    round: (slice: Slice) => RoundEnd,
+  ): Promise<void> {
+    const signal = signalOf(options, this.#attempt)
+    if (typeof callback !== 'function') throw this.#callbackError(callback)
+    throwIfAborted(signal)
+    this.#assertUsable('Receiving')
+    if (!this.#receives.tryEnter()) await this.#receives.enter(Number.POSITIVE_INFINITY, signal)
+    try {
+      // The callback is not called from within this call, whose caller may hold anything.
+      await this.#receives.yieldToEventLoop()
+      const isReady = () => this.#isReady()
+      const condition = { ...this.#conditionFor(isReady), poll: isReady }
+      await forEachOf(
+        {
+          round,
+          endCallback: () => this.#endShowing(),
+          hasNews: isReady,
+          wait: (signal) => this.#waiters.wait(condition, Number.POSITIVE_INFINITY, signal),
+          yieldToEventLoop: () => this.#receives.yieldNow(),
+        },
+        signal,
+      )
+    } finally {
+      this.#receives.leave()
+    }
+  }
+
+  #giveCopies(callback: (value: T) => unknown, slice: Slice): RoundEnd {
+    do {
+      const message = this.#tryTakeCopy()
+      if (message === undefined) return NOTHING
+      if (message === null) return OVER
+      const result = callback(this.#decoded(message) as T)
+      if (isPromiseLike(result)) return result
+    } while (slice.goesOn())
+    return DUE
+  }
+
+  #showInPlace(callback: InPlaceCallback, slice: Slice): RoundEnd {
+    try {
+      do {
+        const found = this.#find()
+        if (found !== FOUND) return found === ENDED ? OVER : NOTHING
+        const result = this.#showNext(callback)
+        if (isPromiseLike(result)) return result
+        this.#endShowing()
+        if (this.#isClosed || this.#side.isClosed) throw closedError(this.#attempt)
+      } while (slice.goesOn())
+      return DUE
+    } catch (error) {
+      this.#endShowing(true)
+      throw error
+    }
+  }
+
+  #conditionFor(poll: () => boolean): Condition {
+    const side = this.#side
+    return {
+      poll,
+      reapDead: () => side.lookThrough(true),
+      dependsOn: () => side.region.peers.others(),
+      handOffWakeup: () => {
+        // A closed region has swept this waiter.
+        if (!side.isClosed && this.#lanes.some((lane) => lane.look() >= 0)) this.#waiters.notifyOne()
+      },
+    }
+  }
+
+  /** Whether a receive may find something. It takes nothing, and throws nothing. */
+  #isReady(): boolean {
+    if (this.#isClosed || this.#side.isClosed || this.#pack !== undefined || this.#block !== NO_BLOCK) return true
+    if (this.#receives.isBusy && this.#shownBytes >= 0) return false
+    try {
+      if (this.#side.hasOrphans) return true
+      let ended = 0
+      for (const lane of this.#lanes) {
+        const found = lane.look()
+        if (found >= 0) return true
+        if (found === ENDED) ended++
+      }
+      return ended === this.#lanes.length && !(this.#isAtLeastOnce && this.#isAnyHeldByOthers())
+    } catch {
+      // Corrupt: its next call throws, and the waits for others go on.
+      return true
+    }
+  }
+
+  #assertOurTurn(): void {
+    if (!this.#receives.isBusy) return
+    throw new IsthmusError(
+      'EDEADLK',
+      `Waiting for a message from ${this.#subject}: a receive of this very thread has its turn first, and blocking would keep it from ending. Await it first.`,
+    )
+  }
+
+  #batchLimitOf(maxMessagesOrOptions: number | BatchOptions): number {
+    let maxMessages: unknown = maxMessagesOrOptions
+    if (typeof maxMessages === 'object') {
+      assertOptions(maxMessages, this.#attempt)
+      maxMessages = (maxMessages as BatchOptions).maxMessages ?? BATCH_MESSAGES
+    }
+    if (typeof maxMessages === 'number' && maxMessages >= 1) {
+      if (Number.isInteger(maxMessages) || maxMessages === Number.POSITIVE_INFINITY) return maxMessages
+    }
+    throw new IsthmusRangeError(
+      'ERR_ISTHMUS_INVALID_ARGUMENT',
+      `${this.#attempt}: maxMessages is ${inWords(maxMessages)}. Give a whole number from 1 on, or leave it out.`,
+    )
+  }
+
+  #limitOf(options: DrainOptions): number {
+    assertOptions(options, this.#attempt)
+    const { limit = Number.POSITIVE_INFINITY } = options
+    if (typeof limit === 'number' && limit >= 0) return limit
+    throw new IsthmusRangeError(
+      'ERR_ISTHMUS_INVALID_ARGUMENT',
+      `Draining ${this.#subject}: limit is ${inWords(limit)}. Give a number of messages, or leave it out.`,
+    )
+  }
+
+  #callbackError(callback: unknown): Error {
+    return new IsthmusTypeError(
+      'ERR_ISTHMUS_INVALID_ARGUMENT',
+      `${this.#attempt}: got ${inWords(callback)} instead of the callback. Give a function.`,
+    )
+  }
+
+  #assertUsable(attempt: string): void {
+    if (this.#isClosed || this.#side.isClosed) throw closedError(`${attempt} through a receiver of ${this.#subject}`)
+    if (!this.#isInside) return
+    throw new IsthmusError(
+      'ERR_ISTHMUS_CALL_ORDER',
+      `${attempt} through a receiver of ${this.#subject} from within a callback that it has called: that still reads its message. Return from the callback first.`,
+    )
+  }
+}
+
+/** A wait that takes what it waits for. */
+class Taking<R> {
+  readonly #tryTake: () => R | undefined
+  taken: R | undefined
+
+  constructor(tryTake: () => R | undefined) {
+    this.#tryTake = tryTake
+  }
+
+  poll(): boolean {
+    if (this.taken === undefined) this.taken = this.#tryTake()
+    return this.taken !== undefined
+  }
+}
+
+function resultOf<R>(taken: R | undefined | null): IteratorResult<R, void> | undefined {
+  if (taken === undefined) return undefined
+  return taken === null ? { done: true, value: undefined } : { done: false, value: taken }
+}
