@@ -165,7 +165,8 @@ class SendHold implements Hold {
  * A message that a program has taken from a queue and reads in place. It is over with `release` or `requeue`, or at the end of a
  * block of code with `using`. One of several messages that were sent in one block is a private copy instead.
  *
- * If its holder dies, or drops it, the message is lost (at most once) or delivered again (at least once).
+ * If its holder dies, or drops it, the message is lost (at most once) or delivered again (at least once). Messages that were sent
+ * in one block are acknowledged in their order: one that is released before an earlier one of them comes again with that.
  *
  * @example
  * ```ts

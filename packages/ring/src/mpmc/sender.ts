@@ -297,7 +297,7 @@ export class Sender<T = Uint8Array> extends Awaitable implements Waitable {
 
   /**
    * Packs the messages that follow into blocks, and holds each block back until it is full, or until uncork. Calls nest. A wait
-   * and close push as well. If the sender is killed before that, these messages were not sent.
+   * and close push as well. If the sender is killed before that, these messages were not sent. (With a packLimit of 1, nothing is held back.)
    * @throws IsthmusError `ERR_ISTHMUS_CLOSED`
    *
    * @example

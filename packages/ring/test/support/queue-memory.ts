@@ -82,9 +82,11 @@ export class QueueMemory {
     for (let lane = 0; lane < this.#lanes; lane++) {
       let position = this.head(lane)
       let hasUntaken = false
+      // The hint may lag by more than a lap.
+      while (this.#aheadOf(position, lane) > this.#slotCount) position = (position + 1) | 0
       for (let step = 0; step <= this.#slotCount; step++, position = (position + 1) | 0) {
         const word = this.words[this.slotIndex(position, lane)]
-        const ahead = ((word & -this.#slotCount) - (position & -this.#slotCount)) | 0
+        const ahead = this.#aheadOf(position, lane)
         if (ahead === 0) break
         if (ahead !== this.#slotCount) throw new Error(`the slot of ${position} is of another lap`)
         const block = word & (this.#slotCount - 1)
@@ -106,6 +108,10 @@ export class QueueMemory {
       if (((position - this.tail(lane)) | 0) < 0) throw new Error('the tail hint is beyond what was pushed')
     }
     return queued
+  }
+
+  #aheadOf(position: number, lane: number): number {
+    return ((this.words[this.slotIndex(position, lane)] & -this.#slotCount) - (position & -this.#slotCount)) | 0
   }
 }
 
