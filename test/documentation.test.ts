@@ -52,8 +52,9 @@ describe('The examples of the packages', () => {
   })
 
   it.each(examples)('run: $file', async ({ code }) => {
-    const { struct, f64, u32, HeapRegion, spscRing } = isthmus
+    const { struct, f64, u32, HeapRegion, spscRing, mpmcQueue } = isthmus
     const orders = struct({ ring: spscRing({ capacityBytes: 4096 }), total: f64(), seen: u32() })
+    const { root: queue } = HeapRegion.create(mpmcQueue({ blocks: 64, blockBytes: 1024 }))
     using region = HeapRegion.create(orders)
     using other = HeapRegion.attach(region.handle, orders)
     const producer = region.root.ring.producer()
@@ -68,6 +69,9 @@ describe('The examples of the packages', () => {
       producer,
       consumer,
       consumers: new Set([consumer]),
+      queue,
+      sender: queue.sender(),
+      receiver: queue.receiver(),
       expect,
       order: Uint8Array.of(4),
       signal: AbortSignal.timeout(10_000),
