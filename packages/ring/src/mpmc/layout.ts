@@ -40,10 +40,10 @@ import { alignUp, MAX_ALIGNMENT, WAITER_SET_BYTES } from '@isthmus/sync/internal
  *             | seq (23 bits)         | state | peer slot |        Zeroed memory is FREE.
  *             +-----------------------+-------+-----------+        An instance of a block is one seq of it with one owner.
  *
- * kind        31         16 15    8 7     0         DATA: one message. PACKED: several, as records (record/layout.ts).
- *             +------------+-------+-------+        PIPE is reserved for messages that are larger than a block.
- *             | deliveries | lane  | kind  |
- *             +------------+-------+-------+
+ * kind        31         16 15    8  7   6     0    DATA: one message. PACKED: several, as records (record/layout.ts).
+ *             +------------+-------+---+-------+    PIPE is reserved for messages that are larger than a block.
+ *             | deliveries | lane  | U | kind  |    U: UNDELIVERED. At most once: a receiver has put it back.
+ *             +------------+-------+---+-------+
  * ```
  *
  * A block goes round like this:
@@ -55,8 +55,15 @@ import { alignUp, MAX_ALIGNMENT, WAITER_SET_BYTES } from '@isthmus/sync/internal
  *                     | S3: its owner                      | S4: its holder is dead
  *                     v      is dead                       v          R1            R3        P3: pushed
  *                   FREE                                ORPHAN ─────────> HELD ─────────> RETURNING ═════> RETURNING
- *                                                                          └──> FREE, if it is not delivered again
+ *                                                          ^               |                  |
+ *                                                          |               v                  |
+ *                                                          |     FREE, if it is dropped       |
+ *                                                          └──────────────────────────────────┘
+ *                                                             R4: the lane has ended
  * ```
+ *
+ * END never moves: nothing is pushed behind it. What is put back after the end stays an orphan, and a receiver that comes to the
+ * end takes it (R1) and gives it to its program.
  *
  * | word         | written by                            | read by    | publishes           | its writer is killed right after           |
  * |--------------|---------------------------------------|------------|---------------------|--------------------------------------------|
@@ -68,9 +75,9 @@ import { alignUp, MAX_ALIGNMENT, WAITER_SET_BYTES } from '@isthmus/sync/internal
  * |              | HELD a receiver; HELD → FREE,         |            |                     | next peer that looks pushes again, or      |
  * |              | RETURNING its holder; OWNED → FREE    |            |                     | frees. Stopped: it keeps this block, and   |
  * |              | its owner. A sweep: see sweep.ts      |            |                     | no other is delayed                        |
- * | position     | the owner, plainly, before P3; its    | receivers, | with the cell,      | not pushed: no slot names the block at     |
- * |              | complement by the holder, before it   | sweeps     | which instance of   | this position                              |
- * |              | frees the block                       |            | the block this is   |                                            |
+ * | position     | the owner, plainly, before P3; one    | receivers, | with the cell,      | not pushed: no slot names the block at     |
+ * |              | far away by the holder, before it     | sweeps     | which instance of   | this position                              |
+ * |              | frees the block or pushes it again    |            | the block this is   |                                            |
  * | byteLength,  | the owner, plainly, before P3.        | the holder |                     | no peer reads them                         |
  * | kind, count, | deliveries: also the holder           |            |                     |                                            |
  * | sender,      |                                       |            |                     |                                            |
@@ -82,8 +89,8 @@ import { alignUp, MAX_ALIGNMENT, WAITER_SET_BYTES } from '@isthmus/sync/internal
  * |              | receivers that found nothing          | far behind |                     |                                            |
  * | head hint    | receivers, by CAS upward, every 32    | receivers  | a bound: everything | it lags; a drained queue may look as if it |
  * |              | messages, and when they find nothing  | far behind | before it is taken  | had messages                               |
- * | orphans left | a sweep, +1 at its end if there are   | receivers, |                     | the slot is swept again                    |
- * |              | orphans                               | senders    |                     |                                            |
+ * | orphans left | +1: a sweep, at its end, if there are | receivers, |                     | a sweep: the slot is swept again. Else the |
+ * |              | orphans; after R4; `reopen`           | senders    |                     | peer was not heard of: checks find orphans |
  * | orphans seen | a peer that has looked at all blocks: | the same   |                     | nothing                                    |
  * |              | the value of `left` before it looked  |            |                     |                                            |
  * | given up     | a peer that frees a block after       | tools      |                     | it is not counted                          |
@@ -107,7 +114,8 @@ import { alignUp, MAX_ALIGNMENT, WAITER_SET_BYTES } from '@isthmus/sync/internal
  *
  * A receiver reads slot, cell, position and lane in this order, and takes by CAS from the exact cell word. If the instance that
  * was pushed at p had been freed, its last holder had changed the position before; no later instance gets position p in this
- * lane; and one that has the same position in another lane has another lane. So the CAS hits what was pushed at p, or fails.
+ * lane; and one that has the same position in another lane has another lane. So the CAS hits what was pushed at p, or fails. A
+ * holder that pushes a block again makes its position another one first: the slot of p still names the block.
  *
  * Words repeat: a slot's word after 2 ** 32 messages, a cell's after 2 ** 23 instances _of one block_. A receiver that is
  * stopped between reading the cell and its CAS takes a wrong instance if meanwhile exactly a multiple of those have passed, by
@@ -198,8 +206,9 @@ const LANE_SHIFT = 8
 const DELIVERIES_SHIFT = 16
 export const DELIVERY = 1 << DELIVERIES_SHIFT
 
-export const kindWordOf = (kind: number, lane: number): number => kind | (lane << LANE_SHIFT)
-export const kindIn = (word: number): number => word & 0xff
+/** At most once: a receiver has put the message back, so its program did not get it. */
+export const UNDELIVERED = 1 << 7
+export const kindIn = (word: number): number => word & 0x7f
 export const laneIn = (word: number): number => (word >>> LANE_SHIFT) & 0xff
 export const deliveriesIn = (word: number): number => word >>> DELIVERIES_SHIFT
 export const setLaneIn = (word: number, lane: number): number => (word & ~(0xff << LANE_SHIFT)) | (lane << LANE_SHIFT)

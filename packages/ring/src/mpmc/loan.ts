@@ -1,7 +1,7 @@
 import { IsthmusError, IsthmusRangeError } from '@isthmus/sync'
 import { inWords } from '@isthmus/sync/internal'
 import { NO_BLOCK } from './block-table.js'
-import { DATA, KIND_WORD, kindWordOf, LENGTH_WORD, SENDER_WORD } from './layout.js'
+import { DATA, LENGTH_WORD, SENDER_WORD } from './layout.js'
 import type { Pack } from './pack.js'
 import type { QueueSide } from './queue-side.js'
 
@@ -102,8 +102,8 @@ export class SendLoan {
     }
     const cellWord = side.cellWordOf(block)
     words[cellWord + LENGTH_WORD] = byteLength
-    words[cellWord + KIND_WORD] = kindWordOf(DATA, this.#lane)
     words[cellWord + SENDER_WORD] = side.self
+    lanes[this.#lane].writeKind(block, DATA)
     const isPushed = lanes[this.#lane].push(block)
     hold.block = NO_BLOCK
     table.kept[block] = 0

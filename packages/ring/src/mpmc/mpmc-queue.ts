@@ -59,7 +59,7 @@ export interface MpmcQueueOptions<T = Uint8Array> {
   readonly maxDeliveries?: number
   /**
    * What becomes of a message that is given up: with true, it becomes a dead letter, which `queue.deadLetters()` receives, and
-   * which keeps its block until then. Otherwise its block is freed. `describe().givenUp` counts in both cases.
+   * which keeps its block until then. Otherwise its block is freed. `describe().givenUp` counts both.
    */
   readonly deadLetters?: boolean
   /** How many priorities there are, from 1 to 8; 1 if not given. */
@@ -99,9 +99,9 @@ export interface MpmcQueueDescription {
   /** Dead letters that were not received. */
   readonly deadLetters: number
   readonly hasEnded: boolean
-  /** Messages that were given up after maxDeliveries, without becoming dead letters. It counts modulo 2 ** 32. */
+  /** Messages that were given up after maxDeliveries, dead letters included. It counts modulo 2 ** 32. */
   readonly givenUp: number
-  /** Blocks that were lost with their receivers, at most once. It counts modulo 2 ** 32. */
+  /** Messages that were lost with their receivers, at most once. It counts modulo 2 ** 32. */
   readonly lost: number
   /** Blocks that this attachment had lost track of, and has freed. */
   readonly strays: number
@@ -316,6 +316,8 @@ export class MpmcQueue<T = Uint8Array> {
     const side = this.#side
     let hadEnded = false
     for (let lane = 0; lane < this.#geometry.lanes; lane++) if (side.lanes[lane].reopen()) hadEnded = true
+    // Orphans that were left to receivers at the end can be pushed again.
+    if (hadEnded) side.tellOrphans()
     return hadEnded
   }
 

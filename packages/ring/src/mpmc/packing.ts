@@ -1,6 +1,6 @@
 import { DATA, RECORD_HEADER_BYTES, recordBytesOf } from '../record/layout.js'
 import { NO_BLOCK } from './block-table.js'
-import { COUNT_WORD, DONE_WORD, KIND_WORD, kindWordOf, LENGTH_WORD, PACKED, SENDER_WORD } from './layout.js'
+import { COUNT_WORD, DONE_WORD, LENGTH_WORD, PACKED, SENDER_WORD } from './layout.js'
 import type { QueueSide } from './queue-side.js'
 
 /** A block that a sender fills with several messages, each of them a record of its own, before it pushes it. */
@@ -60,7 +60,7 @@ export class Packing {
     const { words, self } = this.#side
     const cellWord = this.#side.cellWordOf(this.block)
     words[cellWord + LENGTH_WORD] = this.#usedBytes
-    words[cellWord + KIND_WORD] = kindWordOf(PACKED, this.lane)
+    this.#side.lanes[this.lane].writeKind(this.block, PACKED)
     words[cellWord + SENDER_WORD] = self
     words[cellWord + DONE_WORD] = 0
     words[cellWord + COUNT_WORD] = this.count

@@ -3,7 +3,6 @@ import { closedError, LivenessCheckThrottle, slotOf, WaiterSet } from '@isthmus/
 import { BlockTable, NO_BLOCK } from './block-table.js'
 import type { QueueGeometry } from './geometry.js'
 import {
-  awayFrom,
   BLOCK_HEADER_BYTES,
   COUNT_WORD,
   DATA,
@@ -17,7 +16,6 @@ import {
   HOLD_MASK,
   KIND_WORD,
   kindIn,
-  kindWordOf,
   LENGTH_WORD,
   LOST_OFFSET,
   laneIn,
@@ -32,8 +30,8 @@ import {
   SENDER_WORD,
   SPACE_OFFSET,
   sameInstance,
-  setLaneIn,
   slotOfCell,
+  UNDELIVERED,
 } from './layout.js'
 import type { Slots } from './slots.js'
 import { BlockSweep, FREED, lanesOf, ORPHANED } from './sweep.js'
@@ -139,7 +137,19 @@ export class QueueSide {
     return true
   }
 
-  /** Whether a sweep has left orphans that no peer has looked for. Plain reads: they may be stale, and cost nothing. */
+  /** Whether END is the next thing to be taken in every lane of a priority, as far as this attachment has walked. */
+  get isAtEnd(): boolean {
+    for (let lane = 0; lane < this.geometry.lanes; lane++) if (!this.lanes[lane].isAtEnd) return false
+    return true
+  }
+
+  /** Changes whenever orphans are left. */
+  get orphansLeft(): number {
+    // SYNC orphans visible to those that look
+    return Atomics.load(this.words, this.#orphansLeftWord)
+  }
+
+  /** Whether orphans were left for which no peer has looked. Plain reads: they may be stale, and cost nothing. */
   get hasOrphans(): boolean {
     // SYNC orphans visible to those that look
     return this.words[this.#orphansLeftWord] !== this.words[this.#orphansSeenWord]
@@ -153,12 +163,13 @@ export class QueueSide {
 
   /** Frees a block that this attachment holds: T6, T7 and T8. Returns false if it no longer held it. */
   release(block: number, cell: number): boolean {
-    const positionWord = this.cellWordOf(block) + POSITION_WORD
     // SYNC position away: before the block is free
-    this.words[positionWord] = awayFrom(this.words[positionWord])
+    this.words[this.cellWordOf(block) + POSITION_WORD] = this.#laneOf(block).awayPosition
     this.table.kept[block] = 0
     if (!this.table.free(block, cell)) return false
     this.noteFree(block)
+    // Receivers that wait at the end wait for this: the message can no longer come again.
+    if (this.geometry.isAtLeastOnce && this.isAtEnd) this.#notifyAllReceivers()
     return true
   }
 
@@ -183,38 +194,87 @@ export class QueueSide {
   }
 
   /**
-   * Pushes a block again that this attachment holds, at the end of its lane. After maxDeliveries it is given up: it becomes a
-   * dead letter, or is freed and counted.
-   *
-   * - R3: CAS the cell from HELD to RETURNING, with the next seq. Then P1 to P5; see Slots.pushAgain.
-   *
-   * If this attachment is killed before the block is pushed, it is an orphan again; if it is stopped, this one message waits.
+   * Puts a message back that this attachment has taken and its program does not want: at the end of its lane. After maxDeliveries
+   * it is given up.
    */
   pushAgain(block: number, cell: number): void {
+    if (this.geometry.isAtLeastOnce) {
+      if (!this.isDeliverable(block)) {
+        this.drop(block, cell)
+        return
+      }
+    } else {
+      // If we are killed before it is pushed, it is not lost.
+      this.words[this.cellWordOf(block) + KIND_WORD] |= UNDELIVERED
+    }
+    this.#pushInto(this.#laneOf(block), block, cell)
+  }
+
+  /** Whether a message that a dead peer had, or that was put back, is to be delivered. */
+  isDeliverable(block: number): boolean {
     const { words } = this
     const cellWord = this.cellWordOf(block)
     const kindWord = words[cellWord + KIND_WORD]
     const { isAtLeastOnce, maxDeliveries, deadLane } = this.geometry
-    let lane = laneIn(kindWord)
-    if (lane >= this.lanes.length) lane = 0
-    if (isAtLeastOnce && lane !== deadLane && deliveriesIn(kindWord) >= maxDeliveries) {
-      if (deadLane === undefined) {
-        Atomics.add(words, (this.geometry.byteOffset + GIVEN_UP_OFFSET) >>> 2, this.#messagesIn(cellWord))
-        this.release(block, cell)
-        return
-      }
-      lane = deadLane
+    if (isAtLeastOnce) return laneIn(kindWord) === deadLane || deliveriesIn(kindWord) < maxDeliveries
+    if ((kindWord & UNDELIVERED) !== 0) return true
+    // The rest of a packed block: a program got what comes before it.
+    return kindIn(kindWord) === PACKED && words[cellWord + DONE_WORD] >>> 0 < words[cellWord + COUNT_WORD] >>> 0
+  }
+
+  /**
+   * For a block that this attachment holds, and whose message is not deliverable. At least once: it becomes a dead letter, or is
+   * freed. At most once: it is lost. It counts after that: if we are killed before, it does not.
+   */
+  drop(block: number, cell: number): void {
+    const { words, geometry } = this
+    const { isAtLeastOnce, deadLane, byteOffset } = geometry
+    const messages = this.#messagesIn(this.cellWordOf(block))
+    if (!isAtLeastOnce) {
+      this.release(block, cell)
+      Atomics.add(words, (byteOffset + LOST_OFFSET) >>> 2, messages)
+      return
     }
-    words[cellWord + KIND_WORD] = setLaneIn(kindWord, lane)
+    if (deadLane === undefined) this.release(block, cell)
+    else this.#pushInto(this.lanes[deadLane], block, cell)
+    Atomics.add(words, (byteOffset + GIVEN_UP_OFFSET) >>> 2, messages)
+  }
+
+  /**
+   * Pushes a block that this attachment holds.
+   *
+   * - R2: store another position in the block, plainly: the one at which it was taken may be one that a receiver looks for.
+   * - R3: CAS the cell from HELD to RETURNING, with the next seq. Then P1 to P5.
+   * - R4: the lane has ended: CAS the cell to ORPHAN, with the next seq. A receiver that comes to the end takes it.
+   *
+   * If we are killed before the block is pushed, it is an orphan again; if we are stopped, this one message waits.
+   */
+  #pushInto(lane: Slots, block: number, cell: number): void {
+    const { words } = this
+    const cellWord = this.cellWordOf(block)
+    // SYNC position away
+    words[cellWord + POSITION_WORD] = lane.awayPosition
+    lane.writeKind(block, words[cellWord + KIND_WORD])
+    let isPushed = false
     try {
       const returning = nextInstance(cell, RETURNING | slotOf(this.self))
       // SYNC block handed over
       if (Atomics.compareExchange(words, cellWord, cell, returning) !== cell) return
-      this.lanes[lane].pushAgain(block)
+      isPushed = lane.push(block)
+      // SYNC block handed over
+      if (!isPushed) Atomics.compareExchange(words, cellWord, returning, nextInstance(returning, ORPHAN))
     } finally {
       this.table.kept[block] = 0
     }
-    this.notePushed(lane)
+    if (isPushed) this.notePushed(lane.lane)
+    else this.tellOrphans()
+  }
+
+  /** Orphans were left, or may be brought back from now on: those that look are told. */
+  tellOrphans(): void {
+    // SYNC orphans visible to those that look
+    Atomics.add(this.words, this.#orphansLeftWord, 1)
+    this.#notifyAllReceivers()
   }
 
   /** Sends a copy of a message that this attachment has, and says how often it was delivered. Returns false if no block is free. */
@@ -232,7 +292,7 @@ export class QueueSide {
       throw error
     }
     words[cellWord + LENGTH_WORD] = message.length
-    words[cellWord + KIND_WORD] = kindWordOf(DATA, lane) + deliveries * DELIVERY
+    this.lanes[lane].writeKind(block, DATA + deliveries * DELIVERY)
     words[cellWord + SENDER_WORD] = this.self
     const held = sameInstance(cell, this.held)
     // As if it had been received: after maxDeliveries it is given up.
@@ -251,15 +311,14 @@ export class QueueSide {
    *
    * 1. Cells that name this attachment, which keeps no such block: strays, of a call that failed half-way.
    * 2. Cells that name a slot without a living peer. The cell is loaded first, then it is asked who lives: so the peer that the
-   *    word names is gone, whoever has the slot now. If it was swept meanwhile, the CAS fails.
-   * 3. Orphans.
+   *    word names is gone, whoever has the slot now. The CAS from that very word fails if it was swept meanwhile.
+   * 3. Orphans; but those whose lane has ended are left to a receiver that comes to the end.
    *
    * @param proves whether to ask the system, a call for each peer that has a block; otherwise only the peers table
    */
   lookThrough(proves: boolean): void {
     const { words, region, table } = this
-    // SYNC orphans visible to those that look
-    const orphansLeft = Atomics.load(words, this.#orphansLeftWord)
+    const orphansLeft = this.orphansLeft
     const ownSlot = slotOf(this.self)
     const living = new Set<number>()
     const dead = new Set<PeerId>()
@@ -267,71 +326,68 @@ export class QueueSide {
       const cell = table.cellOf(block)
       const hold = cell & HOLD_MASK
       if (hold === FREE) continue
-      if (hold !== ORPHAN) {
-        const slot = slotOfCell(cell)
-        if (slot === ownSlot) {
-          if (table.kept[block] !== 0) continue
-        } else {
-          if (living.has(slot)) continue
-          const peer = region.peers.at(slot)
-          if (peer !== undefined && !dead.has(peer)) {
-            if (!proves || !region.peers.isDead(peer)) {
-              living.add(slot)
-              continue
-            }
-            dead.add(peer)
-          }
-        }
-        const swept = this.#sweep.sweep(block, slot)
-        if (swept === FREED) {
-          if (slot === ownSlot) this.strays++
-          this.noteFree(block)
-        }
-        if (swept !== ORPHANED) continue
+      if (hold === ORPHAN) {
+        this.#adopt(block, cell)
+        continue
       }
-      this.#adopt(block)
+      const slot = slotOfCell(cell)
+      if (slot === ownSlot) {
+        if (table.kept[block] !== 0) continue
+      } else {
+        if (living.has(slot)) continue
+        const peer = region.peers.at(slot)
+        if (peer !== undefined && !dead.has(peer)) {
+          if (!proves || !region.peers.isDead(peer)) {
+            living.add(slot)
+            continue
+          }
+          dead.add(peer)
+        }
+      }
+      const swept = this.#sweep.sweep(block, cell)
+      if (swept === FREED) {
+        if (slot === ownSlot) this.strays++
+        this.noteFree(block)
+      }
+      if (swept === ORPHANED) this.#adopt(block, table.cellOf(block))
     }
     Atomics.store(words, this.#orphansSeenWord, orphansLeft)
   }
 
   /**
-   * Brings back an orphan: what a dead peer held is pushed again, or freed.
+   * Brings back an orphan: its message is pushed again, or dropped.
    *
-   * - R1: CAS the cell from ORPHAN to HELD by this attachment, with the next seq. If that fails, another peer does it.
-   * - R2: store another position in the block, plainly: its holder may have died before T6.
-   * - R3: at least once: push it again. At most once: so the rest of a packed block, whose messages up to `done` were given to a
-   *   program; otherwise count it as lost, and free it.
+   * - R1: CAS the cell from ORPHAN to HELD by this attachment, with the next seq. If that fails, another peer does it. Then R2.
    */
-  #adopt(block: number): void {
-    const { words } = this
-    const cellWord = this.cellWordOf(block)
-    const cell = Atomics.load(words, cellWord)
+  #adopt(block: number, cell: number): void {
     if ((cell & HOLD_MASK) !== ORPHAN) return
+    // Nobody writes into an orphan. It would be one again.
+    if (this.isDeliverable(block) && this.#laneOf(block).hasEnded) return
     const held = nextInstance(cell, this.held)
     // SYNC block handed over
-    if (Atomics.compareExchange(words, cellWord, cell, held) !== cell) return
+    if (Atomics.compareExchange(this.words, this.cellWordOf(block), cell, held) !== cell) return
     this.table.kept[block] = 1
-    const lane = laneIn(words[cellWord + KIND_WORD])
-    // SYNC position away
-    words[cellWord + POSITION_WORD] = (this.lanes[lane] ?? this.lanes[0]).awayPosition
-    if (this.geometry.isAtLeastOnce || this.#hasRest(cellWord)) {
-      this.pushAgain(block, held)
-    } else {
-      Atomics.add(words, (this.geometry.byteOffset + LOST_OFFSET) >>> 2, 1)
-      this.release(block, held)
-    }
+    if (this.isDeliverable(block)) this.#pushInto(this.#laneOf(block), block, held)
+    else this.drop(block, held)
   }
 
-  #hasRest(cellWord: number): boolean {
-    const { words } = this
-    if (kindIn(words[cellWord + KIND_WORD]) !== PACKED) return false
-    return words[cellWord + DONE_WORD] >>> 0 < words[cellWord + COUNT_WORD] >>> 0
+  /** The lane that a block says. One that does not exist is the lowest. */
+  #laneOf(block: number): Slots {
+    return this.lanes[laneIn(this.words[this.cellWordOf(block) + KIND_WORD])] ?? this.lanes[0]
   }
 
   #messagesIn(cellWord: number): number {
     const { words } = this
     if (kindIn(words[cellWord + KIND_WORD]) !== PACKED) return 1
     return Math.max(1, words[cellWord + COUNT_WORD] - words[cellWord + DONE_WORD])
+  }
+
+  #notifyAllReceivers(): void {
+    try {
+      this.messages.notifyAll()
+    } catch {
+      this.notifyLater(this.messages)
+    }
   }
 
   /** The stack is full. Notifies again when it is empty; what was to be told has happened, so this must not throw. */

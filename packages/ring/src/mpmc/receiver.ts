@@ -53,12 +53,15 @@ import {
   KIND_WORD,
   kindIn,
   LENGTH_WORD,
+  laneIn,
+  nextInstance,
   ORPHAN,
   PACKED,
   POSITION_WORD,
   RETURNING,
   slotOfCell,
   stateOfCell,
+  UNDELIVERED,
 } from './layout.js'
 import { TakenHold, TakenLoan } from './loan.js'
 import { Pack } from './pack.js'
@@ -508,10 +511,7 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
    */
   acknowledge(): void {
     this.#assertUsable('Acknowledging')
-    if (!this.#hasGiven) return
-    this.#acknowledgeGiven()
-    // Receivers that wait at the end wait for this.
-    if (this.#side.hasEnded) this.#waiters.notifyAll()
+    if (this.#hasGiven) this.#acknowledgeGiven()
   }
 
   /** For waitAny: ready when a receive would not have to wait, because of a message or the end. */
@@ -741,19 +741,19 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
    * Takes the next block of all lanes into #block.
    *
    * 1. From the highest priority down; or, if fairness says so, from the lowest up.
-   * 2. Nothing: if a sweep has left orphans, or a check is due, look through all blocks. Then once more.
-   * 3. All lanes have ended: that is the end, unless another peer has a message that may come again.
+   * 2. Nothing: if orphans were left, or a check is due, look through all blocks. Then once more.
+   * 3. All lanes have ended: take what was left behind the end.
    */
   #takeBlock(): number {
-    const found = this.#takeFromLanes()
+    let found = this.#takeFromLanes()
     if (found === FOUND) return FOUND
     const side = this.#side
     const isCheckDue = side.isCheckDue()
     if (isCheckDue || side.hasOrphans) {
       side.lookThrough(isCheckDue)
-      if (this.#takeFromLanes() === FOUND) return FOUND
+      found = this.#takeFromLanes()
     }
-    return found === ENDED && this.#isOver() ? ENDED : EMPTY
+    return found === ENDED ? this.#takeAtEnd() : found
   }
 
   #takeFromLanes(): number {
@@ -770,7 +770,7 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
         this.#cell = lanes[lane].takenCell
         this.#isSlow = true
         this.#streak = isLowestFirst || lane === 0 ? 0 : this.#streak + 1
-        if (this.#isAtLeastOnce) this.#countDelivery(this.#firstCell + block * this.#stride)
+        this.#noteTaken(block)
         return FOUND
       }
       if (block === ENDED) ended++
@@ -778,27 +778,44 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
     return ended > top ? ENDED : EMPTY
   }
 
-  /** Every lane has ended: whether nothing can come any more. If so, the receivers that wait are told once. */
-  #isOver(): boolean {
-    if (this.#isAtLeastOnce && this.#isAnyHeldByOthers()) return false
+  /**
+   * Every lane has ended. Nothing is pushed behind an end: what dead peers had, and what was put back, are orphans, which are
+   * taken here. If there are none, and no other peer has a message that may become one, it is over.
+   */
+  #takeAtEnd(): number {
+    const side = this.#side
+    const { table } = side
+    const state = new StateAtEnd(side, this.#lanes)
+    for (let orphan = state.nextOrphan(); orphan !== NO_BLOCK; orphan = state.nextOrphan()) {
+      const cell = nextInstance(state.orphanCell, this.#held)
+      // SYNC block handed over
+      if (Atomics.compareExchange(this.words, side.cellWordOf(orphan), state.orphanCell, cell) !== state.orphanCell) {
+        continue
+      }
+      table.kept[orphan] = 1
+      this.#block = orphan
+      this.#cell = cell
+      this.#isSlow = true
+      if (side.isDeliverable(orphan)) {
+        this.#noteTaken(orphan)
+        return FOUND
+      }
+      this.#block = NO_BLOCK
+      side.drop(orphan, cell)
+    }
+    if (!state.isOver) return EMPTY
     if (!this.#hasToldEnd) {
       this.#hasToldEnd = true
       this.#waiters.notifyAll()
     }
-    return true
+    return ENDED
   }
 
-  /** Whether another peer has a message, or nobody has it: it may be pushed again behind the end. */
-  #isAnyHeldByOthers(): boolean {
-    const { table, self, geometry, lanes } = this.#side
-    const ownSlot = slotOf(self)
-    for (let block = 0; block < geometry.blocks; block++) {
-      const cell = table.cellOf(block)
-      const state = stateOfCell(cell)
-      if ((cell & HOLD_MASK) === ORPHAN || (state === HELD && slotOfCell(cell) !== ownSlot)) return true
-      if (state === RETURNING && !lanes.some((lane) => lane.isPushed(block))) return true
-    }
-    return false
+  /** A block was taken, and its program will get it. */
+  #noteTaken(block: number): void {
+    const cellWord = this.#firstCell + block * this.#stride
+    if (this.#isAtLeastOnce) this.#countDelivery(cellWord)
+    else this.words[cellWord + KIND_WORD] &= ~UNDELIVERED
   }
 
   get #hasGiven(): boolean {
@@ -1066,7 +1083,9 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
         if (found >= 0) return true
         if (found === ENDED) ended++
       }
-      return ended === this.#lanes.length && !(this.#isAtLeastOnce && this.#isAnyHeldByOthers())
+      if (ended < this.#lanes.length) return false
+      const state = new StateAtEnd(this.#side, this.#lanes)
+      return state.nextOrphan() !== NO_BLOCK || state.isOver
     } catch {
       // Corrupt: its next call throws, and the waits for others go on.
       return true
@@ -1120,6 +1139,63 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
       'ERR_ISTHMUS_CALL_ORDER',
       `${attempt} through a receiver of ${this.#subject} from within a callback that it has called: that still reads its message. Return from the callback first.`,
     )
+  }
+}
+
+/**
+ * A look through all blocks of a queue that has ended, for orphans to take. If it has found none, it tells whether it is over: no
+ * other peer has a message that may be put back.
+ *
+ * A message may move to another block meanwhile, one that the look has passed: one of several in a block that is put back. Then
+ * it becomes an orphan before its old block is freed, and `orphansLeft` changes. If the queue was reopened meanwhile and has
+ * ended again, END stands at another position.
+ */
+class StateAtEnd {
+  readonly #side: QueueSide
+  readonly #lanes: readonly Slots[]
+  readonly #endPositions: readonly (number | undefined)[]
+  readonly #orphansLeft: number
+  #block = -1
+  #isAnyHeld = false
+  orphanCell = 0
+
+  constructor(side: QueueSide, lanes: readonly Slots[]) {
+    this.#side = side
+    this.#lanes = lanes
+    this.#orphansLeft = side.orphansLeft
+    this.#endPositions = lanes.map((lane) => lane.endPosition)
+  }
+
+  /** The next orphan, for the caller to take from `orphanCell`; NO_BLOCK if there are no more. */
+  nextOrphan(): number {
+    const { table, self, geometry, words, lanes } = this.#side
+    const ownSlot = slotOf(self)
+    while (++this.#block < geometry.blocks) {
+      const block = this.#block
+      const cell = table.cellOf(block)
+      const lane = laneIn(words[this.#side.cellWordOf(block) + KIND_WORD])
+      // A dead letter does not come back here.
+      if (lane === geometry.deadLane) continue
+      if ((cell & HOLD_MASK) === ORPHAN) {
+        this.orphanCell = cell
+        this.#isAnyHeld = true
+        return block
+      }
+      const state = stateOfCell(cell)
+      if (state === HELD && slotOfCell(cell) !== ownSlot) this.#isAnyHeld = true
+      if (state === RETURNING && lanes[lane]?.isPushed(block) !== true) this.#isAnyHeld = true
+    }
+    return NO_BLOCK
+  }
+
+  /** After nextOrphan has found no more. At most once, nothing that a peer has comes again while it lives. */
+  get isOver(): boolean {
+    if (!this.#side.geometry.isAtLeastOnce) return true
+    if (this.#isAnyHeld || this.#side.orphansLeft !== this.#orphansLeft) return false
+    return this.#lanes.every((lane, index) => {
+      const position = lane.endPosition
+      return position !== undefined && position === this.#endPositions[index]
+    })
   }
 }
 

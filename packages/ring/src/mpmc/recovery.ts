@@ -62,7 +62,8 @@ export function recoverQueue(geometry: QueueGeometry): void {
   for (let block = 0; block < blocks; block++) {
     const cellWord = cellWordOf(block)
     if (isKept[block] !== 0 || (words[cellWord] & HOLD_MASK) === FREE) continue
-    words[cellWord + POSITION_WORD] = awayFrom(words[cellWord + POSITION_WORD])
+    const head = words[(byteOffset + headOffsetOf(Math.min(laneIn(words[cellWord + KIND_WORD]), lanes - 1))) >>> 2]
+    words[cellWord + POSITION_WORD] = awayFrom(head)
     words[cellWord] = nextInstance(words[cellWord], FREE)
   }
   words[(byteOffset + ORPHANS_SEEN_OFFSET) >>> 2] = words[(byteOffset + ORPHANS_LEFT_OFFSET) >>> 2]

@@ -24,8 +24,8 @@ import {
   DATA,
   HOLD_MASK,
   KIND_WORD,
-  kindWordOf,
   LENGTH_WORD,
+  laneIn,
   OWNED,
   SENDER_WORD,
   slotOfCell,
@@ -141,7 +141,8 @@ export class Sender<T = Uint8Array> extends Awaitable implements Waitable {
       this.#sends.isBusy ||
       this.#isClosed ||
       this.#side.isClosed ||
-      length > this.maxMessageBytes
+      length > this.maxMessageBytes ||
+      this.#lanes.length > 1
     ) {
       return this.#trySendTo(0, bytes)
     }
@@ -446,8 +447,8 @@ export class Sender<T = Uint8Array> extends Awaitable implements Waitable {
     try {
       this.bytes.set(bytes, (cellWord << 2) + BLOCK_HEADER_BYTES)
       words[cellWord + LENGTH_WORD] = bytes.length
-      words[cellWord + KIND_WORD] = kindWordOf(DATA, lane)
       words[cellWord + SENDER_WORD] = this.#self
+      this.#lanes[lane].writeKind(block, DATA)
       if (!this.#lanes[lane].push(block)) throw this.#endedError()
     } catch (error) {
       Atomics.compareExchange(words, cellWord, cell, cell & ~HOLD_MASK)
@@ -701,12 +702,12 @@ export class Sender<T = Uint8Array> extends Awaitable implements Waitable {
 
   /** If this thread has all blocks itself, none can come free while it blocks. */
   #assertOthersHaveBlocks(): void {
-    const { region, geometry, lanes } = this.#side
+    const { region, geometry } = this.#side
     const verdicts = new Map<number, boolean>()
     for (let block = 0; block < geometry.blocks; block++) {
       const cell = this.#table.cellOf(block)
       if ((cell & HOLD_MASK) < OWNED) return
-      if (stateOfCell(cell) === OWNED && lanes.some((lane) => lane.isPushed(block))) return
+      if (stateOfCell(cell) === OWNED && this.#isMessage(block, cell)) return
       const slot = slotOfCell(cell)
       let isOwn = verdicts.get(slot)
       if (isOwn === undefined) {
@@ -720,6 +721,12 @@ export class Sender<T = Uint8Array> extends Awaitable implements Waitable {
       'EDEADLK',
       `${this.#attempt}: this very thread has all ${geometry.blocks} blocks, and cannot give one back while it blocks. Send or release a loan, or acknowledge a message, first.`,
     )
+  }
+
+  /** Whether an OWNED block was pushed, or is another one by now: then it may come free. */
+  #isMessage(block: number, cell: number): boolean {
+    const lane = laneIn(this.words[this.#side.cellWordOf(block) + KIND_WORD])
+    return this.#lanes[lane]?.isPushed(block) === true || this.#table.cellOf(block) !== cell
   }
 
   #laneOf(options: PriorityOptions | undefined): number {

@@ -8,6 +8,7 @@ import {
   POSITION_WORD,
   PUSHABLE,
   sameInstance,
+  setLaneIn,
   tailOffsetOf,
 } from './layout.js'
 
@@ -22,12 +23,13 @@ const PASSES_MAX = 4096
 
 /**
  * The slots of one lane, as one attachment walks along them. Where it walks begins at a guess, which is never beyond the first
- * position that is not pushed, or not taken. Steps are numbered as in layout.ts: P1 to P4, T1 to T4, X1 to X4.
+ * position that is not pushed, or not taken. Steps are numbered as in layout.ts: P1 to P4, T1 to T4.
  */
 export class Slots {
   readonly #words: Int32Array
   readonly #subject: string
-  readonly #lane: number
+  readonly lane: number
+  readonly #hasSiblings: boolean
   readonly #count: number
   readonly #indexMask: number
   readonly #lapMask: number
@@ -52,7 +54,8 @@ export class Slots {
     const { byteOffset, subject, slotCount, slotsOffset, blocks, blocksOffset, strideBytes } = geometry
     this.#words = words
     this.#subject = subject
-    this.#lane = lane
+    this.lane = lane
+    this.#hasSiblings = geometry.lanes > 1 || geometry.deadLane !== undefined
     this.#count = slotCount
     this.#indexMask = slotCount - 1
     this.#lapMask = -slotCount
@@ -65,6 +68,17 @@ export class Slots {
     this.#pushGuess = Atomics.load(words, this.#tailWord)
     this.#takeGuess = Atomics.load(words, this.#headWord)
     this.#storedHead = this.#takeGuess
+  }
+
+  /**
+   * Writes the kind of a block that is to be pushed here. If it was freed in another lane, the position that it got there may be
+   * one that a receiver of this lane looks for.
+   */
+  writeKind(block: number, kindWord: number): void {
+    const cellWord = this.#firstCell + block * this.#stride
+    // SYNC position away
+    if (this.#hasSiblings) this.#words[cellWord + POSITION_WORD] = this.awayPosition
+    this.#words[cellWord + KIND_WORD] = setLaneIn(kindWord, this.lane)
   }
 
   /**
@@ -145,7 +159,7 @@ export class Slots {
         const cell = Atomics.load(words, cellWord)
         // SYNC position away: read after the cell
         if ((cell & PUSHABLE) !== 0 && words[cellWord + POSITION_WORD] === position) {
-          if (laneIn(words[cellWord + KIND_WORD]) === this.#lane) {
+          if (laneIn(words[cellWord + KIND_WORD]) === this.lane) {
             const held = sameInstance(cell, hold)
             if (Atomics.compareExchange(words, cellWord, cell, held) === cell) {
               this.takenPosition = position
@@ -182,7 +196,7 @@ export class Slots {
         if (
           (Atomics.load(words, cellWord) & PUSHABLE) !== 0 &&
           words[cellWord + POSITION_WORD] === position &&
-          laneIn(words[cellWord + KIND_WORD]) === this.#lane
+          laneIn(words[cellWord + KIND_WORD]) === this.lane
         ) {
           this.#takeGuess = position
           return block
@@ -210,7 +224,7 @@ export class Slots {
     return word === (((position + this.#count) & this.#lapMask) | block)
   }
 
-  /** A position that no block gets when it is pushed next: for one that is freed, and whose own position may have been changed. */
+  /** A position of this lane that no receiver looks for, and no block gets soon: for a block whose position is to mean nothing. */
   get awayPosition(): number {
     return awayFrom(Atomics.load(this.#words, this.#headWord))
   }
@@ -229,52 +243,29 @@ export class Slots {
     }
   }
 
-  /** Takes END back. A push behind the end may have left a second one: that goes first, so the lane is never open before. */
+  /** Takes END back. Returns whether the lane had ended. */
   reopen(): boolean {
     let hadEnded = false
     while (this.#firstUnpushed() === ENDED) {
       hadEnded = true
       const position = this.#pushGuess
-      this.#freeEnd((position + 1) | 0)
-      this.#freeEnd(position)
+      const slot = this.#firstSlot + (position & this.#indexMask)
+      // SYNC end visible to senders and receivers
+      Atomics.compareExchange(this.#words, slot, this.#endWordOf(position), position & this.#lapMask)
     }
     return hadEnded
   }
 
-  /**
-   * Pushes a block again, also if the lane has ended: a message that a dead peer had comes back after the end.
-   *
-   * - X1: END stands at position p. Load the slot of p + 1. (It is free, or END: there are fewer blocks than slots.)
-   * - X2: CAS it from free to END. So the lane is never open in between.
-   * - X3: store the position p in the block, plainly.
-   * - X4: CAS the slot of p from END to the block. If that fails, begin again.
-   */
-  pushAgain(block: number): void {
-    const words = this.#words
-    const positionWord = this.#firstCell + block * this.#stride + POSITION_WORD
-    while (!this.push(block)) {
-      const position = this.#pushGuess
-      const next = (position + 1) | 0
-      const nextSlot = this.#firstSlot + (next & this.#indexMask)
-      const nextWord = Atomics.load(words, nextSlot)
-      if ((nextWord & this.#lapMask) === (next & this.#lapMask)) {
-        Atomics.compareExchange(words, nextSlot, nextWord, this.#endWordOf(next))
-      }
-      // END stands there now, or the slot of p has changed, and X4 finds that.
-      words[positionWord] = position
-      const slot = this.#firstSlot + (position & this.#indexMask)
-      const pushed = ((position + this.#count) & this.#lapMask) | block
-      const end = this.#endWordOf(position)
-      // SYNC message visible to receiver
-      const found = Atomics.compareExchange(words, slot, end, pushed)
-      if (found === end) {
-        this.#pushGuess = next
-        this.#raise(this.#tailWord, next)
-        return
-      }
-      // Reopened meanwhile: an END behind an open position would end the lane again.
-      if ((found & this.#lapMask) === (position & this.#lapMask)) this.#freeEnd(next)
-    }
+  /** Where END stands; undefined if the next position that is not taken is another one. */
+  get endPosition(): number | undefined {
+    return this.look() === ENDED ? this.#takeGuess : undefined
+  }
+
+  /** Whether END is the next thing to be taken, as far as this attachment has walked. */
+  get isAtEnd(): boolean {
+    const position = this.#takeGuess
+    // SYNC end visible to senders and receivers
+    return Atomics.load(this.#words, this.#firstSlot + (position & this.#indexMask)) === this.#endWordOf(position)
   }
 
   /** Messages behind a position that a receiver may not have reached: for tools. */
@@ -302,11 +293,6 @@ export class Slots {
 
   #endWordOf(position: number): number {
     return ((position + this.#count) & this.#lapMask) | this.#indexMask
-  }
-
-  #freeEnd(position: number): void {
-    const slot = this.#firstSlot + (position & this.#indexMask)
-    Atomics.compareExchange(this.#words, slot, this.#endWordOf(position), position & this.#lapMask)
   }
 
   /** The slot of `position` names no block of the queue. */

@@ -35,7 +35,7 @@ export const ORPHANED = 2
  * - S4: HELD, or RETURNING and not pushed: CAS to ORPHAN, with the next seq.
  *
  * Each block takes one CAS from the exact word, so sweepers never wait for each other, and one that is killed or stopped
- * leaves every block as it was or as it is to be. An orphan belongs to no peer; see `QueueSide.adopt`.
+ * leaves every block as it was or as it is to be. An orphan belongs to no peer; see `QueueSide`.
  */
 export class BlockSweep {
   readonly #words: Int32Array
@@ -50,12 +50,18 @@ export class BlockSweep {
     this.#stride = geometry.strideBytes >>> 2
   }
 
-  /** @param slot all holders of it so far are dead, or it is the caller's own and the caller does not keep this block */
-  sweep(block: number, slot: number): number {
+  cellOf(block: number): number {
+    return Atomics.load(this.#words, this.#firstCell + block * this.#stride)
+  }
+
+  /**
+   * @param cell as it was loaded before it was known that the peer which it names is dead, or does not keep this block: whoever has
+   * the slot since has another word
+   */
+  sweep(block: number, cell: number): number {
     const cellWord = this.#firstCell + block * this.#stride
-    const cell = Atomics.load(this.#words, cellWord)
     const hold = cell & HOLD_MASK
-    if (hold === FREE || hold === ORPHAN || slotOfCell(cell) !== slot) return UNCHANGED
+    if (hold === FREE || hold === ORPHAN) return UNCHANGED
     if ((cell & PUSHABLE) !== 0) {
       // The lane is written before the position. If it is not one, the block was never pushed.
       const lane = this.#lanes[laneIn(this.#words[cellWord + KIND_WORD])]
@@ -66,10 +72,6 @@ export class BlockSweep {
     // SYNC block handed over
     if (Atomics.compareExchange(this.#words, cellWord, cell, swept) !== cell) return UNCHANGED
     return isOwned ? FREED : ORPHANED
-  }
-
-  isOrphan(block: number): boolean {
-    return (Atomics.load(this.#words, this.#firstCell + block * this.#stride) & HOLD_MASK) === ORPHAN
   }
 }
 
@@ -89,10 +91,13 @@ export function sweepQueue(geometry: QueueGeometry, deadPeer: PeerId): void {
   const sweep = new BlockSweep(words, geometry, lanesOf(words, geometry))
   let hasOrphans = false
   for (let block = 0; block < blocks; block++) {
-    const swept = sweep.sweep(block, slotOf(deadPeer))
+    const cell = sweep.cellOf(block)
+    // An orphan may be that of a sweep that broke off before it said so.
+    if ((cell & HOLD_MASK) === ORPHAN) hasOrphans = true
+    if (slotOfCell(cell) !== slotOf(deadPeer)) continue
+    const swept = sweep.sweep(block, cell)
     if (swept === FREED) space.notifyOne()
-    // Also those of a sweep that broke off before it said so.
-    if (swept === ORPHANED || sweep.isOrphan(block)) hasOrphans = true
+    if (swept === ORPHANED) hasOrphans = true
   }
   if (!hasOrphans) return
   // SYNC orphans visible to those that look

@@ -186,7 +186,7 @@ describe('A sender that waits', () => {
     const bytes = payload(8)
     const sending = sender.send(bytes)
     await turns()
-    structuredClone(bytes, { transfer: [bytes.buffer] })
+    structuredClone(bytes, { transfer: [bytes.buffer as ArrayBuffer] })
     queue.receiver().tryReceive()
     await expectRejection('ERR_ISTHMUS_INVALID_ARGUMENT', soon(sending))
     expect(queue.describe().free).toBe(1)
