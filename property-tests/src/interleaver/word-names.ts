@@ -98,7 +98,7 @@ export function waiterSetNames(name: string, byteOffset: number): Names {
       { byteOffset, name: `${name}.sequence` },
       { byteOffset: at(1), name: `${name}.waiting`, show: showBits },
       { byteOffset: at(5), name: `${name}.awaiting`, show: showBits },
-      { byteOffset: at(9), name: `${name}.registrations` },
+      { byteOffset: at(9), name: `${name}.registrations`, show: showRegistrations },
     ],
     quietBytes: [
       [at(2), at(5)],
@@ -166,6 +166,10 @@ function quietSlots(byteOffset: number): readonly [from: number, to: number] {
 
 function showBits(word: number): string {
   return `0b${(word >>> 0).toString(2)}`
+}
+
+function showRegistrations(word: number): string {
+  return `${word >>> 1}${word & 1 ? ', a peer may sleep' : ''}`
 }
 
 function showPeer(word: number): string {

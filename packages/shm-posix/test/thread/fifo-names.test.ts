@@ -10,7 +10,7 @@ test('a release that looks for FIFOs under other names has another format versio
     pathAt({ place, uid: 7 }, segment, thread, 'wake'),
   ]
   expect({ version: FORMAT_VERSION, paths: [MEMORY, TEMP, BESIDE].flatMap(pathsAt) }).toEqual({
-    version: 4,
+    version: 5,
     paths: [
       '/dev/shm/isthmus-7/0123456789abcdef.alive',
       '/dev/shm/isthmus-7/0123456789abcdef.wake',

@@ -60,9 +60,9 @@ import { MAX_PEERS } from '../peers/peer-id.js'
 export const MAGIC = 'ISTHMUS\0'
 /**
  * 2: a peer slot says where the FIFOs of its thread are. 3: the FIFOs are called .alive and .wake. 4: a sleeper is woken
- * once (see EventCount and WaiterSet).
+ * once (see EventCount and WaiterSet). 5: a bit says whether a peer may sleep in a WaiterSet.
  */
-export const FORMAT_VERSION = 4
+export const FORMAT_VERSION = 5
 
 export const VERSION_WORD = 2
 export const STATE_WORD = 3

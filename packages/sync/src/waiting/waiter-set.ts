@@ -18,28 +18,41 @@ import { WaitPoint } from './wait-point.js'
  *       | sequence   | waiting: a bit for each slot | awaiting: the slots of these | registrations |
  *       |            |                              | whose event loop sleeps      |               |
  *       +------------+---- … -----------------------+---- … -----------------------+---------------+
+ *
+ * registrations:  31                1  0
+ *                +-------------------+---+
+ *                | count (31)        | S |      S: a peer may sleep here. While it is 0, no bit has to be looked at
+ *                +-------------------+---+
  * ```
  *
  * | word     | written by                          | read by   | its writer is killed, or stopped, right after           |
  * |----------|-------------------------------------|-----------|---------------------------------------------------------|
  * | waiting  | each slot's holder, its own bit: 1  | notifiers | the bit stays: notifiers wake in vain, until the slot   |
- * |          | before it polls for the last time,  |           | is swept                                                |
- * |          | 0 when it is up; a sweep of the     |           |                                                         |
- * |          | slot: 0                             |           |                                                         |
+ * |          | before it registers, 0 when it is   |           | is swept                                                |
+ * |          | up; a sweep of the slot: 0          |           |                                                         |
  * | awaiting | the same, after `waiting`           | notifiers | the same                                                |
- * | registra-| event loops: +1 after their bits,   | notifiers | nothing                                                 |
- * | tions    | and before they poll                |           |                                                         |
+ * | registra-| sleepers: count +1, after their     | notifiers | S is 0: the sleeper has not polled for the last time    |
+ * | tions    | bits and before they poll for the   |           | yet, so it does not sleep                               |
+ * |          | last time; then S, if it was 0      |           |                                                         |
+ * |          | notifiers: S to 0, by CAS from the  |           | nothing                                                 |
+ * |          | word for which they found no bit    |           |                                                         |
  * | sequence | notifiers: +1 before they wake      | sleepers  | no sleeper was woken: the next notification makes up    |
  * |          |                                     |           | for it; otherwise sleepers poll after one slice or      |
  * |          |                                     |           | tick, or when they hear of the death                    |
  *
- * The handshake is that of EventCount. A woken sleeper may not be able to use what it finds. Then it wakes another one
+ * The handshake is that of EventCount: a sleeper sets its bits, registers, and polls; a notifier changes the condition, then
+ * loads S. A woken sleeper may not be able to use what it finds. Then it wakes another one
  * (Condition.handOffWakeup), after it has cleared its own bit: a notifier that still saw the bit wrote before, so the
  * sleeper sees that write.
  *
+ * A sleeper that is up leaves S: another may still sleep. The first notifier that then looks at the bits, and finds none,
+ * clears S. A sleeper that has registered since has changed the count, so that this CAS fails; one that has not sees S
+ * cleared when it does, and sets it. The bit of a killed sleeper keeps S until its slot is swept.
+ *
  * A notifier wakes an event loop once for each sleep. It remembers how many registrations there had been before it woke the
  * loop. While the number is the same, the loop has still to register again, and polls after that. Only the notifier itself
- * relies on this memory. Threads need none: the system wakes a sleeping thread once.
+ * relies on this memory. Threads need none: the system wakes a sleeping thread once. The count is that of all sleepers, so
+ * a notifier may wake a loop that has not registered again once more, in vain, but only after another sleeper has registered.
  *
  * A sleeper that is stopped (SIGSTOP, a debugger, a long computation on its event loop) consumes a wake-up and does nothing
  * with it. So the notifier's thread, if it runs an event loop, checks `fallbackPolling.handOffMs` later: if all sleepers of
@@ -50,6 +63,8 @@ const SEQUENCE_OFFSET = 0
 const WAITING_OFFSET = 4
 const AWAITING_OFFSET = WAITING_OFFSET + SLOT_BITMAP_BYTES
 const REGISTRATIONS_OFFSET = AWAITING_OFFSET + SLOT_BITMAP_BYTES
+const MAY_SLEEP = 1
+const REGISTRATION = 2
 
 /** Threads are woken before event loops, since they are quicker. Every so often both are, so that no loop waits for good. */
 const BOTH_EVERY = 8
@@ -99,7 +114,8 @@ export class WaiterSet extends WaitPoint {
   /** Wakes one sleeper, if there is any. Call it after changing the condition through Atomics. */
   notifyOne(): void {
     // SYNC sleeper visible to notifier
-    if (this.#waiting.isEmpty) return
+    const registrations = Atomics.load(this.#words, this.#registrationsIndex)
+    if ((registrations & MAY_SLEEP) === 0 || !this.#isAwaited(registrations)) return
     this.#watchNotification()
     // SYNC notification ends the sleep
     const sequence = Atomics.add(this.#words, this.#sequenceIndex, 1)
@@ -110,7 +126,8 @@ export class WaiterSet extends WaitPoint {
   /** Wakes all sleepers. */
   notifyAll(): void {
     // SYNC sleeper visible to notifier
-    if (this.#waiting.isEmpty) return
+    const registrations = Atomics.load(this.#words, this.#registrationsIndex)
+    if ((registrations & MAY_SLEEP) === 0 || !this.#isAwaited(registrations)) return
     // SYNC notification ends the sleep
     Atomics.add(this.#words, this.#sequenceIndex, 1)
     this.region.waiter.wakeThreads(this.#sequenceIndex, MAX_PEERS)
@@ -123,7 +140,8 @@ export class WaiterSet extends WaitPoint {
    */
   relay(): void {
     // SYNC sleeper visible to notifier
-    if (this.#waiting.isEmpty) return
+    const registrations = Atomics.load(this.#words, this.#registrationsIndex)
+    if ((registrations & MAY_SLEEP) === 0 || !this.#isAwaited(registrations)) return
     this.region.waiter.wakeThreads(this.#sequenceIndex, MAX_PEERS)
     this.#wakeLoops(MAX_PEERS, false)
   }
@@ -141,16 +159,14 @@ export class WaiterSet extends WaitPoint {
   arm(): void {
     this.region.waiter.listen()
     if (this.#armedCount++ === 0) {
-      // SYNC sleeper visible to notifier
       this.#waiting.set(this.region.peers.self)
       this.#awaiting.set(this.region.peers.self)
     }
-    this.renew()
+    this.#register()
   }
 
   renew(): void {
-    // SYNC registration visible to an earlier notifier
-    Atomics.add(this.#words, this.#registrationsIndex, 1)
+    this.#register()
   }
 
   disarm(): void {
@@ -161,8 +177,9 @@ export class WaiterSet extends WaitPoint {
 
   /** Sets the thread's bit before it gives up the lock that protects its condition: later notifiers see it. */
   enterSync(): void {
-    // SYNC sleeper visible to notifier
-    if (this.#blockedDepth++ === 0 && this.#armedCount === 0) this.#waiting.set(this.region.peers.self)
+    if (this.#blockedDepth++ > 0 || this.#armedCount > 0) return
+    this.#waiting.set(this.region.peers.self)
+    this.#register()
   }
 
   leaveSync(): void {
@@ -196,6 +213,22 @@ export class WaiterSet extends WaitPoint {
     } finally {
       this.leaveSync()
     }
+  }
+
+  /** Called when our bits are set. S, once it is seen after the count has changed, is only cleared after they are. */
+  #register(): void {
+    // SYNC registration visible to an earlier notifier
+    const before = Atomics.add(this.#words, this.#registrationsIndex, REGISTRATION)
+    // SYNC sleeper visible to notifier
+    if ((before & MAY_SLEEP) === 0) Atomics.or(this.#words, this.#registrationsIndex, MAY_SLEEP)
+  }
+
+  /** Whether any bit is set, now that S was. If none is, it clears S, unless a sleeper has registered since. */
+  #isAwaited(registrations: number): boolean {
+    if (!this.#waiting.isEmpty) return true
+    // SYNC registration visible to an earlier notifier
+    Atomics.compareExchange(this.#words, this.#registrationsIndex, registrations, registrations & ~MAY_SLEEP)
+    return false
   }
 
   /** Called before a notification: plans the check whether one of the present sleepers has woken up; see above. */

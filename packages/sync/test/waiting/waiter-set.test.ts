@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import { HeapRegion, type PeerId, type Region, words } from '../../src/index.js'
 import { WAITER_SET_BYTES, WaiterSet } from '../../src/internal.js'
 import { fallbackPolling } from '../../src/waiting/fallback-polling.js'
@@ -8,6 +8,7 @@ const layout = words(WAITER_SET_BYTES / 4)
 const { handOffMs } = fallbackPolling
 afterEach(() => {
   fallbackPolling.handOffMs = handOffMs
+  vi.restoreAllMocks()
 })
 
 /** A waiter set as some attachments see it; it is noted which event loops they wake. */
@@ -39,7 +40,8 @@ function setUp() {
     },
   )
   const [loop, notifier, other] = attachments
-  return { loop, notifier, other, rings }
+  const from = first.root.byteOffset / 4
+  return { loop, notifier, other, rings, words: first.words.subarray(from, from + WAITER_SET_BYTES / 4) }
 }
 
 describe('WaiterSet and event loops whose wake-up is under way', () => {
@@ -88,5 +90,148 @@ describe('WaiterSet and event loops whose wake-up is under way', () => {
     await until(() => rings.length >= 2)
     expect(new Set(rings)).toEqual(new Set([loop.self]))
     loop.set.disarm()
+  })
+})
+
+/** How often this loads a word through Atomics. */
+function loadsIn(action: () => void): number {
+  const load = vi.spyOn(Atomics, 'load')
+  action()
+  const { length } = load.mock.calls
+  load.mockRestore()
+  return length
+}
+
+/** While this runs, and before its load number `at` (the first is 1), another peer acts. */
+function withActionBeforeLoad(at: number, act: () => void, action: () => void): void {
+  const { load } = Atomics
+  let count = 0
+  const spy = vi.spyOn(Atomics, 'load').mockImplementation(((words: Int32Array, index: number) => {
+    if (++count === at) act()
+    return load(words, index)
+  }) as typeof load)
+  action()
+  spy.mockRestore()
+  expect(count).toBeGreaterThanOrEqual(at)
+}
+
+describe('WaiterSet and whether a peer may sleep', () => {
+  const notifications = ['notifyOne', 'notifyAll', 'relay'] as const
+
+  test.each(notifications)('WaiterSet.%s loads one word if no peer has ever slept', (notify) => {
+    const { notifier } = setUp()
+    expect(loadsIn(() => notifier.set[notify]())).toBe(1)
+  })
+
+  test.each(notifications)('WaiterSet.%s looks at the bits once after the last sleeper is up', (notify) => {
+    const { loop, notifier } = setUp()
+    loop.set.arm()
+    loop.set.disarm()
+    expect(loadsIn(() => notifier.set[notify]())).toBeGreaterThan(1)
+    expect(loadsIn(() => notifier.set[notify]())).toBe(1)
+    loop.set.enterSync()
+    loop.set.leaveSync()
+    expect(loadsIn(() => notifier.set[notify]())).toBeGreaterThan(1)
+    expect(loadsIn(() => notifier.set[notify]())).toBe(1)
+    expect(notifier.set.sequence).toBe(0)
+  })
+
+  test.each(notifications)('WaiterSet.%s looks at the bits once after a dead sleeper was swept', (notify) => {
+    const { loop, notifier } = setUp()
+    loop.set.arm()
+    notifier.set[notify]()
+    notifier.set.sweep(loop.self)
+    notifier.set[notify]()
+    expect(loadsIn(() => notifier.set[notify]())).toBe(1)
+  })
+
+  /** The loads of a notifier: whether a peer may sleep, then the four words of `waiting`; its CAS follows, or the wake-up. */
+  test.each([1, 2, 3, 4, 5])(
+    'a sleeper that registers before a load (%i) of a notifier is woken by the next one',
+    (at) => {
+      for (const sleep of ['arm', 'enterSync'] as const) {
+        const { loop, other, notifier } = setUp()
+        other.set.arm()
+        other.set.disarm()
+        withActionBeforeLoad(
+          at,
+          () => loop.set[sleep](),
+          () => notifier.set.notifyOne(),
+        )
+        const { sequence } = notifier.set
+        notifier.set.notifyOne()
+        expect(notifier.set.sequence).toBe(sequence + 1)
+      }
+    },
+  )
+
+  test('a sleeper that registers after the bits were looked at, and before it is noted that none sleeps, is woken', () => {
+    for (const sleep of ['arm', 'enterSync'] as const) {
+      const { loop, other, notifier } = setUp()
+      other.set.arm()
+      other.set.disarm()
+      const { compareExchange } = Atomics
+      vi.spyOn(Atomics, 'compareExchange').mockImplementationOnce(((
+        ...parameters: Parameters<typeof compareExchange>
+      ) => {
+        loop.set[sleep]()
+        return compareExchange(...parameters)
+      }) as typeof compareExchange)
+      notifier.set.notifyOne()
+      expect(notifier.set.sequence).toBe(0)
+      notifier.set.notifyOne()
+      expect(notifier.set.sequence).toBe(1)
+    }
+  })
+
+  test('a sleeper that registers while the last one is found to be up sees so, and says that it may sleep', () => {
+    const { loop, other, notifier } = setUp()
+    other.set.arm()
+    other.set.disarm()
+    const { add } = Atomics
+    vi.spyOn(Atomics, 'add').mockImplementationOnce(((...parameters: Parameters<typeof add>) => {
+      // Its bit is set: without it, the notifier would clear the mark now.
+      notifier.set.notifyOne()
+      return add(...parameters)
+    }) as typeof add)
+    loop.set.enterSync()
+    vi.restoreAllMocks()
+    const { sequence } = notifier.set
+    notifier.set.notifyOne()
+    expect(notifier.set.sequence).toBe(sequence + 1)
+  })
+
+  test('a peer that sleeps in several ways at once is woken as long as it sleeps in one', () => {
+    const { loop, notifier } = setUp()
+    const expectAwaited = (isAwaited: boolean) => {
+      const { sequence } = notifier.set
+      notifier.set.notifyOne()
+      notifier.set.notifyOne()
+      expect(notifier.set.sequence - sequence).toBe(isAwaited ? 2 : 0)
+    }
+    loop.set.enterSync()
+    loop.set.enterSync()
+    loop.set.leaveSync()
+    expectAwaited(true)
+    loop.set.arm()
+    loop.set.leaveSync()
+    expectAwaited(true)
+    loop.set.enterSync()
+    loop.set.disarm()
+    expectAwaited(true)
+    loop.set.leaveSync()
+    expectAwaited(false)
+  })
+
+  test('the count of registrations goes round, and stays apart from the mark', () => {
+    const { loop, notifier, words } = setUp()
+    for (const word of [0x7ffffffe, 0x7fffffff, -2, -1]) {
+      words[WAITER_SET_BYTES / 4 - 1] = word
+      loop.set.arm()
+      expect(words[WAITER_SET_BYTES / 4 - 1]).toBe(((word + 2) | 1) >> 0)
+      loop.set.disarm()
+      notifier.set.notifyOne()
+      expect(words[WAITER_SET_BYTES / 4 - 1]).toBe((word + 2) & ~1)
+    }
   })
 })

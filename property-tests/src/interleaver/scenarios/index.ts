@@ -33,6 +33,7 @@ import { semaphoreCrash, semaphoreOne, semaphoreTimeout, semaphoreTwoPermits } f
 import { spscTakeover, spscTakeoverChunked } from './spsc-takeover.js'
 import { spscTransfers } from './spsc-transfer.js'
 import { staleSleeperLoop, staleSleeperReceive, staleSleeperTakeover, staleSleeperThread } from './stale-sleeper.js'
+import { waiterSet, waiterSetCrash, waiterSetNotifierCrash, waiterSetNotifiers } from './waiter-set.js'
 import {
   wakeUp,
   wakeUpCrash,
@@ -91,6 +92,10 @@ export const scenarios = [
   wokenRw,
   wokenRwMixed,
   wokenWaits,
+  waiterSet,
+  waiterSetNotifiers,
+  waiterSetCrash,
+  waiterSetNotifierCrash,
   peerSlots,
   peerReuse,
   futexTwo,
