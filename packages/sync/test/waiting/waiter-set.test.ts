@@ -184,22 +184,36 @@ describe('WaiterSet and whether a peer may sleep', () => {
     }
   })
 
-  test('a sleeper that registers while the last one is found to be up sees so, and says that it may sleep', () => {
-    const { loop, other, notifier } = setUp()
-    other.set.arm()
-    other.set.disarm()
-    const { add } = Atomics
-    vi.spyOn(Atomics, 'add').mockImplementationOnce(((...parameters: Parameters<typeof add>) => {
-      // Its bit is set: without it, the notifier would clear the mark now.
-      notifier.set.notifyOne()
-      return add(...parameters)
-    }) as typeof add)
-    loop.set.enterSync()
-    vi.restoreAllMocks()
-    const { sequence } = notifier.set
-    notifier.set.notifyOne()
-    expect(notifier.set.sequence).toBe(sequence + 1)
-  })
+  test.each(['arm', 'enterSync'] as const)(
+    'a notifier that comes before any step of %s leaves the sleeper to be woken',
+    (sleep) => {
+      let steps = 0
+      for (let at = 1; at === 1 || at <= steps; at++) {
+        const { loop, other, notifier } = setUp()
+        other.set.arm()
+        other.set.disarm()
+        steps = 0
+        let isNotifier = false
+        for (const name of ['load', 'or', 'add', 'compareExchange'] as const) {
+          const operation = Atomics[name] as (...parameters: unknown[]) => number
+          vi.spyOn(Atomics, name).mockImplementation(((...parameters: unknown[]) => {
+            if (!isNotifier && ++steps === at) {
+              isNotifier = true
+              notifier.set.notifyOne()
+              isNotifier = false
+            }
+            return operation(...parameters)
+          }) as never)
+        }
+        loop.set[sleep]()
+        vi.restoreAllMocks()
+        const { sequence } = notifier.set
+        notifier.set.notifyOne()
+        expect(notifier.set.sequence).toBe(sequence + 1)
+      }
+      expect(steps).toBeGreaterThan(1)
+    },
+  )
 
   test('a peer that sleeps in several ways at once is woken as long as it sleeps in one', () => {
     const { loop, notifier } = setUp()
