@@ -45,9 +45,11 @@ import { WaitPoint } from './wait-point.js'
  * (Condition.handOffWakeup), after it has cleared its own bit: a notifier that still saw the bit wrote before, so the
  * sleeper sees that write.
  *
- * A sleeper that is up leaves S: another may still sleep. The first notifier that then looks at the bits, and finds none,
- * clears S. A sleeper that has registered since has changed the count, so that this CAS fails; one that has not sees S
- * cleared when it does, and sets it. The bit of a killed sleeper keeps S until its slot is swept.
+ * A sleeper that is up leaves S: another may still sleep. A notifier that then looks at the bits, and finds none, clears S. If
+ * a sleeper has registered since the notifier loaded the word, the count differs, and the CAS fails. A sleeper that registers
+ * later finds S cleared, and sets it. One that had registered before, and still sleeps, has a bit that the notifier finds. So a
+ * sleeper that has changed the count relies on the S that it saw then. The bit of a killed sleeper keeps S until its slot is
+ * swept.
  *
  * A notifier wakes an event loop once for each sleep. It remembers how many registrations there had been before it woke the
  * loop. While the number is the same, the loop has still to register again, and polls after that. Only the notifier itself
@@ -215,7 +217,7 @@ export class WaiterSet extends WaitPoint {
     }
   }
 
-  /** Called when our bits are set. S, once it is seen after the count has changed, is only cleared after they are. */
+  /** Called when our bits are set. After the count has changed, a notifier clears S only if it no longer finds them. */
   #register(): void {
     // SYNC registration visible to an earlier notifier
     const before = Atomics.add(this.#words, this.#registrationsIndex, REGISTRATION)
