@@ -117,12 +117,7 @@ export class WaiterSet extends WaitPoint {
   notifyOne(): void {
     // SYNC sleeper visible to notifier
     const registrations = Atomics.load(this.#words, this.#registrationsIndex)
-    if ((registrations & MAY_SLEEP) === 0 || !this.#isAwaited(registrations)) return
-    this.#watchNotification()
-    // SYNC notification ends the sleep
-    const sequence = Atomics.add(this.#words, this.#sequenceIndex, 1)
-    const woken = this.region.waiter.wakeThreads(this.#sequenceIndex, 1)
-    if (woken === 0 || sequence % BOTH_EVERY === 0) this.#wakeLoops(LOOPS_TO_WAKE, false)
+    if ((registrations & MAY_SLEEP) !== 0) this.#wakeOne(registrations)
   }
 
   /** Wakes all sleepers. */
@@ -223,6 +218,16 @@ export class WaiterSet extends WaitPoint {
     const before = Atomics.add(this.#words, this.#registrationsIndex, REGISTRATION)
     // SYNC sleeper visible to notifier
     if ((before & MAY_SLEEP) === 0) Atomics.or(this.#words, this.#registrationsIndex, MAY_SLEEP)
+  }
+
+  /** Apart from notifyOne, so that this is short enough to be compiled into the functions that notify. */
+  #wakeOne(registrations: number): void {
+    if (!this.#isAwaited(registrations)) return
+    this.#watchNotification()
+    // SYNC notification ends the sleep
+    const sequence = Atomics.add(this.#words, this.#sequenceIndex, 1)
+    const woken = this.region.waiter.wakeThreads(this.#sequenceIndex, 1)
+    if (woken === 0 || sequence % BOTH_EVERY === 0) this.#wakeLoops(LOOPS_TO_WAKE, false)
   }
 
   /** Whether any bit is set, now that S was. If none is, it clears S, unless a sleeper has registered since. */

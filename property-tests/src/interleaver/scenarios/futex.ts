@@ -42,6 +42,18 @@ export const futexAll = scenario({
   check: () => undefined,
 })
 
+export const futexMixed = scenario({
+  name: 'futex-thread-and-loop',
+  about: 'A thread and an event loop sleep, and one notifyAll is for both.',
+  ...words,
+  agents: {
+    sleeper: sleeper(),
+    loop: agent(layout, { prepare: (tools) => tools.attach().root, run: (word) => word.waitWhile(0) }),
+    waker: waker(1, 'notifyAll'),
+  },
+  check: () => undefined,
+})
+
 export const futexCrash = scenario({
   name: 'futex-crash',
   about:

@@ -16,7 +16,7 @@ import { consumerTakeover, consumerTakeoverFull } from './consumer-takeover.js'
 import { eventCount } from './event-count.js'
 import { eventCountCrash } from './event-count-crash.js'
 import { eventCountTimeout } from './event-count-timeout.js'
-import { futexAll, futexCrash, futexTwo } from './futex.js'
+import { futexAll, futexCrash, futexMixed, futexTwo } from './futex.js'
 import { mutexThree, mutexTryTimeout, mutexTwo } from './mutex.js'
 import { mutexCrash, mutexInconsistent } from './mutex-crash.js'
 import { peerReuse } from './peer-reuse.js'
@@ -100,6 +100,7 @@ export const scenarios = [
   peerReuse,
   futexTwo,
   futexAll,
+  futexMixed,
   futexCrash,
   mutexTwo,
   mutexThree,
