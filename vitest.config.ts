@@ -7,7 +7,12 @@ export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions } },
   test: {
-    include: ['packages/*/test/**/*.test.ts', 'property-tests/test/**/*.test.ts', 'test/**/*.test.ts'],
+    include: [
+      'bench/test/**/*.test.ts',
+      'packages/*/test/**/*.test.ts',
+      'property-tests/test/**/*.test.ts',
+      'test/**/*.test.ts',
+    ],
     pool: 'forks',
     // Watchdogs, not measurements: a loaded machine may take its time.
     testTimeout: 60_000,

@@ -1,4 +1,4 @@
-// What the native subjects have in common: two processes of one program that share memory and know when to begin.
+// What the native subjects have in common: processes of one program that share memory and know when to begin.
 #pragma once
 
 #include <fcntl.h>
@@ -51,9 +51,10 @@ inline void sleepMs(double ms) { usleep(static_cast<useconds_t>(ms * 1e3)); }
 
 class Meeting {
  public:
-  void meet() {
-    const uint32_t meeting = arrivals_.fetch_add(1) / 2;
-    for (uint32_t look = 1; arrivals_.load() / 2 == meeting; look++) {
+  // All sides of a run give the same number of participants.
+  void meet(uint32_t participants = 2) {
+    const uint32_t meeting = arrivals_.fetch_add(1) / participants;
+    for (uint32_t look = 1; arrivals_.load() / participants == meeting; look++) {
       pauseSpinning();
       if (look % 1024 == 0) sched_yield();
     }
@@ -90,18 +91,24 @@ pid_t startSide(Role&& role) {
   std::_Exit(0);
 }
 
-template <typename First, typename Second>
-void runSides(First&& runFirst, Second&& runSecond) {
-  const pid_t first = startSide(std::forward<First>(runFirst));
-  const pid_t second = startSide(std::forward<Second>(runSecond));
-  for (int left = 2; left > 0; left--) {
+// Returns when all sides have ended; if one of them fails, the others are killed.
+inline void awaitSides(const std::vector<pid_t>& sides) {
+  for (size_t left = sides.size(); left > 0; left--) {
     int status = 0;
     const pid_t ended = wait(&status);
     const bool isRight = WIFEXITED(status) && WEXITSTATUS(status) == 0;
     if (ended > 0 && isRight) continue;
-    kill(ended == first ? second : first, SIGKILL);
-    fail(std::string(ended == first ? "the first" : "the second") + " side failed");
+    for (const pid_t side : sides) {
+      if (side != ended) kill(side, SIGKILL);
+    }
+    const auto number = std::find(sides.begin(), sides.end(), ended) - sides.begin() + 1;
+    fail("side " + std::to_string(number) + " of " + std::to_string(sides.size()) + " failed");
   }
+}
+
+template <typename First, typename Second>
+void runSides(First&& runFirst, Second&& runSecond) {
+  awaitSides({startSide(std::forward<First>(runFirst)), startSide(std::forward<Second>(runSecond))});
 }
 
 inline void printSamples(const double* samplesNs, uint32_t count) {

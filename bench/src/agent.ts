@@ -1,4 +1,4 @@
-// One side of a run, or the process in which both are threads. Its only argument is an Assignment as JSON.
+// One side of a run, or the process in which both are threads. Its arguments are an Assignment as JSON and its parent.
 import { arrangeSides } from './harness/arrange-sides.js'
 import { scenarios } from './scenarios/index.js'
 

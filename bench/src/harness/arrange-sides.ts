@@ -1,40 +1,38 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { closeSync } from 'node:fs'
-import { text } from 'node:stream/consumers'
-import { isMainThread, MessageChannel, type MessagePort, parentPort, Worker, workerData } from 'node:worker_threads'
-import { AGENT_FILE } from './agent-file.js'
+import { isMainThread, MessageChannel, type MessagePort, parentPort, workerData } from 'node:worker_threads'
+import { argumentsFor } from './agent-file.js'
+import { reportsOfCrowd } from './arrange-crowd.js'
 import type { Arrangement, Assignment, Line, Reports, Role } from './assignment.js'
 import { dieWithParent, makePipe } from './libc.js'
+import { outputOf, reportOfThread, startChannelChild, type ThreadSeat } from './start-side.js'
 
 /** The file descriptors under which a parent gives its child the pipes. */
 const CHILD_PIPES = { readFd: 3, writeFd: 4 }
 
 type TakePart = (assignment: Assignment, line: Line) => Promise<unknown>
 
-interface Seat {
-  readonly assignment: Assignment
-  readonly port: MessagePort
-}
-
 /** Runs in an agent: starts the other side if the arrangement asks for it, takes part, and prints its own report. */
 export async function arrangeSides(takePart: TakePart): Promise<void> {
   if (!isMainThread) {
-    const { assignment, port }: Seat = workerData
-    const report = await takePart(assignment, { port })
-    port.close()
+    const { assignment, ports }: ThreadSeat = workerData
+    const report = await takePart(assignment, { port: ports[0], ports })
+    for (const port of ports) port.close()
     parentPort?.postMessage(report)
     return
   }
-  dieWithParent()
+  // The main program of an older build names no parent.
+  dieWithParent(Number(process.argv[3] ?? process.ppid))
   const assignment: Assignment = JSON.parse(process.argv[2])
-  console.log(JSON.stringify(await reportsOf(assignment, takePart)))
+  const reports = assignment.isHost ? await reportsOfCrowd(assignment) : await reportsOf(assignment, takePart)
+  console.log(JSON.stringify(reports))
   // Some libraries never stop waiting. The report is not lost: Node.js writes to pipes before it goes on.
   process.exit()
 }
 
 async function reportsOf(assignment: Assignment, takePart: TakePart): Promise<Partial<Reports<unknown>>> {
-  const { arrangement, role } = assignment
+  const { arrangement, role, crowd } = assignment
+  if (crowd !== undefined) return { [role]: await takePart(assignment, lineOfChild(arrangement)) }
   if (arrangement === 'threads') return reportsOfThreads(assignment)
   if (role === 'second') return { second: await takePart(assignment, lineOfChild(arrangement)) }
   if (arrangement === 'processes' || arrangement === 'alone') return { first: await takePart(assignment, {}) }
@@ -46,12 +44,7 @@ async function reportsOf(assignment: Assignment, takePart: TakePart): Promise<Pa
 
 async function reportsOfThreads(assignment: Assignment): Promise<Reports<unknown>> {
   const { port1, port2 } = new MessageChannel()
-  const reportOf = async (role: Role, port: MessagePort): Promise<unknown> => {
-    const seat: Seat = { assignment: { ...assignment, role }, port }
-    const worker = new Worker(AGENT_FILE, { workerData: seat, transferList: [port] })
-    const [report] = await once(worker, 'message')
-    return report
-  }
+  const reportOf = (role: Role, port: MessagePort) => reportOfThread({ ...assignment, role }, [port])
   const [first, second] = await Promise.all([reportOf('first', port1), reportOf('second', port2)])
   return { first, second }
 }
@@ -62,15 +55,13 @@ function lineOfChild(arrangement: Arrangement): Line {
 }
 
 function startChild(assignment: Assignment): { child: ChildProcess; line: Line } {
-  const argument = JSON.stringify({ ...assignment, role: 'second' })
-  const args = [AGENT_FILE, argument]
   if (assignment.arrangement !== 'pipes') {
-    const serialization = assignment.arrangement === 'json channel' ? 'json' : 'advanced'
-    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit', 'ipc'], serialization })
+    const child = startChannelChild({ ...assignment, role: 'second' })
     return { child, line: { channel: child } }
   }
   const toChild = makePipe()
   const fromChild = makePipe()
+  const args = argumentsFor({ ...assignment, role: 'second' })
   const child = spawn(process.execPath, args, {
     stdio: ['ignore', 'pipe', 'inherit', toChild.readFd, fromChild.writeFd],
   })
@@ -80,10 +71,5 @@ function startChild(assignment: Assignment): { child: ChildProcess; line: Line }
 }
 
 async function secondReportOf(child: ChildProcess, { isSecondKilled }: Assignment): Promise<Partial<Reports<unknown>>> {
-  if (child.stdout === null) throw new Error('Starting the second side: it has no output')
-  // Not `close`: the event does not come if this process disconnected the channel.
-  const [output, [code, killedBy]] = await Promise.all([text(child.stdout), once(child, 'exit')])
-  if (isSecondKilled && killedBy === 'SIGKILL') return {}
-  if (code === 0) return JSON.parse(output)
-  throw new Error(`The second side ${code === null ? `was killed by ${killedBy}` : `ended with exit code ${code}`}`)
+  return (await outputOf(child, isSecondKilled)) ?? {}
 }

@@ -5,9 +5,13 @@ import type { Place } from './place.js'
 /** The two sides of a run. The first one is open before the second one opens; a run with one side has the first. */
 export type Role = 'first' | 'second'
 
+/** How many sides of each role a run has, if they are many: the first ones send, the second ones receive. */
+export type Crowd = Readonly<Record<Role, number>>
+
 /**
  * How the sides of a run live: as processes that know nothing of each other, as threads of one process, as parent (first)
- * and child (second) with Node.js' own channel or two pipes between them, or as one process alone.
+ * and child (second) with Node.js' own channel or two pipes between them, or as one process alone. All sides of a crowd are
+ * processes, or threads of one, or children of one, which passes the messages on.
  */
 export type Arrangement = 'processes' | 'threads' | 'json channel' | 'advanced channel' | 'pipes' | 'alone'
 
@@ -19,11 +23,17 @@ export interface Task {
   readonly arrangement: Arrangement
   /** The second side ends by SIGKILL, and reports nothing. */
   readonly isSecondKilled?: boolean
+  /** One side of each role if not given. */
+  readonly crowd?: Crowd
 }
 
 /** What one side of a run is told. */
 export interface Assignment extends Task {
   readonly role: Role
+  /** Its number among the sides of its role, from 0. */
+  readonly index: number
+  /** Starts all sides of its crowd, as threads or as children, and takes no part itself. */
+  readonly isHost?: boolean
   readonly place: Place
   readonly pace: Pace
 }
@@ -45,9 +55,19 @@ export interface PipeEnds {
 /** What connects the two sides from the start, in their arrangement. */
 export interface Line {
   readonly port?: MessagePort
+  /** In a crowd of threads: one to each side of the other role. */
+  readonly ports?: readonly MessagePort[]
   readonly channel?: ChannelEnd
   readonly pipes?: PipeEnds
 }
 
 /** What a side reports, as JSON carries it. */
 export type Reports<R> = Readonly<Record<Role, R>>
+
+/** What the sides of a crowd report, by their numbers. */
+export type CrowdReports<R> = Readonly<Record<Role, readonly R[]>>
+
+/** Both sides, or all sides of a crowd. */
+export function sidesOf(crowd: Crowd = { first: 1, second: 1 }): number {
+  return crowd.first + crowd.second
+}

@@ -41,8 +41,8 @@ export interface RunContext {
   readonly build?: Build
 }
 
-/** Base units; reports scale them. More is better for rates, less for seconds and cores. */
-export type Unit = 'msg/s' | 'B/s' | 'op/s' | 's' | 'cores'
+/** Base units; reports scale them. More is better for rates and shares of a rate, less for seconds and cores. */
+export type Unit = 'msg/s' | 'B/s' | 'op/s' | 'share' | 's' | 'cores'
 
 /** The result of a run. */
 export interface Outcome {

@@ -10,9 +10,8 @@ const CPUCLOCK_SCHED = 2
 /** The C library of this process, for what Node.js has no call for. Linux only. */
 export const libc = koffi.load(null)
 
-/** A killed parent takes this process with it. */
-export function dieWithParent(): void {
-  const parent = process.ppid
+/** A killed parent takes this process with it, even if it was killed before this process came so far. */
+export function dieWithParent(parent: number): void {
   libc.func('int prctl(int option, ulong a, ulong b, ulong c, ulong d)')(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)
   if (process.ppid !== parent) process.exit(1)
 }

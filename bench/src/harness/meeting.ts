@@ -5,7 +5,6 @@ import type { Build } from './build.js'
 import { yieldCore } from './libc.js'
 import type { Place } from './place.js'
 
-const PARTICIPANTS = 2
 const TIMEOUT_MS = 30_000
 const LOOKS_BETWEEN_YIELDS = 1024
 
@@ -21,34 +20,36 @@ export interface Transfer {
 }
 
 /**
- * The barrier of a run's two sides: both go on within nanoseconds of each other. A waiting side spins, since a sleep would
- * make it late; it yields its core to threads that are ready to run, the other side among them.
+ * The barrier of a run's sides: all go on within nanoseconds of each other. A waiting side spins, since a sleep would
+ * make it late; it yields its core to threads that are ready to run, the other sides among them.
  */
 export class Meeting {
   readonly #segment: ReturnType<typeof openSegment>
+  readonly #participants: number
 
   static create(place: Place, { shmPosix, sync }: Build): void {
     shmPosix.Segment.create(nameIn(place), layoutOf(sync)).close()
   }
 
-  constructor(place: Place) {
+  constructor(place: Place, participants = 2) {
     this.#segment = openSegment(place)
+    this.#participants = participants
   }
 
-  /** Blocks the thread until the other side is there too. */
+  /** Blocks the thread until the other sides are there too. */
   meet(): void {
     const { arrivals } = this.#segment.root
-    const meeting = Math.floor(arrivals.add(1) / PARTICIPANTS)
+    const meeting = Math.floor(arrivals.add(1) / this.#participants)
     const deadlineMs = performance.now() + TIMEOUT_MS
-    for (let look = 1; Math.floor(arrivals.value / PARTICIPANTS) === meeting; look++) {
+    for (let look = 1; Math.floor(arrivals.value / this.#participants) === meeting; look++) {
       if (look % LOOKS_BETWEEN_YIELDS !== 0) continue
       yieldCore()
       if (performance.now() > deadlineMs)
-        throw new Error(`Meeting the other side: it has not come for ${TIMEOUT_MS} ms`)
+        throw new Error(`Meeting the other sides: one has not come for ${TIMEOUT_MS} ms`)
     }
   }
 
-  /** Opens a side: the first one is open before the second one opens. */
+  /** Opens a side: the first one is open before the others open. */
   async openInTurn<T>(role: Role, open: () => T | Promise<T>): Promise<T> {
     if (role === 'second') this.meet()
     const opened = await open()

@@ -1,4 +1,4 @@
-import type { Assignment, Reports, Role } from './assignment.js'
+import { type Assignment, type CrowdReports, type Reports, sidesOf } from './assignment.js'
 import type { Pace } from './contest.js'
 import { Meeting, type Transfer } from './meeting.js'
 import { sharedNowNs } from './shared-clock.js'
@@ -31,34 +31,46 @@ export function measurementOf({ first, second }: Reports<Span>): Measurement {
   return { seconds: (stopNs - startNs) / 1e9, messages: first.messages }
 }
 
-/** In one of the two sides: opens it, takes part in all transfers, and reports the timed one. */
+/**
+ * Each side that sends has sent as many messages. The time is that from the first start until a receiver sees that
+ * all messages have been received, by all receivers together; others may see it later.
+ */
+export function crowdMeasurementOf({ first, second }: CrowdReports<Span>): Measurement {
+  const startNs = Math.min(...first.map((span) => span.startNs))
+  const stopNs = Math.min(...second.map((span) => span.stopNs))
+  const messages = first.reduce((sum, span) => sum + span.messages, 0)
+  return { seconds: (stopNs - startNs) / 1e9, messages }
+}
+
+/** In one of the sides: opens it, takes part in all transfers, and reports the timed one. */
 export async function takePartInTransfers(
-  { role, place, pace }: Assignment,
+  { role, index, crowd, place, pace }: Assignment,
   openSide: () => Side | Promise<Side>,
   firstMessages = FIRST_MESSAGES_DEFAULT,
 ): Promise<Span> {
-  const meeting = new Meeting(place)
-  const side = await meeting.openInTurn(role, openSide)
+  const meeting = new Meeting(place, sidesOf(crowd))
+  const leads = role === 'first' && index === 0
+  const side = await meeting.openInTurn(leads ? 'first' : 'second', openSide)
   await side.connected?.()
-  const span = await timeTransfers(role, side, meeting, new WarmUp(pace, firstMessages))
+  const span = await timeTransfers(leads, side, meeting, new WarmUp(pace, firstMessages))
   side.close()
   meeting.close()
   return span
 }
 
 /**
- * Lets both sides transfer, between meetings, more and more messages until both are warm; the transfer after that is
- * timed. The first side decides how many.
+ * Lets all sides transfer, between meetings, more and more messages until they are warm; the transfer after that is
+ * timed. One side leads: it decides how many.
  */
-async function timeTransfers(role: Role, side: Side, meeting: Meeting, warmUp: WarmUp): Promise<Span> {
+async function timeTransfers(leads: boolean, side: Side, meeting: Meeting, warmUp: WarmUp): Promise<Span> {
   for (;;) {
-    if (role === 'first') meeting.announce(warmUp.next)
+    if (leads) meeting.announce(warmUp.next)
     meeting.meet()
     const { messages, isTimed } = meeting.announced
     const startNs = sharedNowNs()
     await side.transfer(messages)
     const stopNs = sharedNowNs()
-    // Without this meeting the first side could announce the next transfer before the second one has read of this one.
+    // Without this meeting the leading side could announce the next transfer before another one has read of this one.
     meeting.meet()
     if (isTimed) return { startNs, stopNs, messages }
     warmUp.learn((sharedNowNs() - startNs) / 1e6)

@@ -22,6 +22,7 @@ const SCALES: Record<Unit, readonly Scale[]> = {
     { factor: 1e6, name: 'MB/s' },
     { factor: 1e9, name: 'GB/s' },
   ],
+  share: [{ factor: 0.01, name: '%' }],
   s: [
     { factor: 1e-9, name: 'ns' },
     { factor: 1e-6, name: 'µs' },

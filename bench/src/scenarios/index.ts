@@ -3,6 +3,7 @@ import { awaitingThroughput } from './awaiting-throughput.js'
 import { idleCost } from './idle-cost.js'
 import { inProcessOperations } from './in-process-operations.js'
 import { lockHandoff } from './lock-handoff.js'
+import { manyToManyThroughput } from './many-to-many-throughput.js'
 import { oneToOneThroughput } from './one-to-one-throughput.js'
 import { pingPongLatency } from './ping-pong-latency.js'
 import { recoveryTime } from './recovery-time.js'
@@ -11,6 +12,7 @@ import type { Scenario } from './scenario.js'
 export const scenarios: readonly Scenario[] = [
   awaitingThroughput,
   oneToOneThroughput,
+  manyToManyThroughput,
   pingPongLatency,
   lockHandoff,
   idleCost,

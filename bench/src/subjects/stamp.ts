@@ -30,7 +30,7 @@ function writeInt32(bytes: Uint8Array, offset: number, value: number): void {
   bytes[offset + 3] = value >> 24
 }
 
-function readInt32(bytes: Uint8Array, offset: number): number {
+export function readInt32(bytes: Uint8Array, offset: number): number {
   return bytes[offset] | (bytes[offset + 1] << 8) | (bytes[offset + 2] << 16) | (bytes[offset + 3] << 24)
 }
 

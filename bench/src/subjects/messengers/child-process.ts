@@ -11,29 +11,30 @@ export const childProcessJson: MessageSubject = {
   name: 'child_process json',
   arrangement: 'json channel',
   messageBytesMax: 1024 * 1024,
-  openMessenger: (seat) => {
-    return openMessenger<string>(seat, {
-      encode: (message) => Buffer.from(message.buffer, message.byteOffset, message.byteLength).toString('base64'),
-      decode: (text) => Buffer.from(text, 'base64'),
-    })
-  },
+  openMessenger: (seat) => openMessenger(seat, jsonCodec),
 }
 
 /** The same with structured clones. */
 export const childProcessAdvanced: MessageSubject = {
   name: 'child_process advanced',
   arrangement: 'advanced channel',
-  openMessenger: (seat) => {
-    return openMessenger<Uint8Array>(seat, { encode: (message) => message, decode: (message) => message })
-  },
+  openMessenger: (seat) => openMessenger(seat, cloneCodec),
 }
 
-interface Codec<W> {
+/** What the channel carries for a message. */
+export interface ChannelCodec<W> {
   encode(message: Uint8Array): W
   decode(wire: W): Uint8Array
 }
 
-function openMessenger<W>({ line, messageBytes }: Seat, { encode, decode }: Codec<W>): Messenger {
+export const jsonCodec: ChannelCodec<string> = {
+  encode: (message) => Buffer.from(message.buffer, message.byteOffset, message.byteLength).toString('base64'),
+  decode: (text) => Buffer.from(text, 'base64'),
+}
+
+export const cloneCodec: ChannelCodec<Uint8Array> = { encode: (message) => message, decode: (message) => message }
+
+function openMessenger<W>({ line, messageBytes }: Seat, { encode, decode }: ChannelCodec<W>): Messenger {
   const channel: ChannelEnd | undefined = line.channel
   if (channel === undefined) throw new Error('Opening a channel: the sides are not parent and child')
   const underWayMax = Math.max(2, Math.min(MESSAGES_UNDER_WAY, Math.floor(BYTES_UNDER_WAY / messageBytes)))

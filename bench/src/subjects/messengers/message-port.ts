@@ -1,3 +1,4 @@
+import type { MessagePort } from 'node:worker_threads'
 import type { Messenger } from '../messenger.js'
 import type { MessageSubject, Seat } from '../subject.js'
 
@@ -10,6 +11,10 @@ const MESSAGES_UNDER_WAY = 4096
 
 function openMessenger({ line: { port }, messageBytes }: Seat): Messenger {
   if (port === undefined) throw new Error('Opening a message port: the sides are not threads')
+  return portMessenger(port, messageBytes)
+}
+
+export function portMessenger(port: MessagePort, messageBytes: number): Messenger {
   const underWayMax = Math.max(2, Math.min(MESSAGES_UNDER_WAY, Math.floor(BYTES_UNDER_WAY / messageBytes)))
   const creditStep = underWayMax / 2
   let underWay = 0
