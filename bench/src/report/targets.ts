@@ -26,6 +26,7 @@ export interface Judgement {
 
 const BEFORE = ' before'
 
+const many = (work: string, subject: string): ResultName => `many-to-many-throughput / ${work} / ${subject}`
 const awaiting = (work: string, subject: string): ResultName => `awaiting-throughput / ${work} / ${subject}`
 const roundTrip = (work: string, subject: string): ResultName => `ping-pong-latency / ${work} / ${subject}`
 
@@ -117,6 +118,50 @@ const targets: readonly Target[] = [
   },
   ...['attach and close', 'attach and close, among 10,000', 'attach and close, another one held'].map(
     (work): Target => ({ text: work, measured: `attach-time / ${work} / isthmus`, atMost: 0.5e-3 }),
+  ),
+  { text: '2x2 64 B, one by one', measured: many('2x2 64 B', 'isthmus'), atLeast: 3e6 },
+  {
+    text: '2x2 64 B, one by one, against the native queue',
+    measured: many('2x2 64 B', 'isthmus'),
+    beside: many('2x2 64 B', 'native'),
+    atLeast: 0.2,
+  },
+  { text: '2x2 64 B, packed', measured: many('2x2 64 B', 'isthmus packed'), atLeast: 8e6 },
+  {
+    text: '2x2 64 B, packed, against the native queue',
+    measured: many('2x2 64 B', 'isthmus packed'),
+    beside: many('2x2 64 B', 'native'),
+    atLeast: 0.7,
+  },
+  // Each takes less than 5 µs.
+  { text: '1 MiB by loan', measured: many('1x1 1 MiB loan', 'isthmus'), atLeast: 1 / 5e-6 },
+  {
+    text: '1 MiB by loan, against 64 KiB by loan',
+    measured: many('1x1 1 MiB loan', 'isthmus'),
+    beside: many('1x1 1 MiB loan', 'isthmus 64 KiB'),
+    atLeast: 0.8,
+  },
+  ...['2x2 64 B', '4x4 64 B', '2x2 1 KiB'].map(
+    (work): Target => ({
+      text: `${work}, one by one, against ZeroMQ`,
+      measured: many(work, 'isthmus'),
+      beside: many(work, 'zeromq'),
+      atLeast: 10,
+    }),
+  ),
+  {
+    text: 'three senders while a fourth is stopped',
+    measured: many('4x2 64 B, one sender stopped', 'isthmus'),
+    atLeast: 0.95,
+  },
+  ...['blocked consumer', 'awaiting consumer'].map(
+    (work): Target => ({
+      text: `idle, ${work}: a receiver of a queue, against a consumer of a ring`,
+      measured: `idle-cost / ${work} / isthmus queue`,
+      beside: `idle-cost / ${work} / isthmus`,
+      // As below.
+      atMost: 1.2,
+    }),
   ),
   // What the report showed before these targets were set, with the spread of its rounds.
   { text: 'idle, a blocked consumer', measured: 'idle-cost / blocked consumer / isthmus', atMost: 0.1e-2 },

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import type { Consumer, Producer } from '@isthmus/ring'
+import { type Consumer, mpmcQueue, type Producer } from '@isthmus/ring'
 import { waitAny } from '@isthmus/sync'
 import type { Arrangement, Assignment, Line } from '../harness/assignment.js'
 import type { Contest, Contestant, Pace, Prepare } from '../harness/contest.js'
@@ -46,6 +46,7 @@ interface IdleSubject {
 
 const subjects: readonly IdleSubject[] = [
   ...[isthmusMessages, isthmusThreadMessages, ...peers].map(fromMessages),
+  { name: 'isthmus queue', arrangement: 'processes', openerFor: queueOpener },
   { name: 'isthmus', arrangement: 'processes', openerFor: manyRings((consumers) => receiveEach(consumers)) },
   { name: 'isthmus waitAny', arrangement: 'processes', openerFor: manyRings((consumers) => receiveAny(consumers)) },
 ]
@@ -146,6 +147,24 @@ function fromMessages({ name, arrangement, prepare, openMessenger, couriers }: M
         }
       }
     },
+  }
+}
+
+/** A receiver of an MPMC queue in place of a ring's consumer. */
+function queueOpener(work: WorkName): ((seat: Seat) => Promise<IdleSide>) | undefined {
+  if (work === '1000 awaiting consumers') return undefined
+  return async (seat) => {
+    const region = await openSharedRegion(seat, mpmcQueue({ blocks: 64, blockBytes: MESSAGE_BYTES }))
+    const sender = region.root.sender()
+    const receiver = region.root.receiver()
+    return {
+      send: () => void sender.sendSync(new Uint8Array(MESSAGE_BYTES)),
+      async receive() {
+        if (work === 'blocked consumer') receiver.receiveSync()
+        else await receiver.receive()
+      },
+      close: () => region.close(),
+    }
   }
 }
 

@@ -6,6 +6,14 @@ import { type CrowdTask, runCrowd } from '../harness/run-agents.js'
 import { crowdMeasurementOf, type Side, type Span, takePartInTransfers } from '../harness/timed-transfers.js'
 import { childProcessAdvancedCrowd, childProcessJsonCrowd } from '../subjects/crowd/child-process.js'
 import type { CrowdSeat, CrowdSubject, CrowdWork, SelfTimedCrowdSubject } from '../subjects/crowd/crowd-subject.js'
+import {
+  isthmusAwaitingCrowd,
+  isthmusCrowd,
+  isthmusPackedAwaitingCrowd,
+  isthmusPackedCrowd,
+  isthmusPollingCrowd,
+  isthmusShorterLoans,
+} from '../subjects/crowd/isthmus.js'
 import { messagePortCrowd } from '../subjects/crowd/message-port.js'
 import { nativeCrowd } from '../subjects/crowd/native.js'
 import { posixMessageQueueCrowd } from '../subjects/crowd/posix-message-queue.js'
@@ -35,6 +43,12 @@ const works: readonly CrowdWork[] = [
 const stoppingWork = copying(4, 2, '64 B, one sender stopped', 64)
 
 const subjects: readonly (CrowdSubject | SelfTimedCrowdSubject)[] = [
+  isthmusCrowd,
+  isthmusPollingCrowd,
+  isthmusPackedCrowd,
+  isthmusAwaitingCrowd,
+  isthmusPackedAwaitingCrowd,
+  isthmusShorterLoans,
   nativeCrowd,
   posixMessageQueueCrowd,
   messagePortCrowd,
@@ -44,7 +58,7 @@ const subjects: readonly (CrowdSubject | SelfTimedCrowdSubject)[] = [
 ]
 
 /** Those of which one sender is stopped. */
-const stoppedSubjects: readonly (CrowdSubject | SelfTimedCrowdSubject)[] = [nativeCrowd]
+const stoppedSubjects: readonly (CrowdSubject | SelfTimedCrowdSubject)[] = [isthmusCrowd, nativeCrowd]
 
 /** How many messages many processes or threads can send to many others, where each message goes to one of them. */
 export const manyToManyThroughput: Scenario = {

@@ -15,7 +15,7 @@ export interface QueueEnd {
 }
 
 /** After so long without messages a receiver looks whether the others have received the last ones. */
-const LOOK_AFTER_MS = 5
+export const LOOK_AFTER_MS = 5
 
 /** Drives the ends of a shared queue: messages are copied in, sent each by itself, and received each by itself. */
 export function sharedQueue(
