@@ -53,8 +53,13 @@ import { WaitPoint } from './wait-point.js'
  *
  * A notifier wakes an event loop once for each sleep. It remembers how many registrations there had been before it woke the
  * loop. While the number is the same, the loop has still to register again, and polls after that. Only the notifier itself
- * relies on this memory. Threads need none: the system wakes a sleeping thread once. The count is that of all sleepers, so
- * a notifier may wake a loop that has not registered again once more, in vain, but only after another sleeper has registered.
+ * relies on this memory. The system wakes a sleeping thread once. The count is that of all sleepers, so a notifier may wake a
+ * loop that has not registered again once more, in vain, but only after another sleeper has registered.
+ *
+ * A notifier that finds no more sleeper to wake remembers that for the same number of registrations: all sleepers are up, or
+ * about to be. Their bits stay until they run. A thread that had registered and did not sleep yet finds that the sequence has
+ * changed, and registers again before it sleeps. So until another registration the notifier asks with one load, and makes no
+ * system call.
  *
  * A sleeper that is stopped (SIGSTOP, a debugger, a long computation on its event loop) consumes a wake-up and does nothing
  * with it. So the notifier's thread, if it runs an event loop, checks `fallbackPolling.handOffMs` later: if all sleepers of
@@ -81,6 +86,8 @@ export class WaiterSet extends WaitPoint {
   readonly #registrationsIndex: number
   /** For the slots whose event loops this attachment has woken: how many registrations there had been before. */
   #wokenAt: Map<number, number> | undefined
+  /** The word of registrations for which this attachment has found no sleeper that is left to be woken. It has S, so it is not 0. */
+  #allWokenAt = 0
   /** How many waits of this attachment's event loop are armed here: they share its bits. */
   #armedCount = 0
   /** How many calls have entered and not left: an outer enterSync may keep the bit set for longer than a sleep. */
@@ -117,14 +124,15 @@ export class WaiterSet extends WaitPoint {
   notifyOne(): void {
     // SYNC sleeper visible to notifier
     const registrations = Atomics.load(this.#words, this.#registrationsIndex)
-    if ((registrations & MAY_SLEEP) !== 0) this.#wakeOne(registrations)
+    if ((registrations & MAY_SLEEP) !== 0 && registrations !== this.#allWokenAt) this.#wakeOne(registrations)
   }
 
   /** Wakes all sleepers. */
   notifyAll(): void {
     // SYNC sleeper visible to notifier
     const registrations = Atomics.load(this.#words, this.#registrationsIndex)
-    if ((registrations & MAY_SLEEP) === 0 || !this.#isAwaited(registrations)) return
+    if ((registrations & MAY_SLEEP) === 0 || registrations === this.#allWokenAt) return
+    if (!this.#isAwaited(registrations)) return
     // SYNC notification ends the sleep
     Atomics.add(this.#words, this.#sequenceIndex, 1)
     this.region.waiter.wakeThreads(this.#sequenceIndex, MAX_PEERS)
@@ -138,7 +146,8 @@ export class WaiterSet extends WaitPoint {
   relay(): void {
     // SYNC sleeper visible to notifier
     const registrations = Atomics.load(this.#words, this.#registrationsIndex)
-    if ((registrations & MAY_SLEEP) === 0 || !this.#isAwaited(registrations)) return
+    if ((registrations & MAY_SLEEP) === 0 || registrations === this.#allWokenAt) return
+    if (!this.#isAwaited(registrations)) return
     this.region.waiter.wakeThreads(this.#sequenceIndex, MAX_PEERS)
     this.#wakeLoops(MAX_PEERS, false)
   }
@@ -174,8 +183,7 @@ export class WaiterSet extends WaitPoint {
 
   /** Sets the thread's bit before it gives up the lock that protects its condition: later notifiers see it. */
   enterSync(): void {
-    if (this.#blockedDepth++ > 0 || this.#armedCount > 0) return
-    this.#waiting.set(this.region.peers.self)
+    if (this.#blockedDepth++ === 0 && this.#armedCount === 0) this.#waiting.set(this.region.peers.self)
     this.#register()
   }
 
@@ -227,7 +235,8 @@ export class WaiterSet extends WaitPoint {
     // SYNC notification ends the sleep
     const sequence = Atomics.add(this.#words, this.#sequenceIndex, 1)
     const woken = this.region.waiter.wakeThreads(this.#sequenceIndex, 1)
-    if (woken === 0 || sequence % BOTH_EVERY === 0) this.#wakeLoops(LOOPS_TO_WAKE, false)
+    const isAnyLoopLeft = (woken === 0 || sequence % BOTH_EVERY === 0) && this.#wakeLoops(LOOPS_TO_WAKE, false)
+    if (woken === 0 && !isAnyLoopLeft) this.#allWokenAt = registrations
   }
 
   /** Whether any bit is set, now that S was. If none is, it clears S, unless a sleeper has registered since. */
@@ -271,23 +280,30 @@ export class WaiterSet extends WaitPoint {
     if (count < MAX_PEERS) this.#handOffLater(count * 2)
   }
 
-  /** @param isAgain whether to wake loops whose wake-up is under way, too */
-  #wakeLoops(count: number, isAgain: boolean): void {
+  /**
+   * @param isAgain whether to wake loops whose wake-up is under way, too
+   * @returns whether there were any to be woken: this has woken them, or some of them, or failed to
+   */
+  #wakeLoops(count: number, isAgain: boolean): boolean {
     const { peers } = this.region
     this.#wokenAt ??= new Map()
     // SYNC registration visible to an earlier notifier
     const registrations = Atomics.load(this.#words, this.#registrationsIndex)
     let woken = 0
+    let isAnyLeft = false
     // Looked at after that: a loop that had registered by then is found, under the peer that it is now.
     for (const slot of this.#awaiting.slots(this.#nextSlot)) {
       if (!isAgain && this.#wokenAt.get(slot) === registrations) continue
       const peer = peers.at(slot)
-      if (peer === undefined || !this.wakeLoop(peer)) continue
+      if (peer === undefined) continue
+      isAnyLeft = true
+      if (!this.wakeLoop(peer)) continue
       // Last: if waking failed, the next notification tries again.
       this.#wokenAt.set(slot, registrations)
       this.#nextSlot = (slot + 1) % MAX_PEERS
-      if (++woken === count) return
+      if (++woken === count) return true
     }
+    return isAnyLeft
   }
 }
 
