@@ -21,7 +21,7 @@ function kill(folder: string, ...parameters: string[]) {
   const all = ['--single-threaded', program, '--json', json, ...parameters]
   const { status, stdout, stderr, pid } = spawnSync(process.execPath, all, { encoding: 'utf8' })
   const output = stdout + stderr
-  expect(output, 'it came to its end').toContain('kills a second')
+  expect(output, 'it came to its end').toContain('kills and stops a second')
   const left = readdirSync('/dev/shm').filter((name) => name.startsWith(`isthmus-kill-${pid}-`))
   expect(left, 'what it leaves in shared memory').toEqual([])
   return { status, output, verdicts: JSON.parse(readFileSync(json, 'utf8')).verdicts as Verdict[] }

@@ -29,8 +29,14 @@ export const SIGNALS = {
   /** The victim is about to begin. */
   victimPrepared: 3,
   victimDead: 4,
-  /** The victim completed its operation without reaching its kill point. */
+  /** The victim completed its operation: it did not reach its kill point, or was continued after that. */
   victimThrough: 5,
+  /** The victim stops itself. */
+  victimHalting: 6,
+  /** The victim is stopped. */
+  victimHalted: 7,
+  /** The survivor is done with what it does while the victim is stopped: the victim may go on. */
+  continuationWanted: 8,
 } as const
 
 /** What the processes report as text. */

@@ -7,18 +7,21 @@ export interface KillPoint {
   readonly side: Side
 }
 
-/** Counts what a process does to shared memory and to the system, and ends the process at the chosen effect. */
+/** What happens to the process at a kill point: it is killed, or stopped, and continued later. */
+export type How = 'kill' | 'stop'
+
+/** Counts what a process does to shared memory and to the system, and ends or stops the process at the chosen effect. */
 export class Effects {
   /** One text for each effect so far, in order. */
   readonly texts: string[] = []
-  readonly #dieAt: (text: string) => never
+  readonly #strike: (text: string) => void
   #isArmed = false
   #killPoint: KillPoint | undefined
   #onlyWith = ''
 
-  /** @param dieAt ends the process; its argument is the text of the effect at which it dies */
-  constructor(dieAt: (text: string) => never) {
-    this.#dieAt = dieAt
+  /** @param strike ends or stops the process; its argument is the text of the effect at which it does */
+  constructor(strike: (text: string) => void) {
+    this.#strike = strike
   }
 
   /** @param onlyWith only effects whose text contains this count */
@@ -33,16 +36,16 @@ export class Effects {
     this.#isArmed = false
   }
 
-  /** Executes the effect, and ends the process before or after it if this is the kill point. */
+  /** Executes the effect, and ends or stops the process before or after it if this is the kill point. */
   take<R>(textOf: () => string, action: () => R): R {
     if (!this.#isArmed) return action()
     const text = textOf()
     if (!text.includes(this.#onlyWith)) return action()
     this.texts.push(text)
-    const isPoint = this.#killPoint?.effect === this.texts.length
-    if (isPoint && this.#killPoint?.side === 'before') this.#dieAt(text)
+    const side = this.#killPoint?.effect === this.texts.length ? this.#killPoint.side : undefined
+    if (side === 'before') this.#strike(text)
     const result = action()
-    if (isPoint) this.#dieAt(text)
+    if (side === 'after') this.#strike(text)
     return result
   }
 }

@@ -2,19 +2,24 @@ import { readFileSync, truncateSync } from 'node:fs'
 import type { Ending, ForkedChild } from '../fork/forked-child.js'
 import { startActor } from './actor.js'
 import { type Board, nap, sharedNowMs } from './board.js'
-import type { KillPoint } from './effects.js'
+import { isHalted } from './death.js'
+import type { How, KillPoint } from './effects.js'
 import type { NativeHook } from './hooks.js'
 import type { Task } from './lane.js'
 import type { Part } from './parts.js'
 
+/** Constants of signal.h on Linux. */
 const SIGKILL = 9
+const SIGCONT = 18
 /** A run takes a few milliseconds; nothing that it waits for takes this long. */
 const PATIENCE_MS = 15_000
 
 export interface Outcome {
   /** The effects of the victim, if it completed its operation. */
   readonly effects: readonly string[] | undefined
-  /** The effect at which it was killed. */
+  /** Whether it came to its kill point. */
+  readonly isReached: boolean
+  /** The effect at which it was killed or stopped. */
   readonly diedAt: string
   failure: string | undefined
   readonly recoveredInMs: number
@@ -29,12 +34,14 @@ export class Execution {
   readonly #errorsPath: string
   readonly #killPoint: KillPoint | undefined
   readonly #isSweptFirst: boolean
+  readonly #how: How
   #victim: ForkedChild | undefined
   #failure: string | undefined
+  #isContinued = false
 
   /** @param errorsPath where the processes' standard error goes */
   constructor(
-    { scenario, killPoint, isSweptFirst = false }: Task,
+    { scenario, killPoint, how = 'kill', isSweptFirst = false }: Task,
     name: string,
     shared: { board: Board; native: NativeHook; errorsPath: string },
   ) {
@@ -42,6 +49,7 @@ export class Execution {
     this.#name = name
     this.#killPoint = killPoint
     this.#isSweptFirst = isSweptFirst
+    this.#how = how
     this.#board = shared.board
     this.#native = shared.native
     this.#errorsPath = shared.errorsPath
@@ -60,6 +68,7 @@ export class Execution {
     const failure = this.#failure ?? this.#told()
     const isThrough = board.read('victimThrough') > 0
     return {
+      isReached: this.#how === 'stop' ? board.read('victimHalted') > 0 : !isThrough,
       effects: isThrough ? board.lines('effects') : undefined,
       diedAt: board.text('diedAtEffect'),
       failure,
@@ -75,6 +84,7 @@ export class Execution {
       if (board.read('burialsWanted') > board.read('burialsDone')) this.#bury()
       if (board.read('victimWanted') > 0) this.#victim ??= this.#start('victim')
       this.#noteDeath()
+      this.#noteHalt()
       const ending = survivor.poll()
       if (ending !== undefined) {
         if (!('exitCode' in ending) || ending.exitCode !== 0)
@@ -82,7 +92,7 @@ export class Execution {
         return
       }
       if (performance.now() > deadline) {
-        this.#failure = `Hangs: the survivor has not ended after ${PATIENCE_MS} ms (the victim is ${this.#isVictimDead ? 'dead' : 'alive'})`
+        this.#failure = `Hangs: the survivor has not ended after ${PATIENCE_MS} ms (the victim is ${this.#victimState})`
         return
       }
       nap()
@@ -91,6 +101,25 @@ export class Execution {
 
   get #isVictimDead(): boolean {
     return this.#board.read('victimDead') > 0
+  }
+
+  get #victimState(): string {
+    if (this.#isVictimDead) return 'dead'
+    if (this.#board.read('victimHalted') === 0) return 'alive'
+    return this.#board.read('continuationWanted') === 0 ? 'stopped' : 'alive again'
+  }
+
+  /** A stopped victim is told to the survivor, and continued when the survivor says so. */
+  #noteHalt(): void {
+    const board = this.#board
+    const victim = this.#victim
+    if (victim === undefined || board.read('victimHalting') === 0 || this.#isContinued) return
+    if (board.read('victimHalted') === 0) {
+      if (isHalted(victim.pid)) board.raise('victimHalted')
+    } else if (board.read('continuationWanted') > 0) {
+      this.#isContinued = true
+      victim.send(SIGCONT)
+    }
   }
 
   #noteDeath(): void {
@@ -112,7 +141,13 @@ export class Execution {
   }
 
   #start(part: Part): ForkedChild {
-    const casting = { part, scenario: this.#scenario, name: this.#name, isSweptFirst: this.#isSweptFirst }
+    const casting = {
+      part,
+      scenario: this.#scenario,
+      name: this.#name,
+      how: this.#how,
+      isSweptFirst: this.#isSweptFirst,
+    }
     const killPoint = part === 'victim' ? this.#killPoint : undefined
     return startActor(killPoint === undefined ? casting : { ...casting, killPoint }, this.#board, this.#native)
   }

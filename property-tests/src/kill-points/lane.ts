@@ -4,7 +4,7 @@ import koffi from 'koffi'
 import { ForkedChild } from '../fork/forked-child.js'
 import { Board } from './board.js'
 import { correctProcessId } from './death.js'
-import type { KillPoint } from './effects.js'
+import type { How, KillPoint } from './effects.js'
 import { Execution, type Outcome } from './execution.js'
 import { PASSING } from './expectations.js'
 import type { NativeHook } from './hooks.js'
@@ -16,6 +16,8 @@ export interface Task {
   readonly scenario: string
   /** Undefined: the victim completes its operation, and its effects are counted. */
   readonly killPoint?: KillPoint
+  /** See Scenario.whileStopped. */
+  readonly how?: How
   /** See Scenario.checkSwept. */
   readonly isSweptFirst?: boolean
 }
@@ -93,7 +95,7 @@ function runTask(
     const name = nameOf(turn)
     const outcome = new Execution(task, name, shared).run()
     if (outcome.failure !== undefined) removeAll(name)
-    const isUnreached = task.killPoint !== undefined && outcome.effects !== undefined
+    const isUnreached = task.killPoint !== undefined && !outcome.isReached
     const isPassing = outcome.failure?.includes(PASSING) === true
     if (turn === TRIES && isPassing) outcome.failure = outcome.failure?.replace(PASSING, `${TRIES} times in a row: `)
     if (turn === TRIES || !(isPassing || (outcome.failure === undefined && isUnreached))) return { task, ...outcome }

@@ -1,6 +1,6 @@
-import { type Board, sharedNowMs } from './board.js'
-import { die } from './death.js'
-import { Effects, type KillPoint } from './effects.js'
+import { type Board, nap, sharedNowMs } from './board.js'
+import { die, halt } from './death.js'
+import { Effects, type How, type KillPoint } from './effects.js'
 import { PASSING } from './expectations.js'
 import { hookAtomics, hookFileSystem, type NativeHook } from './hooks.js'
 import { checkThatNobodyIsLeft, checkThatNothingIsLeft, sweepAll } from './leftovers.js'
@@ -17,6 +17,7 @@ export interface Casting {
   /** The segment's name. */
   readonly name: string
   readonly killPoint?: KillPoint
+  readonly how?: How
   /** Newcomers sweep the dead before the survivor checks what they held. */
   readonly isSweptFirst?: boolean
 }
@@ -26,7 +27,7 @@ const PREPARED_WITHIN_MS = 8_000
 const RECOVERED_WITHIN_MS = 1_000
 
 /** Continues synchronously unless there is a promise: a copy of a process has no event loop. */
-function after<R, N>(value: R | Promise<R>, next: (result: R) => N): N | Promise<N> {
+function after<R, N>(value: R | Promise<R>, next: (result: R) => N | Promise<N>): N | Promise<N> {
   return value instanceof Promise ? value.then(next) : next(value)
 }
 
@@ -38,7 +39,9 @@ export function playVictim(
 ): unknown | Promise<unknown> {
   const effects = new Effects((text) => {
     board.write('diedAtEffect', text)
-    die()
+    if (casting.part !== 'victim' || casting.how !== 'stop') die()
+    board.raise('victimHalting')
+    halt()
   })
   hookAtomics(effects)
   hookFileSystem(effects)
@@ -66,7 +69,7 @@ export function playVictim(
 /** Throws the first failure that it finds. */
 export function playSurvivor(
   definition: Scenario<unknown>,
-  { name, isSweptFirst = false }: Casting,
+  { name, how = 'kill', isSweptFirst = false }: Casting,
   board: Board,
 ): unknown {
   const survivor = new Survivor(name, definition, board)
@@ -75,7 +78,15 @@ export function playSurvivor(
   board.await('victimPrepared', 1, PREPARED_WITHIN_MS)
   /** Whether all dead peers were listed before newcomers took their slots. */
   let wereAllListed = false
-  const meanwhile = after(definition.meanwhile?.(survivor, prepared), () => sharedNowMs())
+  const work = () => after(definition.meanwhile?.(survivor, prepared), () => sharedNowMs())
+  const meanwhile = after(work(), (endedMs) => {
+    if (how === 'kill' || !untilHalted(board)) return endedMs
+    const startedMs = sharedNowMs()
+    definition.whileStopped?.(survivor, prepared)
+    noteRecovery(board, sharedNowMs() - startedMs, 'work beside the stopped victim')
+    board.raise('continuationWanted')
+    return work()
+  })
   const checked = after(meanwhile, (endedMs) => {
     board.await('victimDead', 1, PREPARED_WITHIN_MS)
     wereAllListed = definition.isWithoutSegment !== true && survivor.strangers().length === survivor.deaths
@@ -94,9 +105,20 @@ export function playSurvivor(
   })
 }
 
-/** Notes how long the death held up the survivor. */
+/** Waits until the victim is stopped or dead, and returns whether it is stopped. */
+function untilHalted(board: Board): boolean {
+  const deadline = sharedNowMs() + PREPARED_WITHIN_MS
+  while (board.read('victimHalted') === 0) {
+    if (board.read('victimDead') > 0) return false
+    if (sharedNowMs() > deadline)
+      throw new Error('The victim neither came to its kill point nor completed its operation')
+    nap()
+  }
+  return true
+}
+
+/** Notes how long the death, or the stop, held up the survivor. */
 function noteRecovery(board: Board, ms: number, what: string): void {
   board.recoveredInMs = Math.max(board.recoveredInMs, ms)
-  if (ms > RECOVERED_WITHIN_MS)
-    throw new Error(`${PASSING}the survivor's ${what} took ${ms.toFixed(0)} ms after the death`)
+  if (ms > RECOVERED_WITHIN_MS) throw new Error(`${PASSING}the survivor's ${what} took ${ms.toFixed(0)} ms`)
 }

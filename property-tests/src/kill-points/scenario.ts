@@ -36,6 +36,12 @@ export interface Scenario<T, S = unknown> {
    * them.
    */
   checkSwept?(survivor: Survivor<T>, prepared: S): unknown
+  /**
+   * If given, the victim is also stopped (SIGSTOP) at each of its effects, in runs of their own. This runs while it is: it throws
+   * if others cannot go on. Then the victim is continued, `meanwhile` runs again, and `check` after the victim has completed its
+   * operation and has died.
+   */
+  whileStopped?(survivor: Survivor<T>, prepared: S): void
 }
 
 /** Checks the types of a scenario, then erases them. */

@@ -54,14 +54,21 @@ export class Survivor<T> {
     this.#board.await('burialsDone', this.#board.read('burialsWanted'), PATIENCE_MS)
   }
 
-  /** Blocks until the condition is true or the victim is dead. Returns whether the condition is true. */
+  /** Whether the victim is neither dead nor stopped. */
+  get isVictimAtWork(): boolean {
+    const board = this.#board
+    if (board.read('victimDead') > 0) return false
+    return board.read('victimHalted') === 0 || board.read('continuationWanted') > 0
+  }
+
+  /** Blocks until the condition is true, or the victim is dead or stopped. Returns whether the condition is true. */
   readonly untilVictim = (isTrue: () => boolean): boolean => {
     const deadline = performance.now() + PATIENCE_MS
     for (;;) {
       if (isTrue()) return true
-      if (!this.#isVictimAlive()) return isTrue()
+      if (!this.isVictimAtWork) return isTrue()
       if (performance.now() > deadline)
-        throw new Error('What the survivor waits for did not come true, and the victim did not die')
+        throw new Error('What the survivor waits for did not come true, and the victim goes on')
       nap()
     }
   }
@@ -71,15 +78,11 @@ export class Survivor<T> {
     const deadline = performance.now() + PATIENCE_MS
     for (;;) {
       if (isTrue()) return true
-      if (!this.#isVictimAlive()) return isTrue()
+      if (!this.isVictimAtWork) return isTrue()
       if (performance.now() > deadline)
-        throw new Error('What the survivor waits for did not come true, and the victim did not die')
+        throw new Error('What the survivor waits for did not come true, and the victim goes on')
       await new Promise((resolve) => setTimeout(resolve, 1))
     }
-  }
-
-  #isVictimAlive(): boolean {
-    return this.#board.read('victimDead') === 0
   }
 
   close(): void {

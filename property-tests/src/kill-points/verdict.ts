@@ -1,9 +1,10 @@
-import type { KillPoint } from './effects.js'
+import type { How, KillPoint } from './effects.js'
 
 export interface Failure {
   /** Undefined if the victim was not to be killed. */
   readonly killPoint: KillPoint | undefined
-  /** The effect at which the victim died. */
+  readonly how: How
+  /** The effect at which the victim was killed or stopped. */
   readonly effect: string
   readonly what: string
 }
@@ -17,6 +18,8 @@ export interface Verdict {
   readonly omitted: number
   /** How many victims were killed at their kill point. */
   readonly kills: number
+  /** How many victims were stopped at their kill point, and continued. */
+  readonly stops: number
   /**
    * How many kill points were not reached before the operation was complete: with a partner, the count of effects
    * varies.

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ForkedChild } from '../fork/forked-child.js'
-import type { KillPoint } from './effects.js'
+import type { How, KillPoint } from './effects.js'
 import type { NativeHook } from './hooks.js'
 import { Lane, type Result, type Task } from './lane.js'
 import { filesOf, removeAll } from './leftovers.js'
@@ -17,14 +17,16 @@ export interface Effort {
   readonly seed: number
   /** How often the effects are counted. */
   readonly counts: number
-  /** How many kill points of each scenario are taken, at random. */
-  readonly pointsMax: number
-  /** The same for scenarios in which each kill point needs a new Node.js, which is slow. */
-  readonly awaitingPointsMax: number
+  /** How many runs with a kill or a stop there are of each scenario, taken at random. */
+  readonly runsMax: number
+  /** The same for scenarios in which each run needs a new Node.js, which is slow. */
+  readonly awaitingRunsMax: number
   /** No kill point begins after this time. */
   readonly secondsMax: number
   /** The only kill point to try, if given. */
   readonly killPoint: KillPoint | undefined
+  /** What happens at kill points: the victim is killed, or stopped. */
+  readonly hows: readonly How[]
 }
 
 const FAILURES_MAX = 5
@@ -58,14 +60,14 @@ export class Verification {
     const effects = counted.map((result) => result.effects ?? []).reduce((a, b) => (b.length > a.length ? b : a))
     if (counted.some(({ failure }) => failure !== undefined)) return verdictOf(scenario, effects, 0, counted)
     const all = killPointsOf(effects)
-    const { killPoint, seed } = this.#effort
-    const pointsMax = needsNewNode(scenario) ? this.#effort.awaitingPointsMax : this.#effort.pointsMax
+    const { killPoint, seed, hows } = this.#effort
+    const runsMax = needsNewNode(scenario) ? this.#effort.awaitingRunsMax : this.#effort.runsMax
     if (killPoint !== undefined) {
-      return verdictOf(scenario, effects, all.length, await this.#run(tasksAt(scenario, killPoint)))
+      return verdictOf(scenario, effects, all.length, await this.#run(tasksAt(scenario, killPoint, hows)))
     }
-    const chosen = sampleOf(all, pointsMax, seed).flatMap((killPoint) => tasksAt(scenario, killPoint))
-    const results = await this.#run(chosen)
-    if (pointsMax === Number.POSITIVE_INFINITY) results.push(...(await this.#goBeyond(scenario, effects.length)))
+    const tasks = all.flatMap((killPoint) => tasksAt(scenario, killPoint, hows))
+    const results = await this.#run(sampleOf(tasks, runsMax, seed))
+    if (runsMax === Number.POSITIVE_INFINITY) results.push(...(await this.#goBeyond(scenario, effects.length)))
     return verdictOf(scenario, effects, 2 * effects.length, results)
   }
 
@@ -73,8 +75,9 @@ export class Verification {
   async #goBeyond(scenario: string, counted: number): Promise<Result[]> {
     const results: Result[] = []
     for (let effect = counted + 1; effect <= counted + BEYOND_MAX; effect++) {
-      const found = await this.#run(bothSidesOf(effect).flatMap((killPoint) => tasksAt(scenario, killPoint)))
-      const reached = found.filter((result) => result.effects === undefined || result.failure !== undefined)
+      const tasks = bothSidesOf(effect).flatMap((killPoint) => tasksAt(scenario, killPoint, this.#effort.hows))
+      const found = await this.#run(tasks)
+      const reached = found.filter((result) => result.isReached || result.failure !== undefined)
       results.push(...reached)
       if (reached.length < found.length) break
     }
@@ -130,9 +133,13 @@ export class Verification {
   }
 }
 
-function tasksAt(scenario: string, killPoint: KillPoint): Task[] {
-  const task = { scenario, killPoint }
-  return scenarioNamed(scenario).checkSwept === undefined ? [task] : [task, { ...task, isSweptFirst: true }]
+function tasksAt(scenario: string, killPoint: KillPoint, hows: readonly How[]): Task[] {
+  const { checkSwept, whileStopped } = scenarioNamed(scenario)
+  const tasks: Task[] = []
+  if (hows.includes('kill')) tasks.push({ scenario, killPoint })
+  if (hows.includes('kill') && checkSwept !== undefined) tasks.push({ scenario, killPoint, isSweptFirst: true })
+  if (hows.includes('stop') && whileStopped !== undefined) tasks.push({ scenario, killPoint, how: 'stop' })
+  return tasks
 }
 
 /** Whether a run needs a new Node.js, which takes ten times as long as a copy. */
@@ -142,20 +149,23 @@ export function needsNewNode(name: string): boolean {
 }
 
 function verdictOf(scenario: string, effects: readonly string[], points: number, results: readonly Result[]): Verdict {
-  const killed = results.filter((result) => result.task.killPoint !== undefined && result.effects === undefined)
   const taken = results.filter((result) => result.task.killPoint !== undefined)
+  const stopped = taken.filter(({ isReached, task }) => isReached && task.how === 'stop')
+  const killed = taken.filter(({ isReached, task }) => isReached && task.how !== 'stop')
+  const tried = new Set(taken.map(({ task: { killPoint } }) => `${killPoint?.effect} ${killPoint?.side}`))
   return {
     scenario,
     effects,
     points,
-    omitted: Math.max(0, points - taken.filter(({ task }) => task.isSweptFirst !== true).length),
+    omitted: Math.max(0, points - tried.size),
     kills: killed.length,
-    unreached: taken.length - killed.length,
+    stops: stopped.length,
+    unreached: taken.length - killed.length - stopped.length,
     slowestMs: Math.max(0, ...results.map(({ recoveredInMs }) => recoveredInMs)),
     failures: results.filter(({ failure }) => failure !== undefined).map(failureOf),
   }
 }
 
 function failureOf({ task, diedAt, failure }: Result): Failure {
-  return { killPoint: task.killPoint, effect: diedAt, what: failure ?? '' }
+  return { killPoint: task.killPoint, how: task.how ?? 'kill', effect: diedAt, what: failure ?? '' }
 }

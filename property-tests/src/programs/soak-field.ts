@@ -26,7 +26,8 @@ async function run(): Promise<boolean> {
     const field = played[count % played.length]
     const seed = task.seed + count
     try {
-      const tally = new Round(field, `${task.prefix}-${count}`, seed, task.killsMax, isOver).run()
+      const kills = Math.min(field.killsPerRound, task.killsMax)
+      const tally = new Round(field, `${task.prefix}-${count}`, seed, { kills }, isOver).run()
       tell({ kind: 'round', field: field.name, seed, tally })
     } catch (error) {
       if (!(error instanceof RoundFailure)) throw error

@@ -1,13 +1,14 @@
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import type { KillPoint } from '../kill-points/effects.js'
+import type { How, KillPoint } from '../kill-points/effects.js'
 import { hookNativeCalls } from '../kill-points/hooks.js'
 import { killScenarios } from '../kill-points/scenarios/index.js'
 import type { Failure, Verdict } from '../kill-points/verdict.js'
 import { needsNewNode, Verification } from '../kill-points/verification.js'
 
 /**
- * Kills a process at each effect of each operation, and reports whether others recover. See ../kill-points/README.md.
+ * Kills, or stops, a process at each effect of each operation, and reports whether others recover or go on. See
+ * ../kill-points/README.md.
  */
 
 const { values: options } = parseArgs({
@@ -16,17 +17,18 @@ const { values: options } = parseArgs({
     only: { type: 'string', default: '' },
     seed: { type: 'string', default: '1' },
     at: { type: 'string' },
+    how: { type: 'string' },
     children: { type: 'string', default: '2' },
     effects: { type: 'boolean', default: false },
     json: { type: 'string' },
   },
 })
 
-const BRIEF = { counts: 2, pointsMax: 12, awaitingPointsMax: 4, secondsMax: 70 }
+const BRIEF = { counts: 2, runsMax: 24, awaitingRunsMax: 6, secondsMax: 115 }
 const FULL = {
   counts: 4,
-  pointsMax: Number.POSITIVE_INFINITY,
-  awaitingPointsMax: Number.POSITIVE_INFINITY,
+  runsMax: Number.POSITIVE_INFINITY,
+  awaitingRunsMax: Number.POSITIVE_INFINITY,
   secondsMax: Number.POSITIVE_INFINITY,
 }
 
@@ -38,19 +40,26 @@ function killPointAt(text: string): KillPoint {
   return { effect: Number(effect), side: side === '-' ? 'before' : 'after' }
 }
 
-function line({ scenario, effects, kills, omitted, unreached, slowestMs, failures }: Verdict): string {
-  const counts = `${String(effects.length).padStart(5)} effects ${String(kills).padStart(5)} kills`
+function howsOf(text: string | undefined): How[] {
+  if (text === undefined) return ['kill', 'stop']
+  if (text !== 'kill' && text !== 'stop') throw new Error(`--how ${text}: give kill or stop, or leave it out`)
+  return [text]
+}
+
+function line({ scenario, effects, kills, stops, omitted, unreached, slowestMs, failures }: Verdict): string {
+  const counts = `${String(effects.length).padStart(5)} effects ${String(kills).padStart(5)} kills ${String(stops).padStart(5)} stops`
   const rest = [omitted > 0 ? `${omitted} points left out` : '', unreached > 0 ? `${unreached} not reached` : '']
   const outcome = failures.length === 0 ? 'stands' : 'FAILS'
   const slowest = `slowest recovery ${slowestMs.toFixed(0).padStart(4)} ms`
   return [`${scenario.padEnd(66)} ${counts}`, slowest, outcome, ...rest.filter(Boolean)].join('  ')
 }
 
-function tellFailure(scenario: string, { killPoint, effect, what }: Failure): void {
+function tellFailure(scenario: string, { killPoint, how, effect, what }: Failure): void {
   const place = killPoint && `${killPoint.effect}${killPoint.side === 'before' ? '-' : '+'}`
-  console.log(killPoint ? `\n  killed ${killPoint.side} effect ${killPoint.effect}: ${effect}` : '\n  not killed')
+  const done = how === 'stop' ? 'stopped' : 'killed'
+  console.log(killPoint ? `\n  ${done} ${killPoint.side} effect ${killPoint.effect}: ${effect}` : '\n  not killed')
   console.log(`  ${what.replaceAll('\n', '\n  ')}`)
-  const at = place === undefined ? '' : ` --at ${place}`
+  const at = place === undefined ? '' : ` --how ${how} --at ${place}`
   console.log(`\n  To see it again: npm run verify:kill -- --only '^${scenario}$'${at}\n`)
 }
 
@@ -90,14 +99,15 @@ function summarise(verdicts: readonly Verdict[]): void {
     effects: sum(({ effects }) => effects.length),
     points: sum(({ points }) => points),
     kills: sum(({ kills }) => kills),
+    stops: sum(({ stops }) => stops),
     slowestMs: Math.max(...verdicts.map(({ slowestMs }) => slowestMs)),
     seconds: verification.seconds,
   }
   const failed = verdicts.filter(({ failures }) => failures.length > 0).length
   console.log(
-    `${counts.scenarios} scenarios, ${counts.effects} effects, ${counts.kills} kills, ` +
+    `${counts.scenarios} scenarios, ${counts.effects} effects, ${counts.kills} kills, ${counts.stops} stops, ` +
       `slowest recovery ${counts.slowestMs.toFixed(0)} ms, ${counts.seconds.toFixed(0)} s, ` +
-      `${(counts.kills / counts.seconds).toFixed(0)} kills a second`,
+      `${((counts.kills + counts.stops) / counts.seconds).toFixed(0)} kills and stops a second`,
   )
   console.log(failed === 0 ? 'Everything stands.' : `${failed} scenarios fail.`)
   if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify({ ...counts, verdicts }, null, 2)}\n`)
@@ -108,6 +118,7 @@ const effort = {
   lanes: Number(options.children),
   seed: Number(options.seed),
   killPoint: options.at === undefined ? undefined : killPointAt(options.at),
+  hows: howsOf(options.how),
 }
 const verification = new Verification(effort, hookNativeCalls())
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {

@@ -38,6 +38,8 @@ export class Crew {
   /** When each role may get its next child. */
   readonly #restMs: number[]
   kills = 0
+  /** Of these, how many had attached: the others were killed on the way. */
+  killsAtWork = 0
   stops = 0
 
   constructor(field: Field, name: string, seed: number, events: Events) {
@@ -88,7 +90,7 @@ export class Crew {
         const share = (this.#random.below(1000) / 1000) ** 2
         member.dueMs = now + share * this.#field.pace.lifeMaxMs
       }
-      if (member.dueMs !== undefined && now >= member.dueMs) this.#strikeOne(member, now)
+      if (member.dueMs !== undefined && now >= member.dueMs) this.#strikeOne(member, now, ledger)
     }
   }
 
@@ -104,9 +106,10 @@ export class Crew {
     }
   }
 
-  kill(role: number): void {
+  kill(role: number, ledger?: Ledger): void {
     const member = this.#members.get(role)
     if (member === undefined || member.isDying) return
+    if (ledger !== undefined && this.hasAttached(role, ledger)) this.killsAtWork++
     member.isDying = true
     member.child.send(SIGKILL)
     this.kills++
@@ -153,7 +156,7 @@ export class Crew {
     this.#note('started', member)
   }
 
-  #strikeOne(member: Member, now: number): void {
+  #strikeOne(member: Member, now: number, ledger: Ledger): void {
     if (member.isStopped && this.#random.isOneIn(2)) {
       this.#continue(member)
       member.dueMs = now + this.#random.below(this.#field.pace.lifeMaxMs)
@@ -164,7 +167,7 @@ export class Crew {
       this.stops++
       this.#note('stopped', member)
     } else {
-      this.kill(member.role)
+      this.kill(member.role, ledger)
     }
   }
 

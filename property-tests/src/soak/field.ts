@@ -13,6 +13,8 @@ export interface Part {
   readonly incarnation: number
   readonly seed: number
   readonly random: Random
+  /** One thread plays all roles in turns: a wait without a timeout would not end. */
+  readonly isRehearsal?: boolean
 }
 
 /** A calm is a time without kills and stops, in which all must get on. This is what its check sees. */
@@ -114,7 +116,11 @@ export function segmentField<Root extends HasLedger>(plan: FieldPlan<Root>): Fie
       Segment.create(segmentName, layout).close()
       const segment = Segment.open(segmentName, layout)
       const players = (plan.rehearsal ?? [0]).map((role) => {
-        return plan.begin(segment.root, { role, incarnation: 1, seed: 1, random: new Random(role) }, segment)
+        return plan.begin(
+          segment.root,
+          { role, incarnation: 1, seed: 1, random: new Random(role), isRehearsal: true },
+          segment,
+        )
       })
       for (let step = 0; step < REHEARSED_STEPS; step++) for (const play of players) unlessDeadlock(play)
       segment.close()

@@ -3,6 +3,7 @@ import { barrierField } from './fields/barrier.js'
 import { condvarField } from './fields/condvar.js'
 import { loopsField } from './fields/loops.js'
 import { mutexField } from './fields/mutex.js'
+import { queueFields } from './fields/queues.js'
 import { ringsField } from './fields/rings.js'
 import { rwLockField } from './fields/rw-lock.js'
 import { segmentsField } from './fields/segments.js'
@@ -10,6 +11,7 @@ import { semaphoreField } from './fields/semaphore.js'
 
 export const fields: readonly Field[] = [
   ringsField,
+  ...queueFields,
   mutexField,
   rwLockField,
   semaphoreField,

@@ -1,6 +1,16 @@
 import { type Tallies, type Tally, totalOf } from './tally.js'
 
-const COLUMNS = ['field', 'rounds', 'kills', 'stops', 'restarts', 'messages or steps', 'losses', 'slowest recovery']
+const COLUMNS = [
+  'field',
+  'rounds',
+  'kills',
+  'of them attached',
+  'stops',
+  'restarts',
+  'messages or steps',
+  'losses',
+  'slowest recovery',
+]
 
 /** The counts as a table. */
 export function tableOf(tallies: Tallies): string {
@@ -16,8 +26,15 @@ export function summaryOf(tallies: Tallies, seconds: number): string {
   return `${kills} kills, ${steps} messages and steps, ${losses} losses, ${seconds.toFixed(0)} s, ${rate} kills a second`
 }
 
-function cells(name: string, { rounds, kills, stops, restarts, steps, losses, slowestMs }: Tally): string[] {
-  return [name, ...[rounds, kills, stops, restarts, steps, losses].map(String), `${slowestMs.toFixed(0)} ms`]
+function cells(
+  name: string,
+  { rounds, kills, killsAtWork, stops, restarts, steps, losses, slowestMs }: Tally,
+): string[] {
+  return [
+    name,
+    ...[rounds, kills, killsAtWork, stops, restarts, steps, losses].map(String),
+    `${slowestMs.toFixed(0)} ms`,
+  ]
 }
 
 function aligned(cell: string, width: number, column: number): string {

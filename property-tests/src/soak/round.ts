@@ -18,6 +18,13 @@ const KILLS_BETWEEN_CALMS = 20
 
 const sleeper = new Int32Array(new SharedArrayBuffer(4))
 
+/** When a round ends. */
+export interface KillGoal {
+  readonly kills: number
+  /** Whether only those count that hit a child which had attached. */
+  readonly onlyAtWork?: boolean
+}
+
 /** A failed round, with what is needed to investigate it. */
 export class RoundFailure extends Error {
   readonly events: readonly string[]
@@ -39,18 +46,18 @@ export class Round {
   readonly #random: Random
   readonly #events = new Events()
   readonly #crew: Crew
-  readonly #killsMax: number
+  readonly #goal: KillGoal
   readonly #isOver: () => boolean
   #file: LedgerFile | undefined
   #slowestMs = 0
 
   /** @param isOver called now and then; true ends the round early and in good order */
-  constructor(field: Field, name: string, seed: number, killsMax: number, isOver: () => boolean) {
+  constructor(field: Field, name: string, seed: number, goal: KillGoal, isOver: () => boolean) {
     this.#field = field
     this.#name = name
     this.#random = new Random(seed)
     this.#crew = new Crew(field, name, seed, this.#events)
-    this.#killsMax = Math.min(field.killsPerRound, killsMax)
+    this.#goal = goal
     this.#isOver = isOver
   }
 
@@ -66,8 +73,8 @@ export class Round {
       Segment.unlink(this.#name)
       const leftovers = leftoversOf(this.#name)
       if (leftovers.length > 0) throw new Error(`Left in /dev/shm: ${leftovers.join(', ')}`)
-      const { kills, stops, restarts } = this.#crew
-      return { ...NOTHING, rounds: 1, kills, stops, restarts, steps, slowestMs: this.#slowestMs }
+      const { kills, killsAtWork, stops, restarts } = this.#crew
+      return { ...NOTHING, rounds: 1, kills, killsAtWork, stops, restarts, steps, slowestMs: this.#slowestMs }
     } catch (error) {
       throw new RoundFailure(error instanceof Error ? `${error.stack}` : String(error), this.#events.last)
     } finally {
@@ -82,10 +89,14 @@ export class Round {
     return this.#file.read()
   }
 
+  get #killsDone(): number {
+    return this.#goal.onlyAtWork === true ? this.#crew.killsAtWork : this.#crew.kills
+  }
+
   #disturb(): void {
     let killsAtCalm = 0
-    const killsBetweenCalms = Math.min(KILLS_BETWEEN_CALMS, this.#killsMax / 2)
-    while (this.#crew.kills < this.#killsMax && !this.#isOver()) {
+    const killsBetweenCalms = Math.min(KILLS_BETWEEN_CALMS, this.#goal.kills / 2)
+    while (this.#killsDone < this.#goal.kills && !this.#isOver()) {
       this.#crew.reap()
       this.#crew.startMissing(false)
       const ledger = this.#ledger
@@ -108,7 +119,7 @@ export class Round {
     this.#events.note(absent === undefined ? 'calm' : `calm without role ${absent}`)
     this.#gather()
     const before = this.#ledger
-    if (absent !== undefined) this.#crew.kill(absent)
+    if (absent !== undefined) this.#crew.kill(absent, before)
     for (;;) {
       this.#crew.reap()
       this.#crew.startMissing(true, absent)

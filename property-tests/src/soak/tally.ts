@@ -2,6 +2,8 @@
 export interface Tally {
   readonly rounds: number
   readonly kills: number
+  /** Of these, how many hit a child that had attached, other than at the end of a round. */
+  readonly killsAtWork: number
   readonly stops: number
   readonly restarts: number
   /** Messages received, or steps of another kind. */
@@ -12,7 +14,16 @@ export interface Tally {
   readonly slowestMs: number
 }
 
-export const NOTHING: Tally = { rounds: 0, kills: 0, stops: 0, restarts: 0, steps: 0, losses: 0, slowestMs: 0 }
+export const NOTHING: Tally = {
+  rounds: 0,
+  kills: 0,
+  killsAtWork: 0,
+  stops: 0,
+  restarts: 0,
+  steps: 0,
+  losses: 0,
+  slowestMs: 0,
+}
 
 export type Tallies = Readonly<Record<string, Tally>>
 
@@ -20,6 +31,7 @@ export function sum(left: Tally, right: Tally): Tally {
   return {
     rounds: left.rounds + right.rounds,
     kills: left.kills + right.kills,
+    killsAtWork: left.killsAtWork + right.killsAtWork,
     stops: left.stops + right.stops,
     restarts: left.restarts + right.restarts,
     steps: left.steps + right.steps,

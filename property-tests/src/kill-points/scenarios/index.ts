@@ -3,6 +3,9 @@ import { barrierScenarios } from './barrier.js'
 import { condvarScenarios } from './condvar.js'
 import { futexScenarios } from './futex.js'
 import { mutexScenarios } from './mutex.js'
+import { queueReceiverScenarios } from './queue-receiver.js'
+import { queueRecoveryScenarios } from './queue-recovery.js'
+import { queueSenderScenarios } from './queue-sender.js'
 import { ringConsumerScenarios } from './ring-consumer.js'
 import { ringProducerScenarios } from './ring-producer.js'
 import { rwLockScenarios } from './rw-lock.js'
@@ -16,6 +19,9 @@ export const killScenarios: readonly Scenario<unknown>[] = [
   ...segmentFileScenarios,
   ...ringProducerScenarios,
   ...ringConsumerScenarios,
+  ...queueSenderScenarios,
+  ...queueReceiverScenarios,
+  ...queueRecoveryScenarios,
   ...mutexScenarios,
   ...condvarScenarios,
   ...semaphoreScenarios,

@@ -1,0 +1,128 @@
+import { OWN_WORDS, ROLES_MAX } from '../field.js'
+
+/** The next number for a message. */
+const NEXT = OWN_WORDS
+const RECEIVED = OWN_WORDS + 1
+/** Messages that were sent and have never come, among the numbers that were used again. */
+const LOST = OWN_WORDS + 2
+/** How often a message came again that a receiver had been given before. */
+const DOUBLED = OWN_WORDS + 3
+/** How many messages killed receivers had, or may have had, and receivers that closed: so many may be lost, or doubled. */
+const EXCUSED = OWN_WORDS + 4
+/** For each role, how many messages its present child has, or may have in a moment. */
+const PENDING = OWN_WORDS + 5
+export const LEDGER_WORDS = PENDING + ROLES_MAX
+
+/** One word for each message that may be under way; then numbers are used again. Far more than blocks and stopped receivers hold. */
+export const MARKS = 1 << 20
+
+/** What is known of a message: the low bits of its mark. The rest is how often the mark was used before. */
+const UNUSED = 0
+/** Its sender has begun to send it. If that was killed, it may come or not. */
+const BEGUN = 1
+/** It was sent: it must come. */
+const SENT = 2
+/** A receiver was given it, once at least. */
+const GIVEN = 3
+/** It must not come again. */
+const SETTLED = 4
+const STATE_BITS = 3
+
+export type Delivery = 'at-most-once' | 'at-least-once'
+
+/** Which messages were sent and received, as the children of a round note it. Their kills may fall between a step and its note. */
+export class QueueLedger {
+  readonly #words: Int32Array
+  readonly #marks: Int32Array
+  readonly #delivery: Delivery
+
+  constructor(words: Int32Array, marks: Int32Array, delivery: Delivery) {
+    this.#words = words
+    this.#marks = marks
+    this.#delivery = delivery
+  }
+
+  /** A number for a message that is sent next. */
+  begin(): number {
+    const number = Atomics.add(this.#words, NEXT, 1)
+    const at = number % MARKS
+    this.#retire(Atomics.load(this.#marks, at))
+    Atomics.store(this.#marks, at, markOf(number, BEGUN))
+    return number
+  }
+
+  /** The send has returned true, if it may have come already. */
+  noteSent(number: number): void {
+    Atomics.compareExchange(this.#marks, number % MARKS, markOf(number, BEGUN), markOf(number, SENT))
+  }
+
+  /** The send has returned false: it must not come. */
+  noteUnsent(number: number): void {
+    const begun = markOf(number, BEGUN)
+    const found = Atomics.compareExchange(this.#marks, number % MARKS, begun, markOf(number, UNUSED))
+    if (found !== begun)
+      throw new Error(`Message ${number} was not sent, says its sender, and came: its mark is ${found}`)
+  }
+
+  noteReceived(number: number): void {
+    const at = number % MARKS
+    for (;;) {
+      const mark = Atomics.load(this.#marks, at)
+      const state = mark - markOf(number, UNUSED)
+      if (state !== BEGUN && state !== SENT && state !== GIVEN) {
+        throw new Error(`Message ${number} came, and its mark is ${mark}: it was not sent, or is settled`)
+      }
+      if (state === GIVEN && this.#delivery === 'at-most-once') throw new Error(`Message ${number} came twice`)
+      if (Atomics.compareExchange(this.#marks, at, mark, markOf(number, GIVEN)) !== mark) continue
+      Atomics.add(this.#words, RECEIVED, 1)
+      if (state === GIVEN) Atomics.add(this.#words, DOUBLED, 1)
+      return
+    }
+  }
+
+  /** The call that acknowledges it has returned. */
+  noteSettled(number: number): void {
+    const given = markOf(number, GIVEN)
+    const found = Atomics.compareExchange(this.#marks, number % MARKS, given, markOf(number, SETTLED))
+    if (found !== given) throw new Error(`Message ${number} was acknowledged, and its mark is ${found}`)
+  }
+
+  /** How many messages this role has, or may have before it notes again. */
+  set pending({ role, count }: { role: number; count: number }) {
+    Atomics.store(this.#words, PENDING + role, count)
+  }
+
+  /** What a killed child of this role had may be lost or doubled. */
+  excusePredecessor(role: number): void {
+    this.excuse(Atomics.load(this.#words, PENDING + role))
+    this.pending = { role, count: 0 }
+  }
+
+  excuse(count: number): void {
+    Atomics.add(this.#words, EXCUSED, count)
+  }
+
+  /** After everything was received. Throws what is missing. */
+  audit(): void {
+    const next = Atomics.load(this.#words, NEXT)
+    for (let at = 0; at < Math.min(next, MARKS); at++) this.#retire(Atomics.load(this.#marks, at))
+    const [lost, doubled, excused] = [LOST, DOUBLED, EXCUSED].map((word) => Atomics.load(this.#words, word))
+    const counts = `${lost} lost, ${doubled} doubled, ${excused} excused, of ${next}`
+    if (this.#delivery === 'at-least-once' && lost > 0) throw new Error(`Messages are lost: ${counts}`)
+    if (lost + doubled > excused)
+      throw new Error(`More messages are lost or doubled than killed receivers had: ${counts}`)
+  }
+
+  #retire(mark: number): void {
+    if ((mark & ((1 << STATE_BITS) - 1)) === SENT) Atomics.add(this.#words, LOST, 1)
+  }
+}
+
+/** How many messages were received. */
+export function receivedIn(word: (index: number) => number): number {
+  return word(RECEIVED)
+}
+
+function markOf(number: number, state: number): number {
+  return (Math.floor(number / MARKS) << STATE_BITS) | state
+}
