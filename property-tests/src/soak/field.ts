@@ -74,6 +74,8 @@ export const OWN_WORDS = 2 * ROLES_MAX
 
 const REHEARSED_STEPS = 600
 const BUSY_PRIORITY = 10
+/** Longer than any peer is stopped while it attaches, also on a machine that stands still for seconds. */
+const LOCK_TIMEOUT_MS = 12_000
 
 interface HasLedger {
   readonly ledger: Int32Array
@@ -128,7 +130,7 @@ export function segmentField<Root extends HasLedger>(plan: FieldPlan<Root>): Fie
       Segment.unlink(segmentName)
     },
     play(segmentName, part) {
-      const segment = Segment.open(segmentName, layout)
+      const segment = Segment.open(segmentName, layout, { lockTimeoutMs: LOCK_TIMEOUT_MS })
       Atomics.store(segment.root.ledger, AT_WORK + part.role, part.incarnation)
       const step = plan.begin(segment.root, part, segment)
       // Newcomers and the killing process have priority; otherwise few children would get this far.

@@ -10,6 +10,8 @@ import {
   semaphoreSubject,
 } from './locks.js'
 import { peers } from './peers.js'
+import { queueAtLeastOnce, queueAtMostOnce } from './queue.js'
+import { queueRecovery } from './queue-recovery.js'
 import { recovery } from './recovery.js'
 import { ring } from './ring.js'
 
@@ -17,6 +19,9 @@ export const subjects: readonly Subject[] = [
   ring,
   floodedRing,
   recovery,
+  queueAtMostOnce,
+  queueAtLeastOnce,
+  queueRecovery,
   peers,
   mutexSubject,
   condvarSubject,

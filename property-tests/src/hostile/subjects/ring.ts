@@ -271,7 +271,7 @@ function checkInto(bytes: Uint8Array | undefined | null, into: Uint8Array): void
 }
 
 /** A call that only a signal ends. */
-async function untilAborted(timeoutMs: number, run: (signal: AbortSignal) => Promise<void>): Promise<void> {
+export async function untilAborted(timeoutMs: number, run: (signal: AbortSignal) => Promise<void>): Promise<void> {
   const controller = new AbortController()
   const timer = setTimeout(() => controller.abort(), timeoutMs)
   try {

@@ -227,6 +227,11 @@ export class Partner {
   /** What everybody has sent, and nothing else, has come or was received by the victim, as the delivery promises it. */
   checkMessages(mayDouble: number): void {
     this.takeSync(0)
+    // Killed half-way, a queue may have ended for some priorities only.
+    const { hasEnded } = this.queue.describe()
+    expectEqual(this.queue.reopen() || !hasEnded, true, 'Whether a queue that has ended can be reopened')
+    // At the end a receiver is told so at once, and at most once it need not look for what the dead had.
+    this.takeSync(0)
     const { told } = this.survivor.root
     this.#checkVictims(told)
     this.#checkOwn(told, mayDouble)
@@ -294,9 +299,6 @@ export class Partner {
   /** All blocks are free, and a newcomer can use every one of them. */
   checkBlocks(): void {
     const { queue } = this
-    // Killed half-way, a queue may have ended for some priorities only.
-    const { hasEnded } = queue.describe()
-    expectEqual(queue.reopen() || !hasEnded, true, 'Whether a queue that has ended can be reopened')
     const { free, taken, blocks, depth } = queue.describe()
     expectEqual(free, blocks, `Free blocks, while others are taken: ${JSON.stringify(taken)}`)
     expectEqual(depth, 0, 'Messages in the queue')

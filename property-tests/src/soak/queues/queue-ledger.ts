@@ -26,7 +26,12 @@ const SENT = 2
 const GIVEN = 3
 /** It must not come again. */
 const SETTLED = 4
-const STATE_BITS = 3
+/**
+ * Beside the state: at least once, a receiver is putting it back. If the message shares its block with others, a copy of it is sent; if the
+ * receiver is killed right after that, there are two.
+ */
+const PUTTING_BACK = 8
+const STATE_BITS = 4
 
 export type Delivery = 'at-most-once' | 'at-least-once'
 
@@ -68,23 +73,39 @@ export class QueueLedger {
     const at = number % MARKS
     for (;;) {
       const mark = Atomics.load(this.#marks, at)
-      const state = mark - markOf(number, UNUSED)
-      if (state !== BEGUN && state !== SENT && state !== GIVEN) {
-        throw new Error(`Message ${number} came, and its mark is ${mark}: it was not sent, or is settled`)
+      const putting = mark & PUTTING_BACK
+      const state = mark - putting - markOf(number, UNUSED)
+      const isNew = state === BEGUN || state === SENT
+      const mayComeAgain = this.#delivery === 'at-least-once' && (state === GIVEN || putting !== 0)
+      if (!isNew && !mayComeAgain) {
+        throw new Error(`Message ${number} came, and its mark is ${mark}: it was not sent, or it came before`)
       }
-      if (state === GIVEN && this.#delivery === 'at-most-once') throw new Error(`Message ${number} came twice`)
-      if (Atomics.compareExchange(this.#marks, at, mark, markOf(number, GIVEN)) !== mark) continue
+      if (Atomics.compareExchange(this.#marks, at, mark, markOf(number, GIVEN) | putting) !== mark) continue
       Atomics.add(this.#words, RECEIVED, 1)
-      if (state === GIVEN) Atomics.add(this.#words, DOUBLED, 1)
+      if (!isNew) Atomics.add(this.#words, DOUBLED, 1)
       return
     }
   }
 
   /** The call that acknowledges it has returned. */
   noteSettled(number: number): void {
+    const at = number % MARKS
     const given = markOf(number, GIVEN)
-    const found = Atomics.compareExchange(this.#marks, number % MARKS, given, markOf(number, SETTLED))
-    if (found !== given) throw new Error(`Message ${number} was acknowledged, and its mark is ${found}`)
+    for (;;) {
+      const mark = Atomics.load(this.#marks, at)
+      const putting = mark & PUTTING_BACK
+      // If there are two of it, another receiver may have settled the other.
+      if (mark - putting !== given && putting === 0) {
+        throw new Error(`Message ${number} was acknowledged, and its mark is ${mark}`)
+      }
+      if (Atomics.compareExchange(this.#marks, at, mark, markOf(number, SETTLED) | putting) === mark) return
+    }
+  }
+
+  /** Right before it is put back, and after. */
+  notePuttingBack(number: number, isPuttingBack: boolean): void {
+    if (isPuttingBack) Atomics.or(this.#marks, number % MARKS, PUTTING_BACK)
+    else Atomics.and(this.#marks, number % MARKS, ~PUTTING_BACK)
   }
 
   /** How many messages this role has, or may have before it notes again. */
@@ -114,7 +135,7 @@ export class QueueLedger {
   }
 
   #retire(mark: number): void {
-    if ((mark & ((1 << STATE_BITS) - 1)) === SENT) Atomics.add(this.#words, LOST, 1)
+    if ((mark & (PUTTING_BACK - 1)) === SENT) Atomics.add(this.#words, LOST, 1)
   }
 }
 

@@ -1,4 +1,4 @@
-import type { MpmcQueue, Receiver } from '@isthmus/ring'
+import type { MpmcQueue, Receiver, TakenLoan } from '@isthmus/ring'
 import type { TimeoutOptions } from '@isthmus/sync'
 import type { Random } from '../../hostile/random.js'
 import type { QueueLedger } from './queue-ledger.js'
@@ -98,13 +98,21 @@ export class QueueReceiver {
       this.#expect(0)
       return 0
     }
-    if (!isPutBack || !loan.requeue()) {
+    if (!isPutBack || !this.#putBack(loan)) {
       this.#note(loan.bytes)
       loan.release()
       this.#settle()
     }
     this.#expect(0)
     return 1
+  }
+
+  #putBack(loan: TakenLoan): boolean {
+    const number = numberIn(loan.bytes)
+    this.#ledger.notePuttingBack(number, true)
+    const isDone = loan.requeue()
+    this.#ledger.notePuttingBack(number, false)
+    return isDone
   }
 
   #acknowledge(): number {
