@@ -61,6 +61,17 @@ describe('The hostile fuzzer', { timeout: 120_000 }, () => {
     )
   })
 
+  it('finds a receiver that trusts the length of a message in a block', () => {
+    const fault = {
+      package: 'ring',
+      right: 'if (kind === DATA && this.words[cellWord + LENGTH_WORD] >>> 0 <= this.#blockBytes) return FOUND;',
+      wrong: 'if (kind === DATA) return FOUND;',
+    }
+    const { status, verdicts } = attack(copyWith(fault), '--only', '^queue-at-least-once/heap/between$')
+    expect(status).toBe(1)
+    expect(verdicts[0].what).toMatch(/outside|bytes was received|Invalid typed array length|allocat/)
+  })
+
   it('finds a call that never returns, and ends its process', () => {
     const fault = { package: 'sync', right: 'if (startedMs >= deadline) return false;', wrong: '' }
     const { status, verdicts } = attack(copyWith(fault), '--only', '^mutex/heap/between$')

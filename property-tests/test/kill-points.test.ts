@@ -15,6 +15,13 @@ const SWEEP_THAT_FORGETS: Fault = {
   wrong: 'if (this.ownerOf(cell) === deadPeer) wakeWaiter()',
 }
 
+/** A proof of death that takes every peer for dead, so also one that is only stopped. */
+const PROOF_THAT_TAKES_ALL_FOR_DEAD: Fault = {
+  package: 'ring',
+  right: 'if (!proves || !region.peers.isDead(peer)) {',
+  wrong: 'if (!proves) {',
+}
+
 function kill(folder: string, ...parameters: string[]) {
   const json = join(folder, 'verdicts.json')
   const program = join(folder, 'dist/verify-kill.js')
@@ -42,13 +49,39 @@ describe.runIf(canFork)('Killing at every effect', { timeout: 60_000 }, () => {
     }
   })
 
+  it('stops victims of a queue: others go on, and nothing is lost or doubled', { retry: 1 }, () => {
+    const only = '^queue (sender: sends|receiver: acknowledges), at (most|least) once$'
+    const { status, output, verdicts } = kill(copyWith(), '--brief', '--how', 'stop', '--only', only)
+    expect(status, output).toBe(0)
+    expect(verdicts).toHaveLength(3)
+    for (const { effects, kills, stops } of verdicts) {
+      expect(stops).toBeGreaterThanOrEqual(Math.min(2 * effects.length, 18))
+      expect(kills).toBe(0)
+    }
+  })
+
+  it('finds peers that take from a stopped one what it has', () => {
+    const only = '^queue receiver: acknowledges, at least once$'
+    const { status, output } = kill(
+      copyWith(PROOF_THAT_TAKES_ALL_FOR_DEAD),
+      '--how',
+      'stop',
+      '--at',
+      '1-',
+      '--only',
+      only,
+    )
+    expect(status, output).toBe(1)
+    expect(output).toMatch(/queue receiver: acknowledges.* FAILS/)
+  })
+
   it('finds a victim that leaves what it holds, and plays the failure again', () => {
     const folder = copyWith(SWEEP_THAT_FORGETS)
     const found = kill(folder, '--brief', '--only', '^semaphore: acquires and releases$')
     expect(found.status, found.output).toBe(1)
     expect(found.output).toMatch(/semaphore: acquires and releases .* FAILS/)
-    const [, only, at] = /--only '(.*)' --at (\S+)/.exec(found.output) ?? []
-    const again = kill(folder, '--only', only, '--at', at)
+    const [, only, how, at] = /--only '(.*)' --how (\S+) --at (\S+)/.exec(found.output) ?? []
+    const again = kill(folder, '--only', only, '--how', how, '--at', at)
     expect(again.status).toBe(1)
     const [[first], [second]] = [found, again].map(({ verdicts }) => verdicts[0].failures)
     expect(second.what.split('\n')[0]).toBe(first.what.split('\n')[0])

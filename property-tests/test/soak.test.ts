@@ -30,6 +30,8 @@ function countsIn(file: string): { fields: Tallies; total: Tally } {
 
 const FIELDS = [
   'rings',
+  'queues/at-most-once',
+  'queues/at-least-once',
   'locks/mutex',
   'locks/rw-lock',
   'locks/semaphore',

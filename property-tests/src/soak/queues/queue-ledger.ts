@@ -3,7 +3,7 @@ import { OWN_WORDS, ROLES_MAX } from '../field.js'
 /** The next number for a message. */
 const NEXT = OWN_WORDS
 const RECEIVED = OWN_WORDS + 1
-/** Messages that were sent and have never come, among the numbers that were used again. */
+/** Messages that were sent, and have not come as they must, among the numbers that were used again. */
 const LOST = OWN_WORDS + 2
 /** How often a message came again that a receiver had been given before. */
 const DOUBLED = OWN_WORDS + 3
@@ -22,10 +22,12 @@ const UNUSED = 0
 const BEGUN = 1
 /** It was sent: it must come. */
 const SENT = 2
-/** A receiver was given it, once at least. */
+/** A receiver was given it, once at least. At least once, it must come again if that receiver is killed. */
 const GIVEN = 3
 /** It must not come again. */
 const SETTLED = 4
+/** A call is under way that acknowledges it. If the receiver is killed meanwhile, it may come again or not. */
+const ACKNOWLEDGING = 5
 /**
  * Beside the state: at least once, a receiver is putting it back. If the message shares its block with others, a copy of it is sent; if the
  * receiver is killed right after that, there are two.
@@ -76,7 +78,8 @@ export class QueueLedger {
       const putting = mark & PUTTING_BACK
       const state = mark - putting - markOf(number, UNUSED)
       const isNew = state === BEGUN || state === SENT
-      const mayComeAgain = this.#delivery === 'at-least-once' && (state === GIVEN || putting !== 0)
+      const mayComeAgain =
+        this.#delivery === 'at-least-once' && (state === GIVEN || state === ACKNOWLEDGING || putting !== 0)
       if (!isNew && !mayComeAgain) {
         throw new Error(`Message ${number} came, and its mark is ${mark}: it was not sent, or it came before`)
       }
@@ -87,18 +90,26 @@ export class QueueLedger {
     }
   }
 
-  /** The call that acknowledges it has returned. */
+  /** A call begins that acknowledges it. */
+  noteAcknowledging(number: number): void {
+    this.#change(number, GIVEN, ACKNOWLEDGING)
+  }
+
+  /** That call has returned. */
   noteSettled(number: number): void {
+    this.#change(number, ACKNOWLEDGING, SETTLED)
+  }
+
+  #change(number: number, from: number, to: number): void {
     const at = number % MARKS
-    const given = markOf(number, GIVEN)
     for (;;) {
       const mark = Atomics.load(this.#marks, at)
       const putting = mark & PUTTING_BACK
-      // If there are two of it, another receiver may have settled the other.
-      if (mark - putting !== given && putting === 0) {
-        throw new Error(`Message ${number} was acknowledged, and its mark is ${mark}`)
+      // If there are two of it, another receiver may be ahead with the other.
+      if (mark - putting !== markOf(number, from) && putting === 0) {
+        throw new Error(`Message ${number} is to become ${to} after ${from}, and its mark is ${mark}`)
       }
-      if (Atomics.compareExchange(this.#marks, at, mark, markOf(number, SETTLED) | putting) === mark) return
+      if (Atomics.compareExchange(this.#marks, at, mark, markOf(number, to) | putting) === mark) return
     }
   }
 
@@ -135,7 +146,9 @@ export class QueueLedger {
   }
 
   #retire(mark: number): void {
-    if ((mark & (PUTTING_BACK - 1)) === SENT) Atomics.add(this.#words, LOST, 1)
+    const state = mark & (PUTTING_BACK - 1)
+    const isLost = state === SENT || (state === GIVEN && this.#delivery === 'at-least-once')
+    if (isLost) Atomics.add(this.#words, LOST, 1)
   }
 }
 

@@ -5,6 +5,9 @@ import type { QueueLedger } from './queue-ledger.js'
 import { numberIn } from './queue-message.js'
 
 const BATCH_MAX = 12
+const WORK_MAX_MS = 3
+
+const sleeper = new Int32Array(new SharedArrayBuffer(4))
 
 /** Receives messages in every way there is, and notes which it was given, and which are acknowledged. */
 export class QueueReceiver {
@@ -72,6 +75,7 @@ export class QueueReceiver {
     this.#settle()
     for (const message of messages) this.#note(message)
     this.#expect(0)
+    if (messages.length > 0) this.#work()
     return messages.length
   }
 
@@ -79,9 +83,11 @@ export class QueueReceiver {
     this.#expect(limit)
     const count = this.#receiver.drain(
       (bytes, byteOffset, byteLength) => {
-        // Acknowledged with the call itself.
-        if (this.#open.length > 0) this.#settle()
+        // The call, and then the return of each callback, has acknowledged what was given before.
+        this.#settle()
         this.#note(bytes.slice(byteOffset, byteOffset + byteLength))
+        this.#work()
+        this.#acknowledging()
       },
       { limit },
     )
@@ -100,6 +106,8 @@ export class QueueReceiver {
     }
     if (!isPutBack || !this.#putBack(loan)) {
       this.#note(loan.bytes)
+      this.#work()
+      this.#acknowledging()
       loan.release()
       this.#settle()
     }
@@ -116,6 +124,7 @@ export class QueueReceiver {
   }
 
   #acknowledge(): number {
+    this.#acknowledging()
     this.#receiver.acknowledge()
     this.#settle()
     this.#expect(0)
@@ -130,10 +139,20 @@ export class QueueReceiver {
     this.#receiver = this.#queue.receiver()
   }
 
+  /** A receiver is often killed while it works at what it was given. */
+  #work(): void {
+    if (this.#random.isOneIn(5)) Atomics.wait(sleeper, 0, 0, this.#random.below(WORK_MAX_MS * 10) / 10)
+  }
+
   #note(message: Uint8Array): void {
     const number = numberIn(message)
     this.#ledger.noteReceived(number)
     this.#open.push(number)
+  }
+
+  /** What is done next acknowledges what was given. */
+  #acknowledging(): void {
+    for (const number of this.#open) this.#ledger.noteAcknowledging(number)
   }
 
   #settle(): void {
@@ -144,5 +163,6 @@ export class QueueReceiver {
   /** States how many messages it has, and may get in the next call. */
   #expect(more: number): void {
     this.#ledger.pending = { role: this.#role, count: this.#open.length + more }
+    if (more > 0) this.#acknowledging()
   }
 }
