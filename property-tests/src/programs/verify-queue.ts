@@ -1,4 +1,7 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { queueFields } from '../soak/fields/queues.js'
 import { rehearse } from '../soak/rehearsal.js'
@@ -19,6 +22,8 @@ const { values: options } = parseArgs({
     only: { type: 'string', default: '' },
     seed: { type: 'string', default: '1' },
     json: { type: 'string' },
+    /** The process id of the command, for the process that plays the rounds. */
+    under: { type: 'string' },
   },
 })
 
@@ -33,31 +38,44 @@ if (fields.length === 0)
 const kills = Number(options.kills ?? (options.brief ? BRIEF_KILLS : KILLS))
 if (!(kills > 0)) throw new Error(`--kills ${options.kills}: give a number above 0`)
 
-const prefix = `/isthmus-queue-${process.pid}`
-const tallies: Record<string, Tally> = {}
-let isRight = true
-let isStopped = false
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => (isStopped = true))
-
-for (const field of fields) rehearse(field, `${prefix}-rehearsal`)
-for (const [at, field] of fields.entries()) {
-  const startedMs = performance.now()
-  const isOver = () => isStopped || (options.brief && performance.now() - startedMs > BRIEF_SECONDS_MAX * 1000)
-  try {
-    const goal = { kills, onlyAtWork: true }
-    tallies[field.name] = new Round(field, `${prefix}-${at}`, Number(options.seed), goal, isOver).run()
-  } catch (error) {
-    if (!(error instanceof RoundFailure)) throw error
-    isRight = false
-    console.error(
-      `${field.name}: ${error.message}\nWhat happened last:\n${error.events.map((event) => `    ${event}`).join('\n')}`,
-    )
-  }
-  // Lets signal handlers run.
-  await new Promise((resolve) => setImmediate(resolve))
-  if (isStopped) break
+/** Rounds do not let signal handlers run, so another process plays them. It ends in good order once the command has ended. */
+async function command(): Promise<number> {
+  const parameters = ['--single-threaded', fileURLToPath(import.meta.url), '--under', `${process.pid}`]
+  // Detached, so that Ctrl-C reaches only the command.
+  const player = spawn(process.execPath, [...parameters, ...process.argv.slice(2)], {
+    detached: true,
+    stdio: 'inherit',
+  })
+  const [exitCode, signal] = await once(player, 'exit')
+  if (signal !== null) console.error(`The process that played the rounds was ended by ${signal}`)
+  return exitCode ?? 1
 }
-console.log(tableOf(tallies))
-if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(tallies, null, 2)}\n`)
-console.log(isRight ? 'Nothing was lost or doubled, no peer was stuck, and all blocks are free.' : 'FAILED.')
-process.exitCode = isRight && !isStopped ? 0 : 1
+
+function play(commandPid: number): boolean {
+  const prefix = `/isthmus-queue-${commandPid}`
+  const tallies: Record<string, Tally> = {}
+  let isRight = true
+  for (const field of fields) rehearse(field, `${prefix}-rehearsal`)
+  for (const [at, field] of fields.entries()) {
+    const startedMs = performance.now()
+    const isLate = () => options.brief && performance.now() - startedMs > BRIEF_SECONDS_MAX * 1000
+    const isOver = () => process.ppid !== commandPid || isLate()
+    try {
+      const goal = { kills, onlyAtWork: true }
+      tallies[field.name] = new Round(field, `${prefix}-${at}`, Number(options.seed), goal, isOver).run()
+    } catch (error) {
+      if (!(error instanceof RoundFailure)) throw error
+      isRight = false
+      console.error(`${field.name}: ${error.message}\nWhat happened last:`)
+      for (const event of error.events) console.error(`    ${event}`)
+    }
+    if (process.ppid !== commandPid) return false
+  }
+  console.log(tableOf(tallies))
+  if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(tallies, null, 2)}\n`)
+  console.log(isRight ? 'Nothing was lost or doubled, no peer was stuck, and all blocks are free.' : 'FAILED.')
+  return isRight
+}
+
+if (options.under === undefined) process.exitCode = await command()
+else process.exitCode = play(Number(options.under)) ? 0 : 1
