@@ -6,7 +6,7 @@ import { type DeliveryRun, faultsOfDelivery, type Value, valueIn, valueOfNote } 
 import { mortalQueueLayout } from '../src/harness/mpmc-layout.js'
 import { removeTestSegments, uniqueName } from '../src/harness/test-segments.js'
 
-const KILLS = Number(process.env.ISTHMUS_KILLS ?? 3)
+const KILLS = Number(process.env.ISTHMUS_KILLS ?? 2)
 /** How many of each are at work at any time. */
 const AT_WORK = 2
 const WATCHDOG_MS = 60_000
@@ -35,12 +35,9 @@ describe.each<Case>([
   })
 })
 
-describe.each<Case>([
-  { delivery: 'at-most-once', batch: 5, isLending: false },
-  { delivery: 'at-least-once', batch: 1, isLending: false },
-])('Delivery $delivery, in batches of $batch', (delivery) => {
+describe('Delivery at most once', () => {
   it('loses and doubles nothing if only senders are killed', { timeout: 120_000 }, async () => {
-    const run = await play(delivery, ['send'])
+    const run = await play({ delivery: 'at-most-once', batch: 5, isLending: false }, ['send'])
     // None of them was killed: they have received all, and were ended when nothing was left.
     const receivers = run.receivers.map((notes) => ({ ...notes, isKilled: false }))
     expect(faultsOfDelivery({ ...run, receivers })).toEqual([])

@@ -16,6 +16,10 @@ import {
 
 const { load, compareExchange } = Atomics
 const CELL_BYTES = 4
+/** Before one of so many steps, the agent sleeps, so that others come between it and the step before. */
+const STEPS_PER_SLEEP = 24
+const SLEEP_MS = 0.02
+const sleeper = new Int32Array(new SharedArrayBuffer(4))
 
 /** A block that was pushed or taken: where, and with how many messages. */
 export interface Watched {
@@ -31,8 +35,8 @@ export interface WatchedPush extends Watched {
 }
 
 /**
- * Reads off an agent's atomic operations on one queue which positions it has pushed and taken, and where it found nothing. The
- * built packages run as they are. One watch at a time.
+ * Reads off an agent's atomic operations on one queue which positions it has pushed and taken, and where it found nothing; and
+ * makes it sleep between two steps now and then. The built packages run as they are. One watch at a time.
  */
 export class MpmcWatch {
   readonly #words: Int32Array
@@ -64,12 +68,14 @@ export class MpmcWatch {
     this.#stride = strideBytes / CELL_BYTES
     this.#blocks = blocks
     Atomics.load = ((array: Int32Array, index: number) => {
+      if (array === this.#words) linger()
       const word = load(array, index)
       if (array === this.#words) this.#noteLook(index, word)
       return word
     }) as typeof Atomics.load
     Atomics.compareExchange = ((array: Int32Array, index: number, expected: number, next: number) => {
       if (array !== this.#words) return compareExchange(array, index, expected, next)
+      linger()
       // Afterwards, another agent may have taken the block.
       const count = this.#isSlot(index) ? this.#countIn(next & (this.#slotCount - 1)) : 0
       const found = compareExchange(array, index, expected, next)
@@ -125,4 +131,8 @@ export class MpmcWatch {
     const cell = this.#firstCell + block * this.#stride
     return kindIn(this.#words[cell + KIND_WORD]) === PACKED ? this.#words[cell + COUNT_WORD] : 1
   }
+}
+
+function linger(): void {
+  if (Math.random() * STEPS_PER_SLEEP < 1) Atomics.wait(sleeper, 0, 0, SLEEP_MS)
 }

@@ -33,6 +33,9 @@ const MESSAGES_MAX = 50_000
 const MESSAGES_PER_PAUSE = 500
 const START_TIMEOUT_MS = 30_000
 
+/** A wait of this length asks whether the test is still there. */
+const PATIENCE_MS = 1_000
+const parentPid = process.ppid
 const sleeper = new Int32Array(new SharedArrayBuffer(4))
 
 async function play(part: Play, isDraining: boolean): Promise<AgentLog> {
@@ -67,8 +70,10 @@ serve({
     const sender = queue.sender()
     for (let number = 0; number < MESSAGES_MAX; number += batch) {
       const messages = Array.from({ length: batch }, (_, at) => messageOf({ sender: agent, number: number + at }))
-      if (batch === 1) sender.sendSync(messages[0])
-      else sender.sendBatchSync(messages)
+      for (let count = 0; count < batch; exitIfOrphaned()) {
+        if (batch > 1) count += sender.sendBatchSync(messages.slice(count), { timeoutMs: PATIENCE_MS })
+        else count += Number(sender.sendSync(messages[0], { timeoutMs: PATIENCE_MS }))
+      }
       sent[agent].value = number + batch
       // So the others run, and fall asleep.
       if (number % MESSAGES_PER_PAUSE < batch) pause()
@@ -85,7 +90,7 @@ serve({
       own[count] = noteOf(valueIn(new DataView(message.buffer, message.byteOffset, message.byteLength)))
       noted[agent].value = count + 1
     }
-    for (let count = 0; count < NOTES_MAX; ) {
+    for (let count = 0; count < NOTES_MAX; exitIfOrphaned()) {
       if (isLending) {
         const loan = receiver.tryTake()
         if (loan === undefined || loan === null) {
@@ -95,8 +100,8 @@ serve({
         note(loan.bytes, count++)
         loan.release()
       } else {
-        const message = receiver.receiveSync()
-        if (message !== null) note(message, count++)
+        const message = receiver.receiveSync({ timeoutMs: PATIENCE_MS })
+        if (message !== undefined && message !== null) note(message, count++)
       }
     }
     waitForKill()
@@ -108,5 +113,13 @@ function pause(timeoutMs = 1): void {
 }
 
 function waitForKill(): never {
-  for (;;) pause(Number.POSITIVE_INFINITY)
+  for (;;) {
+    pause(PATIENCE_MS)
+    exitIfOrphaned()
+  }
+}
+
+/** A busy thread is not told that its test has been killed. */
+function exitIfOrphaned(): void {
+  if (process.ppid !== parentPid) process.exit()
 }
