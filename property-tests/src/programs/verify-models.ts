@@ -1,0 +1,71 @@
+import { writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { hasCompiler, Model, type ModelResult } from '../models/model.js'
+import { harmlessMutants, openMutants, sizes } from '../models/sizes.js'
+
+/** Searches all states of the models, and expects each of their mutants to be caught. See ../../models/README.md. */
+
+const { values: options } = parseArgs({
+  options: {
+    full: { type: 'boolean', default: false },
+    only: { type: 'string', default: '' },
+    json: { type: 'string' },
+  },
+})
+
+/** Of at most 200 bytes each: less than 8 GB if full. */
+const STATES_MAX = 40_000_000
+
+interface Row {
+  readonly size: string
+  readonly mutant?: string
+  readonly isRight: boolean
+  readonly result: ModelResult
+}
+
+if (hasCompiler()) process.exitCode = verify() ? 0 : 1
+else console.log('skipped: no g++')
+
+function verify(): boolean {
+  const model = new Model(fileURLToPath(new URL('../..', import.meta.url)), 'mpmc-queue')
+  const pattern = new RegExp(options.only)
+  const rows: Row[] = []
+  const caught = new Set<string>()
+  const chosen = sizes.filter(({ name, isBrief }) => (options.full || isBrief) && pattern.test(name))
+  if (chosen.length === 0) throw new Error(`No size matches ${options.only}`)
+  for (const { name, parameters, catches, runsSolo } of chosen) {
+    const result = model.run({ parameters, statesMax: STATES_MAX, runsSolo })
+    note({ size: name, isRight: result.isComplete && result.violation === '', result })
+    for (const mutant of catches) {
+      const found = model.run({ parameters, mutant, statesMax: STATES_MAX, runsSolo })
+      note({ size: name, mutant, isRight: found.violation !== '', result: found })
+      caught.add(mutant)
+    }
+  }
+  // Each mutant belongs to a size, or has its explanation.
+  const catching = new Set(sizes.flatMap(({ catches }) => catches))
+  const unknown = model.mutants.filter(
+    (mutant) => !catching.has(mutant) && !(mutant in harmlessMutants) && !openMutants.includes(mutant),
+  )
+  for (const mutant of unknown) console.log(`No size catches "${mutant}"`)
+  const wrong = rows.filter(({ isRight }) => !isRight)
+  console.log(`${chosen.length} sizes, ${caught.size} of ${catching.size} mutants, ${wrong.length} failed`)
+  if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(rows, null, 2)}\n`)
+  return wrong.length === 0 && unknown.length === 0
+
+  function note(row: Row): void {
+    rows.push(row)
+    console.log(line(row))
+    if (!row.isRight && row.mutant === undefined) console.log(row.result.trace)
+  }
+}
+
+function line({ size, mutant, isRight, result }: Row): string {
+  const { states, rests, soloRuns, isComplete, violation, seconds } = result
+  const solo = soloRuns > 0 ? `, ${soloRuns} solo runs of up to ${result.longestSolo} steps` : ''
+  const extent = `${states} states, ${rests} at rest${solo}, ${isComplete ? 'complete, ' : ''}${seconds.toFixed(1)} s`
+  if (mutant === undefined)
+    return `${size.padEnd(24)} ${isRight ? 'holds' : 'FAILS'}   ${extent}${violation && `: ${violation}`}`
+  return `${size.padEnd(24)} ${isRight ? 'caught ' : 'MISSED '} ${mutant}${violation && `: ${violation}`} (${states} states)`
+}
