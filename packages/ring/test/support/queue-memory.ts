@@ -75,6 +75,12 @@ export class QueueMemory {
     for (let block = 0; block < this.blocks; block++) this.words[this.cellIndex(block)] = seq << 9
   }
 
+  /** As if those that raised the hints had been killed before. */
+  startHintsAt(position: number): void {
+    this.words[(this.#start + tailOffsetOf(0)) >>> 2] = position
+    this.words[(this.#start + headOffsetOf(0)) >>> 2] = position
+  }
+
   /** Checks invariants 1, 2, 3 and 5 of layout.ts. Returns how many positions are pushed and not taken. */
   check(): number {
     let queued = 0
