@@ -85,11 +85,6 @@ const BATCH_BYTES_PER_COMPLETION = 4096
 /** There is a message: in the pack that is open, or in the block that was taken. */
 const FOUND = 0
 
-/** What becomes of an end that was found: it is one; another peer has a message that may come again; or one has come meanwhile. */
-const OVER_FOR_GOOD = 0
-const OPEN = 1
-const MOVED = 2
-
 /**
  * Receives from an MPMC queue. A queue has any number of receivers, in any threads and processes, and each message goes to one of
  * them. It gives private copies (`tryReceive`, `receiveSync`, `receive`), shows messages in place (`drain`, `forEachInPlace`), or

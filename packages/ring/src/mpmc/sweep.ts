@@ -29,7 +29,7 @@ export const ORPHANED = 2
  * The blocks that peers in one slot had, as any agent sweeps them: the one that has the lease of the slot, which may have no peer
  * id yet, and any peer that has proven the death.
  *
- * - S1: the cell, loaded before the proof of death. Another slot: nothing to do.
+ * - S1: load the cell. Another slot: nothing to do.
  * - S2: OWNED or RETURNING: if it was pushed, it is a message like any other. Nothing to do.
  * - S3: OWNED and not pushed: CAS to FREE.
  * - S4: HELD, or RETURNING and not pushed: CAS to ORPHAN, with the next seq.

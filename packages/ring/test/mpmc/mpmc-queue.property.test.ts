@@ -267,7 +267,7 @@ describe.each(['at-most-once', 'at-least-once'] as const)('mpmcQueue, %s', (deli
           world.finish()
         },
       ),
-      { numRuns: Number(process.env.ISTHMUS_RUNS ?? 150) },
+      { numRuns: Number(process.env.ISTHMUS_RUNS ?? 60) },
     )
   })
 })
