@@ -107,11 +107,16 @@ export class SendLoan {
     const isPushed = lanes[this.#lane].push(block)
     hold.block = NO_BLOCK
     table.kept[block] = 0
-    forgotten.unregister(hold)
     if (isPushed) {
-      side.notePushed(this.#lane)
+      try {
+        forgotten.unregister(hold)
+        side.notePushed(this.#lane)
+      } catch {
+        // The stack is full. The message is sent, so this must not throw: the next one wakes the receiver.
+      }
       return
     }
+    forgotten.unregister(hold)
     table.free(block, cell)
     side.noteFree(block)
     throw new IsthmusError(

@@ -17,7 +17,7 @@ export class Pack {
   readonly cell: number
   readonly lane: number
   readonly deliveries: number
-  readonly #count: number
+  readonly count: number
   readonly #cellWord: number
   /** Where the records are read: the region, or a private copy. */
   #bytes: Uint8Array
@@ -51,7 +51,7 @@ export class Pack {
     this.cell = cell
     this.lane = laneIn(kindWord)
     this.deliveries = deliveriesIn(kindWord)
-    this.#count = count
+    this.count = count
     this.#cellWord = cellWord
     this.#bytes = bytes
     this.#words = words
@@ -63,7 +63,7 @@ export class Pack {
   }
 
   get hasNext(): boolean {
-    return this.next < this.#count
+    return this.next < this.count
   }
 
   /** Where the bytes of the next message begin, in `bytes`. */
@@ -109,15 +109,16 @@ export class Pack {
   settle(index: number, isShown = false): void {
     if (this.#isFreed) return
     this.#settled[index] = 1
-    while (this.#settledCount < this.#count && this.#settled[this.#settledCount] === 1) this.#settledCount++
+    while (this.#settledCount < this.count && this.#settled[this.#settledCount] === 1) this.#settledCount++
     this.#side.words[this.#cellWord + DONE_WORD] = this.#settledCount
     if (!isShown) this.freeIfSettled()
   }
 
   freeIfSettled(): void {
-    if (this.#settledCount < this.#count || this.#isFreed) return
-    this.#isFreed = true
+    if (this.#settledCount < this.count || this.#isFreed) return
+    // If this throws, the block is still kept, and the next attempt releases it.
     this.#side.release(this.block, this.cell)
+    this.#isFreed = true
   }
 
   /** The message was given to the program, which has dropped it. */
@@ -130,7 +131,7 @@ export class Pack {
   giveBack(): void {
     if (this.#isFreed) return
     this.#isFreed = true
-    if (this.#settledCount === this.#count) this.#side.release(this.block, this.cell)
+    if (this.#settledCount === this.count) this.#side.release(this.block, this.cell)
     else this.#side.pushAgain(this.block, this.cell)
   }
 

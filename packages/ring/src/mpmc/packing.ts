@@ -13,7 +13,7 @@ export class Packing {
   lane = 0
   count = 0
   #start = 0
-  #usedBytes = 0
+  usedBytes = 0
 
   constructor(side: QueueSide) {
     this.#side = side
@@ -33,7 +33,7 @@ export class Packing {
   /** Begins with a block that is owned, and that this attachment is known to keep. */
   begin(block: number, cell: number, lane: number): void {
     this.#start = this.#side.payloadOffsetOf(block)
-    this.#usedBytes = 0
+    this.usedBytes = 0
     this.count = 0
     this.cell = cell
     this.lane = lane
@@ -44,13 +44,13 @@ export class Packing {
   tryAdd(bytes: Uint8Array): boolean {
     const { length } = bytes
     const recordBytes = recordBytesOf(length)
-    if (this.#usedBytes + recordBytes > this.#blockBytes || this.count === this.#limit) return false
+    if (this.usedBytes + recordBytes > this.#blockBytes || this.count === this.#limit) return false
     const { words, bytes: target } = this.#side
-    const at = this.#start + this.#usedBytes
+    const at = this.#start + this.usedBytes
     words[at >>> 2] = length
     words[(at >>> 2) + 1] = DATA
     target.set(bytes, at + RECORD_HEADER_BYTES)
-    this.#usedBytes += recordBytes
+    this.usedBytes += recordBytes
     this.count++
     return true
   }
@@ -59,7 +59,7 @@ export class Packing {
   finish(): void {
     const { words, self } = this.#side
     const cellWord = this.#side.cellWordOf(this.block)
-    words[cellWord + LENGTH_WORD] = this.#usedBytes
+    words[cellWord + LENGTH_WORD] = this.usedBytes
     this.#side.lanes[this.lane].writeKind(this.block, PACKED)
     words[cellWord + SENDER_WORD] = self
     words[cellWord + DONE_WORD] = 0

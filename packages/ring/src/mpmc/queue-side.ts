@@ -163,13 +163,22 @@ export class QueueSide {
 
   /** Frees a block that this attachment holds: T6, T7 and T8. Returns false if it no longer held it. */
   release(block: number, cell: number): boolean {
+    const { words } = this
+    const cellWord = this.cellWordOf(block)
+    const position = this.#laneOf(block).awayPosition
+    // From here on without a call that could fail at the edge of the stack: it is released, or it is still kept.
     // SYNC position away: before the block is free
-    this.words[this.cellWordOf(block) + POSITION_WORD] = this.#laneOf(block).awayPosition
+    words[cellWord + POSITION_WORD] = position
     this.table.kept[block] = 0
-    if (!this.table.free(block, cell)) return false
-    this.noteFree(block)
-    // Receivers that wait at the end wait for this: the message can no longer come again.
-    if (this.geometry.isAtLeastOnce && this.isAtEnd) this.#notifyAllReceivers()
+    // SYNC block handed over
+    if (Atomics.compareExchange(words, cellWord, cell, cell & ~HOLD_MASK) !== cell) return false
+    try {
+      this.noteFree(block)
+      // Receivers that wait at the end wait for this: the message can no longer come again.
+      if (this.geometry.isAtLeastOnce && this.isAtEnd) this.#notifyAllReceivers()
+    } catch {
+      // The stack is full. The block is free: the next one wakes the sender, and receivers look at the end by themselves.
+    }
     return true
   }
 

@@ -42,7 +42,6 @@ import { privateCopyOf } from '../record/private-run.js'
 import type { BatchOptions, DrainCallback, DrainOptions, InPlaceCallback } from '../spsc/consumer.js'
 import { NO_BLOCK } from './block-table.js'
 import {
-  awayFrom,
   BLOCK_HEADER_BYTES,
   DATA,
   DELIVERIES_MAX,
@@ -332,6 +331,9 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
     this.#assertUsable('Draining')
     if (typeof callback !== 'function') throw this.#callbackError(callback)
     if (this.#receives.isBusy) return 0
+    // There must be room to end each showing.
+    assertStackRoom()
+    if (this.#shownBytes >= 0) this.#endShowing()
     if (this.#hasGiven) this.#acknowledgeGiven()
     let count = 0
     this.#isInside = true
@@ -557,15 +559,20 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
     const { words } = this
     const cellWord = this.#firstCell + block * this.#stride
     const byteLength = words[cellWord + LENGTH_WORD]
-    if (kindIn(words[cellWord + KIND_WORD]) !== DATA || byteLength >>> 0 > this.#blockBytes) {
-      this.#note(block, cell)
+    // No call before the block is noted, or freed, but within the try: at the edge of the stack it would throw. The kind is
+    // DATA, without any flag.
+    if ((words[cellWord + KIND_WORD] & 0xff) !== DATA || byteLength >>> 0 > this.#blockBytes) {
+      this.#side.table.kept[block] = 1
+      this.#block = block
+      this.#cell = cell
+      this.#isSlow = true
       return this.#tryTakeSlowly()
     }
     let copy: Uint8Array
     try {
       copy = privateCopyOf(this.bytes, words, (cellWord << 2) + BLOCK_HEADER_BYTES, byteLength)
     } catch (error) {
-      // As #note, without a call that could fail at the edge of the stack.
+      // The next call goes on with it.
       this.#side.table.kept[block] = 1
       this.#block = block
       this.#cell = cell
@@ -573,14 +580,18 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
       throw error
     }
     // SYNC position away: before the block is free
-    words[cellWord + POSITION_WORD] = awayFrom(slots.takenPosition)
+    words[cellWord + POSITION_WORD] = slots.takenPosition ^ -0x80000000
     // SYNC block handed over
     Atomics.compareExchange(words, cellWord, cell, cell & ~HOLD_MASK)
     try {
       if (block >= this.#reservedFrom) this.#space.notifyAll()
       else this.#space.notifyOne()
     } catch {
-      this.#side.notifyLater(this.#space)
+      try {
+        this.#side.notifyLater(this.#space)
+      } catch {
+        // No room even for that. The message is taken, and must not be lost: the next one wakes the sender.
+      }
     }
     return copy
   }
@@ -606,6 +617,7 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
   /** What `#findNext` finds, for a call of the program: it is done with what it was given before. */
   #find(): number {
     this.#assertUsable('Receiving')
+    if (this.#shownBytes >= 0) this.#endShowing()
     if (this.#hasGiven) this.#acknowledgeGiven()
     return this.#findNext()
   }
@@ -679,14 +691,16 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
     try {
       this.#side.release(block, cell)
     } catch {
-      // The stack is full. The message is taken, and must not be lost; its block is a stray now.
-      this.#side.table.kept[block] = 0
+      // The stack is full. The message is taken, and must not be lost: the next call frees its block.
+      this.#givenCells[this.#givenBlocks.length] = cell
+      this.#givenBlocks[this.#givenBlocks.length] = block
+      this.#isSlow = true
     }
   }
 
   #step(pack: Pack, byteLength: number): number {
     const index = pack.step(byteLength)
-    if (!pack.hasNext) this.#pack = undefined
+    if (pack.next === pack.count) this.#pack = undefined
     return index
   }
 
@@ -694,8 +708,10 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
     try {
       pack.settle(index)
     } catch {
-      // As above.
-      this.#side.table.kept[pack.block] = 0
+      // As above: the next call settles it.
+      this.#givenIndexes[this.#givenPacks.length] = index
+      this.#givenPacks[this.#givenPacks.length] = pack
+      this.#isSlow = true
     }
   }
 
@@ -722,19 +738,20 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
   #endShowing(hasFailed = false): void {
     const byteLength = this.#shownBytes
     if (byteLength < 0) return
-    this.#shownBytes = -1
     const pack = this.#pack
-    if (hasFailed && this.#isAtLeastOnce) this.#passNext(byteLength)
-    else if (pack !== undefined) this.#settle(pack, this.#step(pack, byteLength))
-    else this.#dropBlock()
-  }
-
-  /** Notes a block that was just taken. */
-  #note(block: number, cell: number): void {
-    this.#side.table.kept[block] = 1
-    this.#block = block
-    this.#cell = cell
-    this.#isSlow = true
+    if (hasFailed && this.#isAtLeastOnce) {
+      this.#passNext(byteLength)
+      this.#shownBytes = -1
+    } else if (pack === undefined) {
+      this.#dropBlock()
+      this.#shownBytes = -1
+    } else {
+      // If the stack is full, it throws before anything is noted, and the next call comes here first; or not at all.
+      const index = pack.step(byteLength)
+      this.#shownBytes = -1
+      if (pack.next === pack.count) this.#pack = undefined
+      this.#settle(pack, index)
+    }
   }
 
   /**
@@ -745,6 +762,8 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
    * 3. All lanes have ended: take what was left behind the end.
    */
   #takeBlock(): number {
+    // What is taken below is given, settled and noted in several calls: none of them may be the first that finds the stack full.
+    assertStackRoom()
     let found = this.#takeFromLanes()
     if (found === FOUND) return FOUND
     const side = this.#side
@@ -827,9 +846,9 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
     for (; packs.length > 0; packs.pop()) packs[packs.length - 1].settle(this.#givenIndexes[packs.length - 1])
     const blocks = this.#givenBlocks
     for (let last = blocks.length - 1; last >= 0; last--) {
-      const block = blocks[last]
+      // If this throws, the block is still kept, and the next call releases it.
+      if (this.#side.table.kept[blocks[last]] !== 0) this.#side.release(blocks[last], this.#givenCells[last])
       blocks.length = last
-      this.#side.release(block, this.#givenCells[last])
     }
   }
 
@@ -863,7 +882,14 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
   #dropBlock(): void {
     const block = this.#block
     this.#block = NO_BLOCK
-    this.#side.release(block, this.#cell)
+    try {
+      this.#side.release(block, this.#cell)
+    } catch {
+      // The stack is full. The message is done with, and must not be shown again: the next call frees its block.
+      this.#givenCells[this.#givenBlocks.length] = this.#cell
+      this.#givenBlocks[this.#givenBlocks.length] = block
+      this.#isSlow = true
+    }
   }
 
   /** The block that was taken contains what no correct sender writes: it is freed. */

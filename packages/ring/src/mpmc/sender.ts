@@ -44,7 +44,6 @@ export interface PriorityOptions {
 
 /** What of a batch counts as much as one call that completed at once: sending it takes a few microseconds. */
 const MESSAGES_PER_COMPLETION = 64
-const BYTES_PER_COMPLETION = 32 * 1024
 /** What `send` returns if it sent its message at once: one promise for all of them. */
 const sentAtOnce = Promise.resolve(true)
 
@@ -166,7 +165,11 @@ export class Sender<T = Uint8Array> extends Awaitable implements Waitable {
     try {
       this.#messages.notifyOne()
     } catch {
-      this.#side.notifyLater(this.#messages)
+      try {
+        this.#side.notifyLater(this.#messages)
+      } catch {
+        // No room even for that. The message is sent, so this must not throw: the next one wakes the receiver.
+      }
     }
     return true
   }
@@ -288,7 +291,10 @@ export class Sender<T = Uint8Array> extends Awaitable implements Waitable {
       batch = new Batch(values, this.#attempt)
       throwIfAborted(signal)
       if (this.#sends.canCompleteSynchronously()) {
-        if (this.#sendWhatFits(batch, lane) === undefined) return Promise.resolve(batch.sentCount)
+        if (this.#sendWhatFits(batch, lane) === undefined) {
+          this.#sends.countMore(batch.sentCount / MESSAGES_PER_COMPLETION)
+          return Promise.resolve(batch.sentCount)
+        }
       }
       return this.#sendBatchInTurn(batch, lane, deadline, signal)
     } catch (error) {
@@ -454,7 +460,11 @@ export class Sender<T = Uint8Array> extends Awaitable implements Waitable {
       Atomics.compareExchange(words, cellWord, cell, cell & ~HOLD_MASK)
       throw error
     }
-    this.#side.notePushed(lane)
+    try {
+      this.#side.notePushed(lane)
+    } catch {
+      // The stack is full. The message is sent, so this must not throw: the next one wakes the receiver.
+    }
   }
 
   /** Adds a message to the block that is being packed; returns false if there is none, and no free one. */
@@ -469,8 +479,8 @@ export class Sender<T = Uint8Array> extends Awaitable implements Waitable {
       this.#fillAndPush(block, cell, bytes, lane)
       return true
     }
-    this.#table.kept[block] = 1
     packing.begin(block, cell, lane)
+    this.#table.kept[block] = 1
     packing.tryAdd(bytes)
     return true
   }
@@ -488,7 +498,11 @@ export class Sender<T = Uint8Array> extends Awaitable implements Waitable {
     packing.block = NO_BLOCK
     this.#table.kept[block] = 0
     if (isPushed) {
-      this.#side.notePushed(lane)
+      try {
+        this.#side.notePushed(lane)
+      } catch {
+        // As above.
+      }
       return
     }
     this.#table.free(block, cell)
@@ -511,7 +525,6 @@ export class Sender<T = Uint8Array> extends Awaitable implements Waitable {
     const codec = this.#codec
     const attempt = this.#attempt
     const start = batch.sentCount
-    let bytesSent = 0
     this.#corkDepth++
     try {
       while (batch.sentCount < values.length) {
@@ -523,7 +536,6 @@ export class Sender<T = Uint8Array> extends Awaitable implements Waitable {
           this.#assertFits(length)
           if (!this.#tryPack(bytes, lane)) return bytes
         }
-        bytesSent += length
         batch.sentCount++
         batch.nextBytes = undefined
       }
@@ -531,8 +543,6 @@ export class Sender<T = Uint8Array> extends Awaitable implements Waitable {
     } finally {
       this.#corkDepth--
       if (this.#corkDepth === 0) this.#pushBatch(batch, start)
-      const count = batch.sentCount - start
-      this.#sends.countMore(count / MESSAGES_PER_COMPLETION + bytesSent / BYTES_PER_COMPLETION)
     }
   }
 
@@ -544,6 +554,9 @@ export class Sender<T = Uint8Array> extends Awaitable implements Waitable {
       this.#pushPacked()
     } catch (error) {
       if (isOpen) batch.sentCount = Math.max(start, batch.sentCount - count)
+      // The stack is full, if the block is still there: its messages were not sent, and must not go out with later ones.
+      this.#packing.count = 0
+      this.#packing.usedBytes = 0
       throw error
     }
   }
