@@ -112,10 +112,13 @@ import { alignUp, MAX_ALIGNMENT, WAITER_SET_BYTES } from '@isthmus/sync/internal
  * A cell that is committed (pushed and not taken) may name a sender that is long gone, and so the slot of another peer. That is
  * harmless: a sweep asks the slots first, and the next owner raises seq.
  *
- * A receiver reads slot, cell, position and lane in this order, and takes by CAS from the exact cell word. If the instance that
+ * A receiver reads slot, cell and position in this order, and takes by CAS from the exact cell word. If the instance that
  * was pushed at p had been freed, its last holder had changed the position before; no later instance gets position p in this
  * lane; and one that has the same position in another lane has another lane. So the CAS hits what was pushed at p, or fails. A
  * holder that pushes a block again makes its position another one first: the slot of p still names the block.
+ *
+ * Lanes count alike, so with several of them a position means something only together with a lane. Its owner makes the position
+ * another one before it stores the lane; a receiver reads the lane, the position, and the lane again.
  *
  * Words repeat: a slot's word after 2 ** 32 messages, a cell's after 2 ** 23 instances _of one block_. A receiver that is
  * stopped between reading the cell and its CAS takes a wrong instance if meanwhile exactly a multiple of those have passed, by

@@ -16,7 +16,14 @@ interface Hold {
 
 /** Loans that the program has dropped, and that hold a block. */
 const forgotten = new FinalizationRegistry<Hold>((hold) => {
-  if (hold.block !== NO_BLOCK && !hold.side.isClosed) hold.giveBack()
+  if (hold.block === NO_BLOCK || hold.side.isClosed) return
+  try {
+    hold.giveBack()
+  } catch (error) {
+    // No call of the program is under way that could throw it, and in a garbage collection it would end the process. If the memory
+    // is corrupt, the next call says so.
+    if ((error as { code?: unknown } | null)?.code !== 'ERR_ISTHMUS_CORRUPT') throw error
+  }
 })
 
 function notHeldError(attempt: string): IsthmusError {

@@ -127,6 +127,13 @@ export class Pack {
     if (!this.#side.geometry.isAtLeastOnce) this.settle(index)
   }
 
+  /** Its memory is damaged: frees the block, whatever is left in it. */
+  drop(): void {
+    if (this.#isFreed) return
+    this.#isFreed = true
+    this.#side.release(this.block, this.cell)
+  }
+
   /** Puts what is not settled back into the queue. */
   giveBack(): void {
     if (this.#isFreed) return

@@ -483,7 +483,7 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
     const { words } = this
     const pack = this.#pack
     if (pack !== undefined) {
-      const message = pack.copyOfNext()
+      const message = this.#copyOfNext(pack)
       const hold = new TakenHold(this.#side, pack.block, pack.cell, pack, pack.next)
       const loan = new TakenLoan(hold, message, this.#isAtLeastOnce ? pack.deliveries : pack.deliveries + 1)
       const index = this.#step(pack, message.length)
@@ -624,44 +624,66 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
 
   /** Sees to it that there is a message to give, in #pack or in #block. Returns FOUND, EMPTY or ENDED. */
   #findNext(): number {
-    if (this.#pack !== undefined) return FOUND
-    if (this.#block === NO_BLOCK) {
-      const found = this.#takeBlock()
-      if (found !== FOUND) {
-        if (!this.#isClosed) this.#isSlow = this.#isAtLeastOnce || this.#fairness > 0
-        return found
+    while (this.#pack === undefined) {
+      if (this.#block === NO_BLOCK) {
+        const found = this.#takeBlock()
+        if (found !== FOUND) {
+          if (!this.#isClosed) this.#isSlow = this.#isAtLeastOnce || this.#fairness > 0
+          return found
+        }
       }
+      const cellWord = this.#firstCell + this.#block * this.#stride
+      const kind = kindIn(this.words[cellWord + KIND_WORD])
+      if (kind === DATA && this.words[cellWord + LENGTH_WORD] >>> 0 <= this.#blockBytes) return FOUND
+      if (kind !== PACKED) throw this.#dropCorrupt()
+      this.#openPack()
     }
-    const cellWord = this.#firstCell + this.#block * this.#stride
-    const kind = kindIn(this.words[cellWord + KIND_WORD])
-    if (kind === DATA && this.words[cellWord + LENGTH_WORD] >>> 0 <= this.#blockBytes) return FOUND
-    if (kind !== PACKED) throw this.#dropCorrupt()
-    return this.#openPack() ? FOUND : this.#findNext()
+    return FOUND
   }
 
-  /** Returns false for a pack that has nothing to give. */
-  #openPack(): boolean {
+  /** A pack that has nothing to give is freed, and not opened. */
+  #openPack(): void {
     // What is noted below must not break off half-way.
     assertStackRoom()
     let pack: Pack
     try {
       pack = new Pack(this.#side, this.#block, this.#cell)
     } catch (error) {
-      if ((error as { code?: unknown } | null)?.code === 'ERR_ISTHMUS_CORRUPT') this.#dropBlock()
+      if (isCorrupt(error)) this.#dropBlock()
       throw error
     }
     this.#block = NO_BLOCK
-    if (!pack.hasNext) {
-      pack.freeIfSettled()
-      return false
+    if (pack.hasNext) this.#pack = pack
+    else pack.freeIfSettled()
+  }
+
+  /** As #dropBlock, if the error says that the pack is damaged: what is left of it cannot be read. Returns the error. */
+  #dropPackIf(error: unknown, pack: Pack): unknown {
+    if (!isCorrupt(error)) return error
+    this.#pack = undefined
+    pack.drop()
+    return error
+  }
+
+  #copyOfNext(pack: Pack): Uint8Array {
+    try {
+      return pack.copyOfNext()
+    } catch (error) {
+      throw this.#dropPackIf(error, pack)
     }
-    this.#pack = pack
-    return true
+  }
+
+  #byteLengthOfNext(pack: Pack): number {
+    try {
+      return pack.byteLengthOfNext()
+    } catch (error) {
+      throw this.#dropPackIf(error, pack)
+    }
   }
 
   /** A private copy of the message that was found. If this throws, the next call finds the same message. */
   #copyNext(): Uint8Array {
-    if (this.#pack !== undefined) return this.#pack.copyOfNext()
+    if (this.#pack !== undefined) return this.#copyOfNext(this.#pack)
     const cellWord = this.#firstCell + this.#block * this.#stride
     const byteLength = this.#byteLengthIn(cellWord)
     return privateCopyOf(this.bytes, this.words, (cellWord << 2) + BLOCK_HEADER_BYTES, byteLength)
@@ -719,7 +741,7 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
   #showNext(callback: InPlaceCallback): unknown {
     const pack = this.#pack
     if (pack !== undefined) {
-      const byteLength = pack.byteLengthOfNext()
+      const byteLength = this.#byteLengthOfNext(pack)
       // At most once: if we are killed in the callback, it is not delivered again.
       if (!this.#isAtLeastOnce) pack.settle(pack.next, true)
       this.#shownBytes = byteLength
@@ -1092,7 +1114,14 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
       dependsOn: () => side.region.peers.others(),
       handOffWakeup: () => {
         // A closed region has swept this waiter.
-        if (!side.isClosed && this.#lanes.some((lane) => lane.look() >= 0)) this.#waiters.notifyOne()
+        if (side.isClosed) return
+        let isMoreThere = true
+        try {
+          isMoreThere = this.#lanes.some((lane) => lane.look() >= 0)
+        } catch {
+          // Corrupt: the next call throws. What ends here is a wait that has its outcome, perhaps in a callback of the event loop.
+        }
+        if (isMoreThere) this.#waiters.notifyOne()
       },
     }
   }
@@ -1223,6 +1252,10 @@ class StateAtEnd {
       return position !== undefined && position === this.#endPositions[index]
     })
   }
+}
+
+function isCorrupt(error: unknown): boolean {
+  return (error as { code?: unknown } | null)?.code === 'ERR_ISTHMUS_CORRUPT'
 }
 
 /** A wait that takes what it waits for. */

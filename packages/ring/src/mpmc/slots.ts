@@ -134,7 +134,7 @@ export class Slots {
    *
    * - T1: load the slot of the first position that seems not to be taken. Free: there is nothing. END: nothing will come.
    * - T2: load the cell of its block. If it is not OWNED or RETURNING, it was taken: the next position.
-   * - T3: compare the position and the lane that stand in the block. Another instance: the next position.
+   * - T3: compare the position and the lane that stand in the block (see #isOfThisLane). Another instance: the next position.
    * - T4: CAS the cell to HELD. If that fails, another receiver has taken it: the next position.
    *
    * The caller notes the block before it makes another call. See `takenPosition` and `takenCell`.
@@ -161,7 +161,7 @@ export class Slots {
         const cell = Atomics.load(words, cellWord)
         // SYNC position away: read after the cell
         if ((cell & PUSHABLE) !== 0 && words[cellWord + POSITION_WORD] === position) {
-          if (laneIn(words[cellWord + KIND_WORD]) === this.lane) {
+          if (!this.#hasSiblings || this.#isOfThisLane(cellWord, position)) {
             const held = sameInstance(cell, hold)
             if (Atomics.compareExchange(words, cellWord, cell, held) === cell) {
               this.takenPosition = position
@@ -197,7 +197,7 @@ export class Slots {
         if (
           (Atomics.load(words, cellWord) & PUSHABLE) !== 0 &&
           words[cellWord + POSITION_WORD] === position &&
-          laneIn(words[cellWord + KIND_WORD]) === this.lane
+          (!this.#hasSiblings || this.#isOfThisLane(cellWord, position))
         ) {
           this.#takeGuess = position
           return block
@@ -294,6 +294,18 @@ export class Slots {
 
   #endWordOf(position: number): number {
     return ((position + this.#count) & this.#lapMask) | this.#indexMask
+  }
+
+  /**
+   * Whether a block has this position in this very lane. The lane is read before the position and after it: its owner may be
+   * changing both. Position, then lane: the position may be from before, the lane from after. Lane, then position: the other way
+   * round. (Atomics, so that the second read of the lane is one.)
+   */
+  #isOfThisLane(cellWord: number, position: number): boolean {
+    const words = this.#words
+    if (laneIn(Atomics.load(words, cellWord + KIND_WORD)) !== this.lane) return false
+    if (Atomics.load(words, cellWord + POSITION_WORD) !== position) return false
+    return laneIn(Atomics.load(words, cellWord + KIND_WORD)) === this.lane
   }
 
   /** The slot of `position` names no block of the queue. */

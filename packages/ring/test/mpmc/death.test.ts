@@ -459,3 +459,52 @@ describe('Hostile words', () => {
     memory.words[at + DONE_WORD] = done
   }
 })
+
+describe('Damaged memory', () => {
+  it('of a packed block is reported once, and the messages after it come', () => {
+    for (const way of ['tryReceive', 'tryTake', 'drain'] as const) {
+      const { queue, memory } = createQueue({ ...OPTIONS, blockBytes: 64, delivery: 'at-least-once' })
+      queue.sender().trySendBatch([first, second, third])
+      queue.sender().trySend(third)
+      const block = [0, 1].find((block) => memory.words[memory.cellIndex(block) + COUNT_WORD] === 3) ?? -1
+      expect(block).toBeGreaterThanOrEqual(0)
+      const receiver = queue.receiver()
+      receiver.drain(() => {}, { limit: 1 })
+      // The length of the second record.
+      memory.words[memory.cellIndex(block) + 8 + 4] = -7
+      const calls = {
+        tryReceive: () => receiver.tryReceive(),
+        tryTake: () => receiver.tryTake(),
+        drain: () => receiver.drain(() => {}),
+      }
+      expectCode('ERR_ISTHMUS_CORRUPT', calls[way])
+      expect(receiver.tryReceive()).toEqual(third)
+      receiver.acknowledge()
+      expect(memory.allFree).toBe(true)
+    }
+  })
+
+  it('packed blocks without messages are passed over, however many there are', () => {
+    const blocks = 60_000
+    const { queue, memory } = createQueue({ blocks, blockBytes: 32 })
+    const sender = queue.sender()
+    for (let block = 0; block < blocks - 1; block++) sender.trySend(first)
+    for (let block = 0; block < blocks; block++) {
+      memory.words[memory.cellIndex(block) + KIND_WORD] = PACKED
+      memory.words[memory.cellIndex(block) + COUNT_WORD] = 0
+    }
+    sender.trySend(second)
+    expect(queue.receiver().tryReceive()).toEqual(second)
+  })
+
+  it('that a wait meets when it is over does not end the process', async () => {
+    const { queue, attach, memory } = createQueue(OPTIONS)
+    const receiver = attach().root.receiver()
+    const receiving = receiver.receive({ timeoutMs: 20 })
+    await sleep(2)
+    memory.words[memory.slotIndex(0)] |= 62
+    memory.words[memory.slotIndex(0)] += 64
+    await expect(soon(receiving)).rejects.toMatchObject({ code: 'ERR_ISTHMUS_CORRUPT' })
+    expectCode('ERR_ISTHMUS_CORRUPT', () => queue.receiver().tryReceive())
+  })
+})

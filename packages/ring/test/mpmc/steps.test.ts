@@ -1,6 +1,16 @@
 import { describe, expect, it } from 'vitest'
 import type { SendLoan } from '../../src/index.js'
-import { HOLD_MASK, OWNED, RETURNING, stateOfCell } from '../../src/mpmc/layout.js'
+import {
+  awayFrom,
+  DATA,
+  HOLD_MASK,
+  KIND_WORD,
+  OWNED,
+  POSITION_WORD,
+  RETURNING,
+  setLaneIn,
+  stateOfCell,
+} from '../../src/mpmc/layout.js'
 import { afterExchange, afterLoad } from '../support/atomics-hook.js'
 import { createQueue, slotNumberOf } from '../support/queue-memory.js'
 import { endHold, numbered, receiveAll } from '../support/ring-memory.js'
@@ -101,6 +111,32 @@ describe('The end', () => {
       expect(receiver.tryReceive()).toBeNull()
       expect(memory.allFree).toBe(true)
     }
+  })
+})
+
+describe('A receiver that reads the lane and the position of a block while its owner changes them', () => {
+  it.each([
+    // Its owner has just taken it back from lane 0, and gives it lane 1 after the position was read.
+    { lane: 0, word: POSITION_WORD, newLane: 1, newPosition: awayFrom(0) },
+    // Its owner gives it lane 0, and there the position 0, after the lane was read.
+    { lane: 1, word: KIND_WORD, newLane: 0, newPosition: 0 },
+  ])('does not take it: %o', ({ lane, word, newLane, newPosition }) => {
+    const { queue, attach, memory } = createQueue({ blocks: 1, blockBytes: 16, lanes: 2 })
+    const late = attach().root.receiver()
+    // From now on the first slot of lane 1 names the block.
+    queue.sender().trySend(first, { priority: 1 })
+    expect(queue.receiver().tryReceive()).toEqual(first)
+    const loan = queue.sender().tryLoan()
+    const at = memory.cellIndex(0)
+    const set = (lane: number, position: number) => {
+      memory.words[at + POSITION_WORD] = position
+      memory.words[at + KIND_WORD] = setLaneIn(DATA, lane)
+    }
+    set(lane, 0)
+    afterLoad(memory.words, at + word, 1, () => set(newLane, newPosition))
+    expect(late.tryReceive()).toBeUndefined()
+    expect(stateOfCell(memory.holds()[0])).toBe(OWNED)
+    expect(loan?.isHeld).toBe(true)
   })
 })
 
