@@ -50,7 +50,8 @@ export interface AgentTask {
   readonly scenarioName: string
   readonly agent: number
   readonly rootByteOffset: number
-  readonly plainFromByte: number
+  /** 1 for each word of the region that is only accessed plainly. */
+  readonly plainWords: Uint8Array
   readonly ready: MessagePort
 }
 
@@ -83,10 +84,7 @@ export class Crew {
     const rootByteOffset = region.words[ROOT_OFFSET_WORD]
     scenario.setUp?.({ words: region.words, rootByteOffset })
     const control = new Control()
-    const plainFromByte =
-      scenario.plainFromByteOffset === undefined
-        ? region.words.byteLength
-        : rootByteOffset + scenario.plainFromByteOffset
+    const plainWords = plainWordsOf(scenario, { words: region.words, rootByteOffset })
     control.quiet = [
       [PEERS_BYTE_OFFSET + MAX_SLOTS * PEER_SLOT_BYTES, PEERS_BYTE_OFFSET + MAX_PEERS * PEER_SLOT_BYTES] as const,
       ...(scenario.quietBytes ?? []).map(([from, to]) => [rootByteOffset + from, rootByteOffset + to] as const),
@@ -100,7 +98,7 @@ export class Crew {
           scenarioName: scenario.name,
           agent,
           rootByteOffset,
-          plainFromByte,
+          plainWords,
           ready: port2,
         }
         const file = fileURLToPath(new URL('./interleaver-agent.js', import.meta.url))
@@ -175,4 +173,14 @@ export class Crew {
       words[at + STATUS] = STARTING
     }
   }
+}
+
+function plainWordsOf(scenario: Scenario, { words, rootByteOffset }: RegionWords): Uint8Array {
+  const plain = new Uint8Array(words.length)
+  if (scenario.plainFromByteOffset === undefined) return plain
+  plain.fill(1, (rootByteOffset + scenario.plainFromByteOffset) >>> 2)
+  for (const [from, to] of scenario.stepBytes ?? []) {
+    plain.fill(0, (rootByteOffset + from) >>> 2, (rootByteOffset + to) >>> 2)
+  }
+  return plain
 }

@@ -57,6 +57,19 @@ export interface RegionWords {
   readonly rootByteOffset: number
 }
 
+/** The step that has just been taken, for invariants that say what a step may do. */
+export interface Step {
+  /** The agent's last attachment; 0 if it has made none. */
+  readonly peer: PeerId | 0
+  /** See operation.ts. */
+  readonly kind: number
+  /** Index in the region's words; -1 for a step that is not about a word. */
+  readonly word: number
+  readonly expected: number
+  /** What the operation returned: the word before it, if it changes the word. */
+  readonly result: number
+}
+
 /** A name for a word of the root, and how to show its values. */
 export interface WordName {
   readonly byteOffset: number
@@ -79,6 +92,8 @@ export interface Scenario<T = unknown> {
   readonly wordNames: readonly WordName[]
   /** From here to its end, the bytes of the root are only accessed plainly: a data race there fails the schedule. */
   readonly plainFromByteOffset?: number
+  /** Bytes behind that one which are no plain ones: each access to them is a step. */
+  readonly stepBytes?: readonly (readonly [from: number, to: number])[]
   /** Bytes of the root that agents read and none writes, such as the words of unused slots: reading them is no step. */
   readonly quietBytes?: readonly (readonly [from: number, to: number])[]
   /** Changes the memory before the agents attach. */
@@ -91,7 +106,7 @@ export interface Scenario<T = unknown> {
   /** How many timers of an event loop, such as its ticks, may go off in one schedule while it sleeps; none if not given. */
   readonly timersMax?: number
   /** Called after every step; says what is wrong. */
-  invariant?(region: RegionWords): string | undefined
+  invariant?(region: RegionWords, step: Step): string | undefined
   /** Called at the end of every schedule; says what is wrong. */
   check(ending: Ending): string | undefined
 }

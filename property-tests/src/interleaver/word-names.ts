@@ -1,5 +1,24 @@
 import type { PeerId } from '@isthmus/sync'
 import { MAX_PEERS, slotOf } from '@isthmus/sync/internal'
+import {
+  DEAD_LETTERS_OFFSET,
+  FREE as FREE_CELL,
+  GIVEN_UP_OFFSET,
+  HOLD_MASK,
+  headOffsetOf,
+  KIND_WORD,
+  LOST_OFFSET,
+  MESSAGES_OFFSET,
+  ORPHAN,
+  ORPHANS_LEFT_OFFSET,
+  ORPHANS_SEEN_OFFSET,
+  POSITION_WORD,
+  placesOf,
+  SPACE_OFFSET,
+  slotOfCell,
+  stateOfCell,
+  tailOffsetOf,
+} from '../../../packages/ring/src/mpmc/layout.js'
 import { epochOfRole, slotOfRole, stateOfRole } from '../../../packages/ring/src/role/layout.js'
 import {
   CONSUMER_EVENTS_OFFSET,
@@ -207,6 +226,65 @@ export function spscRingNames(name: string, byteOffset: number, capacityBytes: n
       word(RECORDS_OFFSET + index * 4, `records[${index * 4}]`),
     ),
   ]
+}
+
+/** The size of an MPMC queue; `lanes` with the one of the dead letters. */
+export interface QueueSize {
+  readonly blocks: number
+  readonly blockBytes: number
+  readonly slots: number
+  readonly lanes: number
+}
+
+/** The words of an MPMC queue in a layout. Those of a block that only its owner or holder reads have no names. */
+export function mpmcQueueNames(name: string, byteOffset: number, size: QueueSize): Names {
+  const { blocks, blockBytes, slots, lanes } = size
+  const { slotsOffset, blocksOffset, strideBytes } = placesOf(blocks, blockBytes, lanes, slots)
+  const word = (offset: number, word: string): WordName => ({
+    byteOffset: byteOffset + offset,
+    name: `${name}.${word}`,
+  })
+  const counts = [
+    word(GIVEN_UP_OFFSET, 'givenUp'),
+    word(LOST_OFFSET, 'lost'),
+    word(ORPHANS_LEFT_OFFSET, 'orphansLeft'),
+    word(ORPHANS_SEEN_OFFSET, 'orphansSeen'),
+  ]
+  const showSlot = (value: number): string => {
+    const block = value & (slots - 1)
+    return `lap ${(value & -slots) / slots}, ${block === slots - 1 ? 'END' : `block ${block}`}`
+  }
+  const ofLanes = Array.from({ length: lanes }, (_, lane) => [
+    word(tailOffsetOf(lane), `tail[${lane}]`),
+    word(headOffsetOf(lane), `head[${lane}]`),
+    ...Array.from({ length: slots }, (_, slot) => ({
+      ...word(slotsOffset + (lane * slots + slot) * 4, lanes === 1 ? `slots[${slot}]` : `slots[${lane}][${slot}]`),
+      show: showSlot,
+    })),
+  ])
+  const ofBlocks = Array.from({ length: blocks }, (_, block) => {
+    const start = blocksOffset + block * strideBytes
+    return [
+      { ...word(start, `cells[${block}]`), show: showCell },
+      word(start + POSITION_WORD * 4, `position[${block}]`),
+      word(start + KIND_WORD * 4, `kind[${block}]`),
+    ]
+  })
+  return allOf(
+    { wordNames: [...counts, ...ofLanes.flat(), ...ofBlocks.flat()], quietBytes: [] },
+    waiterSetNames(`${name}.messages`, byteOffset + MESSAGES_OFFSET),
+    waiterSetNames(`${name}.space`, byteOffset + SPACE_OFFSET),
+    waiterSetNames(`${name}.deadLetters`, byteOffset + DEAD_LETTERS_OFFSET),
+  )
+}
+
+const CELL_STATES = ['FREE', 'OWNED', 'HELD', 'RETURNING']
+
+export function showCell(cell: number): string {
+  const hold = cell & HOLD_MASK
+  const isUnowned = hold === FREE_CELL || hold === ORPHAN
+  const state = hold === ORPHAN ? 'ORPHAN' : CELL_STATES[stateOfCell(cell) >>> 7]
+  return `${state}${isUnowned ? '' : ` by slot ${slotOfCell(cell)}`}, seq ${cell >>> 9}`
 }
 
 function peerNames(): WordName[] {

@@ -1,3 +1,4 @@
+import { mpmcMutants } from './mpmc-mutants.js'
 import type { Mutant } from './mutant.js'
 import { hostile, interleaver, killPoints, tests } from './rung.js'
 
@@ -455,4 +456,5 @@ export const mutants: readonly Mutant[] = [
     rung: killPoints('mutex: locks and unlocks'),
     isBrief: true,
   },
+  ...mpmcMutants,
 ]

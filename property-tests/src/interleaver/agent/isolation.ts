@@ -8,8 +8,8 @@ import { watchArrays } from './watched-arrays.js'
  * It claims a single core, so that a wait sleeps without spinning first. The reads of a spin would be repeated right before
  * the sleep anyway.
  */
-export function isolate(region: SharedArrayBuffer, plainFromByte: number, turn: Turn, loop: AgentLoop): void {
-  watchArrays(region, plainFromByte, turn)
+export function isolate(region: SharedArrayBuffer, plainWords: Uint8Array, turn: Turn, loop: AgentLoop): void {
+  watchArrays(region, plainWords, turn)
   replaceGlobal('Atomics', steppingAtomics(region, turn, loop))
   replaceGlobal('performance', { now: () => turn.nowMs })
   replaceGlobal('navigator', { hardwareConcurrency: 1 })

@@ -1,3 +1,4 @@
+import type { PeerId } from '@isthmus/sync'
 import { agentOf, isCrash } from '../choice.js'
 import {
   ABORTING,
@@ -21,6 +22,7 @@ import {
   OUTCOME,
   PARK,
   PARK_COUNT,
+  PEER,
   PHASE,
   QUEUE_TICKET,
   READY,
@@ -52,6 +54,7 @@ import {
   WAKE,
   writesValue,
 } from '../operation.js'
+import type { Step } from '../scenario.js'
 import { Halt } from './halt.js'
 import { NextChoice } from './next-choice.js'
 import { ReadStreak } from './read-streak.js'
@@ -76,7 +79,7 @@ export class Turn {
   readonly #at: number
   readonly #region: Int32Array
   readonly #savedRegion: Int32Array
-  readonly #invariant: () => string | undefined
+  readonly #invariant: (step: Step) => string | undefined
   readonly #nextChoice: NextChoice
   readonly #streak = new ReadStreak()
   /** False in `prepare` and outside of a schedule: operations then are what they always are. */
@@ -85,7 +88,7 @@ export class Turn {
   /** The agent's own clock. It stands still but for timeouts and timers. */
   nowMs = 0
 
-  constructor(control: Control, self: number, region: Int32Array, invariant: () => string | undefined) {
+  constructor(control: Control, self: number, region: Int32Array, invariant: (step: Step) => string | undefined) {
     this.#control = control
     this.#words = control.words
     this.#self = self
@@ -136,7 +139,8 @@ export class Turn {
     const isFailedExchange = kind === COMPARE_EXCHANGE && result !== expected
     if (writesValue(kind) && !isFailedExchange) this.#streak.clear()
     else if (readsValue(kind)) this.#streak.add(word, result)
-    const violation = this.#invariant()
+    const peer = words[this.#at + PEER] as PeerId | 0
+    const violation = this.#invariant({ peer, kind, word, expected, result })
     if (violation !== undefined) this.#violate(violation)
   }
 

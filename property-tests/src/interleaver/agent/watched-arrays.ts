@@ -14,14 +14,22 @@ export function targetOf<A extends object>(array: A): A {
 
 /**
  * Replaces the constructors of Int32Array and Uint8Array, so that arrays over the region report plain accesses.
- * An access to a word that is also accessed through Atomics is a step. An access to the plain part is only noted: if
+ * An access to a word that is also accessed through Atomics is a step. An access to a plain word is only noted: if
  * Atomics order the accesses of different agents there, as the notes show, their place in a schedule changes nothing.
+ *
+ * @param plainWords 1 for each word of the region that is only accessed plainly
  */
-export function watchArrays(region: SharedArrayBuffer, plainFromByte: number, turn: Turn): void {
+export function watchArrays(region: SharedArrayBuffer, plainWords: Uint8Array, turn: Turn): void {
+  const isPlain = (byte: number): boolean => plainWords[byte >>> 2] === 1
+
   const access = (kind: number, fromByte: number, toByte: number): void => {
-    if (!turn.isStepping || toByte <= plainFromByte) return
-    const firstWord = Math.max(fromByte, plainFromByte) >>> 2
-    turn.note(kind, firstWord, ((toByte + 3) >>> 2) - firstWord)
+    if (!turn.isStepping) return
+    const end = (toByte + 3) >>> 2
+    for (let word = fromByte >>> 2; word < end; word++) {
+      const first = word
+      while (word < end && plainWords[word] === 1) word++
+      if (word > first) turn.note(kind, first, word - first)
+    }
   }
 
   const methodsOf = (target: Watchable): Record<string, Method> => {
@@ -57,7 +65,7 @@ export function watchArrays(region: SharedArrayBuffer, plainFromByte: number, tu
         const index = typeof key === 'string' ? Number(key) : Number.NaN
         if (Number.isInteger(index)) {
           const byte = target.byteOffset + index * target.BYTES_PER_ELEMENT
-          if (isWords && turn.isStepping && byte < plainFromByte) return plainLoad(target, index, byte >>> 2)
+          if (isWords && turn.isStepping && !isPlain(byte)) return plainLoad(target, index, byte >>> 2)
           access(PLAIN_LOAD, byte, byte + target.BYTES_PER_ELEMENT)
           return target[index]
         }
@@ -67,7 +75,7 @@ export function watchArrays(region: SharedArrayBuffer, plainFromByte: number, tu
       set(_, key, value) {
         const index = Number(key)
         const byte = target.byteOffset + index * target.BYTES_PER_ELEMENT
-        if (isWords && turn.isStepping && byte < plainFromByte) plainStore(target, index, byte >>> 2, value)
+        if (isWords && turn.isStepping && !isPlain(byte)) plainStore(target, index, byte >>> 2, value)
         else {
           access(PLAIN_STORE, byte, byte + target.BYTES_PER_ELEMENT)
           target[index] = value

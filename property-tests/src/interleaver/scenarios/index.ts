@@ -16,7 +16,8 @@ import { consumerTakeover, consumerTakeoverFull } from './consumer-takeover.js'
 import { eventCount } from './event-count.js'
 import { eventCountCrash } from './event-count-crash.js'
 import { eventCountTimeout } from './event-count-timeout.js'
-import { futexAll, futexCrash, futexMixed, futexTwo } from './futex.js'
+import { futexAll, futexAll, futexCrash, futexCrash, futexMixed, futexTwo, futexTwo } from './futex.js'
+import { mpmcScenarios } from './mpmc/index.js'
 import { mutexThree, mutexTryTimeout, mutexTwo } from './mutex.js'
 import { mutexCrash, mutexInconsistent } from './mutex-crash.js'
 import { peerReuse } from './peer-reuse.js'
@@ -135,6 +136,7 @@ export const scenarios = [
   spscTakeoverChunked,
   consumerTakeover,
   consumerTakeoverFull,
+  ...mpmcScenarios,
 ] as unknown as readonly Scenario[]
 
 export function scenarioNamed(name: string): Scenario {

@@ -1,0 +1,133 @@
+import type { Mutant } from './mutant.js'
+import { interleaver, tests } from './rung.js'
+
+const MPMC = 'packages/ring/src/mpmc'
+
+/** Mistakes in the MPMC queue. Its steps are numbered in its layout.ts. */
+export const mpmcMutants: readonly Mutant[] = [
+  {
+    name: 'T3 is left out: a receiver does not compare positions',
+    file: `${MPMC}/slots.ts`,
+    from: 'if ((cell & PUSHABLE) !== 0 && words[cellWord + POSITION_WORD] === position) {',
+    to: 'if ((cell & PUSHABLE) !== 0) {',
+    rung: interleaver('mpmc-1p2c'),
+  },
+  {
+    name: 'T3 is left out: a receiver does not compare lanes',
+    file: `${MPMC}/slots.ts`,
+    from: '          if (laneIn(words[cellWord + KIND_WORD]) === this.#lane) {\n            const held',
+    to: '          {\n            const held',
+    rung: interleaver('mpmc-lane-change'),
+  },
+  {
+    name: 'T4 takes a block that was taken and pushed again meanwhile',
+    file: `${MPMC}/slots.ts`,
+    from: `            const held = sameInstance(cell, hold)
+            if (Atomics.compareExchange(words, cellWord, cell, held) === cell) {
+`,
+    to: `            const now = Atomics.load(words, cellWord)
+            const held = sameInstance(now, hold)
+            if ((now & PUSHABLE) !== 0 && Atomics.compareExchange(words, cellWord, now, held) === now) {
+`,
+    rung: interleaver('mpmc-1p2c'),
+  },
+  {
+    name: 'T6 is left out: a block that is freed keeps its position',
+    file: `${MPMC}/receiver.ts`,
+    from: '    words[cellWord + POSITION_WORD] = awayFrom(slots.takenPosition)\n',
+    to: '',
+    rung: interleaver('mpmc-1p2c'),
+    isBrief: true,
+  },
+  {
+    name: 'T6 comes after T7: a block is free before its position is away',
+    file: `${MPMC}/receiver.ts`,
+    from: `    words[cellWord + POSITION_WORD] = awayFrom(slots.takenPosition)
+    // SYNC block handed over
+    Atomics.compareExchange(words, cellWord, cell, cell & ~HOLD_MASK)
+`,
+    to: `    // SYNC block handed over
+    Atomics.compareExchange(words, cellWord, cell, cell & ~HOLD_MASK)
+    words[cellWord + POSITION_WORD] = awayFrom(slots.takenPosition)
+`,
+    rung: interleaver('mpmc-1p2c'),
+  },
+  {
+    name: 'P2 comes after P3: a block is pushed before it has its position',
+    file: `${MPMC}/slots.ts`,
+    from: `        words[positionWord] = position
+        const pushed = ((position + count) & lapMask) | block
+        // SYNC message visible to receiver: its bytes, length, kind and position
+        if (Atomics.compareExchange(words, slot, word, pushed) === word) {
+`,
+    to: `        const pushed = ((position + count) & lapMask) | block
+        // SYNC message visible to receiver: its bytes, length, kind and position
+        if (Atomics.compareExchange(words, slot, word, pushed) === word) {
+          words[positionWord] = position
+`,
+    rung: interleaver('mpmc-2p1c'),
+  },
+  {
+    name: 'the tail hint is raised before P3',
+    file: `${MPMC}/slots.ts`,
+    from: '        const pushed = ((position + count) & lapMask) | block\n        // SYNC message visible to receiver: its bytes,',
+    to: '        this.#raise(this.#tailWord, (position + 1) | 0)\n        const pushed = ((position + count) & lapMask) | block\n        // SYNC message visible to receiver: its bytes,',
+    rung: interleaver('mpmc-2p1c'),
+  },
+  {
+    name: 'A2 keeps the seq of a block',
+    file: `${MPMC}/block-table.ts`,
+    from: 'const owned = nextInstance(cell, this.#owned)',
+    to: 'const owned = sameInstance(cell, this.#owned)',
+    rung: interleaver('mpmc-1p2c'),
+  },
+  {
+    name: 'S2 is left out: a sweep frees what a dead sender had sent',
+    file: `${MPMC}/sweep.ts`,
+    from: '      if (lane?.isPushed(block)) return UNCHANGED\n',
+    to: '',
+    rung: interleaver('mpmc-crash-producer'),
+  },
+  {
+    name: 'R3 keeps the seq of a block',
+    file: `${MPMC}/queue-side.ts`,
+    from: 'const returning = nextInstance(cell, RETURNING | slotOf(this.self))',
+    to: 'const returning = sameInstance(cell, RETURNING | slotOf(this.self))',
+    rung: interleaver('mpmc-requeue'),
+  },
+  {
+    name: 'a lane has as many slots as there are blocks',
+    file: `${MPMC}/layout.ts`,
+    from: 'Math.max(SLOTS_MIN, blocks + 1)',
+    to: 'Math.max(SLOTS_MIN, blocks)',
+    rung: tests('packages/ring/test/mpmc/mpmc-queue.test.ts'),
+  },
+  {
+    name: 'a message that was pushed wakes no receiver',
+    file: `${MPMC}/sender.ts`,
+    from: '    try {\n      this.#messages.notifyOne()\n',
+    to: '    try {\n',
+    rung: interleaver('mpmc-two-sleepers'),
+  },
+  {
+    name: 'a block that was freed wakes no sender',
+    file: `${MPMC}/receiver.ts`,
+    from: '      else this.#space.notifyOne()\n',
+    to: '',
+    rung: interleaver('mpmc-full-and-free'),
+  },
+  {
+    name: 'a reserved block wakes one sender, which may not use it',
+    file: `${MPMC}/receiver.ts`,
+    from: '      if (block >= this.#reservedFrom) this.#space.notifyAll()\n      else this.#space.notifyOne()\n',
+    to: '      this.#space.notifyOne()\n',
+    rung: interleaver('mpmc-reserved'),
+  },
+  {
+    name: 'the lowest priority comes first',
+    file: `${MPMC}/receiver.ts`,
+    from: 'const lane = isLowestFirst ? step : top - step',
+    to: 'const lane = isLowestFirst ? top - step : step',
+    rung: interleaver('mpmc-lanes'),
+  },
+]
