@@ -1,7 +1,9 @@
 import type { PeerId } from '@isthmus/sync'
 import { MAX_PEERS, slotOf } from '@isthmus/sync/internal'
 import {
+  COUNT_WORD,
   DEAD_LETTERS_OFFSET,
+  DONE_WORD,
   FREE as FREE_CELL,
   GIVEN_UP_OFFSET,
   HOLD_MASK,
@@ -268,6 +270,8 @@ export function mpmcQueueNames(name: string, byteOffset: number, size: QueueSize
       { ...word(start, `cells[${block}]`), show: showCell },
       word(start + POSITION_WORD * 4, `position[${block}]`),
       word(start + KIND_WORD * 4, `kind[${block}]`),
+      word(start + DONE_WORD * 4, `done[${block}]`),
+      word(start + COUNT_WORD * 4, `count[${block}]`),
     ]
   })
   return allOf(

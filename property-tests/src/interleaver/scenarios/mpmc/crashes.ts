@@ -215,26 +215,57 @@ export const mpmcSlotReuse = again.scenario({
   },
 })
 
-export const mpmcSlotLeaver = once.scenario({
+const single = new QueueCase({ blocks: 1, blockBytes: 8, slots: 2 })
+
+export const mpmcSlotLeaver = single.scenario({
   name: 'mpmc-slot-leaver',
   about:
-    'A sender has left in peace, and its message is in the queue. A receiver that looks for dead peers, a receiver that takes the message, and a newcomer that gets the slot of the one that has left, and sends: no peer takes the block from the newcomer.',
+    'A sender has left in peace, and its message is in the queue. A newcomer gets its slot, receives the message, and sends one in the same block, while another receiver looks for dead peers: that one does not take the block from the newcomer.',
   agents: {
-    looker: once.agent({
+    looker: single.proves(),
+    newcomer: single.agent({
       prepare(tools) {
         const leaver = tools.attach()
         sentOf(leaver.root.queue.sender(), [10])
         leaver.close()
-        return tools.attach().root.queue.receiver()
       },
-      run: (receiver) => numbersOf(receiver.receiveSync({ timeoutMs: 0 })),
+      run(_, tools) {
+        const { queue } = tools.attach().root
+        const numbers = received(queue.receiver(), 1)
+        return { numbers, sent: sentOf(queue.sender(), [20]) }
+      },
     }),
-    receiver: once.receives(1),
-    newcomer: once.sends(20, 21),
   },
   check(ending, memory) {
-    const sent = [10, ...receivedBy(ending, 'newcomer').flat()]
-    return wrongOutcome(memory, { sent, received: receivedBy(ending, 'looker', 'receiver') })
+    const { numbers, sent } = ending.returned('newcomer') as { numbers: number[]; sent: number[] }
+    return wrongOutcome(memory, { sent: [10, ...sent], received: [numbers, ...receivedBy(ending, 'looker')] })
+  },
+})
+
+export const mpmcDrop = single.scenario({
+  name: 'mpmc-drop',
+  about:
+    'At most once: a peer has died with the message that it had taken, in the only block. Another one declares its death, frees the block, and sends a message in it, while a receiver looks that may be stopped at the position of the old one. The new message is received once, or is left.',
+  agents: {
+    successor: single.agent({
+      prepare(tools) {
+        const { queue } = tools.attach().root
+        sentOf(queue.sender(), [10])
+        queue.receiver().tryTake()
+        const prepared = withDead(tools)
+        return { ...prepared, receiver: prepared.root.queue.receiver(), sender: prepared.root.queue.sender() }
+      },
+      run({ region, dead, receiver, sender }) {
+        region.declareDead(dead)
+        receiver.tryReceive()
+        return sentOf(sender, [20])
+      },
+    }),
+    receiver: single.receives(2),
+  },
+  check(ending, memory) {
+    const sent = receivedBy(ending, 'successor').flat()
+    return wrongOutcome(memory, { sent, received: receivedBy(ending, 'receiver') })
   },
 })
 
@@ -288,6 +319,7 @@ export const crashes = [
   mpmcTwoProversAgain,
   mpmcSlotReuse,
   mpmcSlotLeaver,
+  mpmcDrop,
   mpmcPackedCrash,
   mpmcPackedCrashAgain,
 ]

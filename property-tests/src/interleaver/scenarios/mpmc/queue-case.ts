@@ -1,6 +1,12 @@
 import { type MpmcQueue, type MpmcQueueOptions, mpmcQueue, type Receiver, type Sender } from '@isthmus/ring'
 import { Int32Field, type Layout } from '@isthmus/sync'
-import { KIND_WORD, POSITION_WORD, placesOf } from '../../../../../packages/ring/src/mpmc/layout.js'
+import {
+  COUNT_WORD,
+  DONE_WORD,
+  KIND_WORD,
+  POSITION_WORD,
+  placesOf,
+} from '../../../../../packages/ring/src/mpmc/layout.js'
 import {
   type AgentProgram,
   type AgentTools,
@@ -42,11 +48,13 @@ export class QueueCase {
     const notes = Array.from({ length: this.#notes }, (_, note): WordName => {
       return { byteOffset: byteLength + note * 4, name: `notes[${note}]` }
     })
-    // Of a block: the cell, the position and the kind. The rest is read by the peer that has the block, and by no other.
+    // Of a block: the cell, the position and the kind; and `done` and `count`, which a peer reads before it takes an orphan. The
+    // rest is read by the peer that has the block, and by no other.
     const headers = Array.from({ length: blocks }, (_, block) => blocksOffset + block * strideBytes).flatMap(
       (start) => [
         [start, start + (POSITION_WORD + 1) * 4] as const,
         [start + KIND_WORD * 4, start + (KIND_WORD + 1) * 4] as const,
+        [start + DONE_WORD * 4, start + (COUNT_WORD + 1) * 4] as const,
       ],
     )
     // Every agent asks for each step: made once in its thread.

@@ -13,6 +13,8 @@ import {
   LENGTH_WORD,
   laneIn,
   ORPHAN,
+  ORPHANS_LEFT_OFFSET,
+  ORPHANS_SEEN_OFFSET,
   OWNED,
   PACKED,
   POSITION_WORD,
@@ -112,6 +114,13 @@ export class QueueMemory {
     return Array.from({ length: this.#size.blocks }, (_, block) => block)
       .filter((block) => (this.cell(block) & HOLD_MASK) === ORPHAN)
       .flatMap((block) => this.#messagesIn(block))
+  }
+
+  /** Whether the next peer that finds nothing looks for orphans. */
+  get isLookDue(): boolean {
+    return (
+      this.#words[(this.#start + ORPHANS_LEFT_OFFSET) >>> 2] !== this.#words[(this.#start + ORPHANS_SEEN_OFFSET) >>> 2]
+    )
   }
 
   hasEnded(lane = 0): boolean {

@@ -142,15 +142,17 @@ export const mpmcFull = oneBlock.scenario({
   },
 })
 
-export const mpmcTwoSleepers = twoBlocks.scenario({
+const threeBlocks = new QueueCase({ blocks: 3, blockBytes: 8, slots: 4 })
+
+export const mpmcTwoSleepers = threeBlocks.scenario({
   name: 'mpmc-two-sleepers',
   about:
     'Two receivers block for one message each, and a third one looks once; a sender sends three. A receiver that was woken for a message that another one has taken sleeps again, and is woken for the next.',
   agents: {
-    receiver: blocksFor(twoBlocks, 1),
-    other: blocksFor(twoBlocks, 1),
-    sender: blocksToSend(twoBlocks, 10, 11, 12),
-    passing: twoBlocks.receives(1),
+    receiver: blocksFor(threeBlocks, 1),
+    other: blocksFor(threeBlocks, 1),
+    sender: threeBlocks.sends(10, 11, 12),
+    passing: threeBlocks.receives(1),
   },
   check(ending, memory) {
     const received = receivedBy(ending, 'receiver', 'other', 'passing')
@@ -164,6 +166,28 @@ export const mpmcTwoFull = oneBlock.scenario({
     'Two senders block for the only block; a receiver blocks for both messages. No sender sleeps on beside a free block.',
   agents: { sender: blocksToSend(oneBlock, 10), other: blocksToSend(oneBlock, 20), receiver: blocksFor(oneBlock, 2) },
   check: (ending, memory) => wrongOutcome(memory, { sent: [10, 20], received: receivedBy(ending, 'receiver') }),
+})
+
+const oneBlockAgain = new QueueCase({ blocks: 1, blockBytes: 8, slots: 2, delivery: 'at-least-once' })
+
+export const mpmcAcknowledgeFull = oneBlockAgain.scenario({
+  name: 'mpmc-acknowledge-full',
+  about:
+    'At least once: a receiver acknowledges the message in the only block while a sender blocks for one. The sender does not sleep on beside the free block.',
+  agents: {
+    sender: blocksToSend(oneBlockAgain, 20),
+    receiver: oneBlockAgain.agent({
+      prepare(tools) {
+        const { queue } = tools.attach().root
+        sentOf(queue.sender(), [10])
+        const receiver = queue.receiver()
+        receiver.tryReceive()
+        return receiver
+      },
+      run: (receiver) => receiver.acknowledge(),
+    }),
+  },
+  check: (_, memory) => wrongOutcome(memory, { sent: [20], received: [] }),
 })
 
 /** On event loops. */
@@ -201,6 +225,7 @@ export const transfers = [
   mpmcEmpty,
   mpmcFull,
   mpmcTwoFull,
+  mpmcAcknowledgeFull,
   mpmcTwoSleepers,
   mpmcLoops,
 ]

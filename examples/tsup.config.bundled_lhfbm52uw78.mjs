@@ -1,0 +1,26 @@
+// tsup.config.ts
+import { defineConfig } from "tsup";
+var tsup_config_default = defineConfig({
+  entry: [
+    "src/1-two-threads/main.ts",
+    "src/1-two-threads/worker.ts",
+    "src/2-two-processes/producer.ts",
+    "src/2-two-processes/consumer.ts",
+    "src/3-in-place/main.ts",
+    "src/4-locks/main.ts",
+    "src/4-locks/teller.ts",
+    "src/5-many-peers/main.ts",
+    "src/5-many-peers/guest.ts",
+    "src/file-transfer/receive.ts",
+    "src/file-transfer/send.ts"
+  ],
+  format: "esm",
+  target: "node20",
+  splitting: false,
+  sourcemap: true,
+  clean: true
+});
+export {
+  tsup_config_default as default
+};
+//# sourceMappingURL=data:application/json;base64,ewogICJ2ZXJzaW9uIjogMywKICAic291cmNlcyI6IFsidHN1cC5jb25maWcudHMiXSwKICAic291cmNlc0NvbnRlbnQiOiBbImNvbnN0IF9faW5qZWN0ZWRfZmlsZW5hbWVfXyA9IFwiL3dvcmsvd3QtSS9leGFtcGxlcy90c3VwLmNvbmZpZy50c1wiO2NvbnN0IF9faW5qZWN0ZWRfZGlybmFtZV9fID0gXCIvd29yay93dC1JL2V4YW1wbGVzXCI7Y29uc3QgX19pbmplY3RlZF9pbXBvcnRfbWV0YV91cmxfXyA9IFwiZmlsZTovLy93b3JrL3d0LUkvZXhhbXBsZXMvdHN1cC5jb25maWcudHNcIjtpbXBvcnQgeyBkZWZpbmVDb25maWcgfSBmcm9tICd0c3VwJ1xuXG4vKiogRXZlcnkgcHJvZ3JhbSBpcyBvbmUgZmlsZSB0aGF0IHJ1bnMgYWxvbmU6IG5vIGNodW5rcyBzaGFyZWQgYmV0d2VlbiB0aGVtLCBhbmQgdGhlIHBhY2thZ2VzIGFzIGFueSBwcm9ncmFtIGdldHMgdGhlbS4gKi9cbmV4cG9ydCBkZWZhdWx0IGRlZmluZUNvbmZpZyh7XG4gIGVudHJ5OiBbXG4gICAgJ3NyYy8xLXR3by10aHJlYWRzL21haW4udHMnLFxuICAgICdzcmMvMS10d28tdGhyZWFkcy93b3JrZXIudHMnLFxuICAgICdzcmMvMi10d28tcHJvY2Vzc2VzL3Byb2R1Y2VyLnRzJyxcbiAgICAnc3JjLzItdHdvLXByb2Nlc3Nlcy9jb25zdW1lci50cycsXG4gICAgJ3NyYy8zLWluLXBsYWNlL21haW4udHMnLFxuICAgICdzcmMvNC1sb2Nrcy9tYWluLnRzJyxcbiAgICAnc3JjLzQtbG9ja3MvdGVsbGVyLnRzJyxcbiAgICAnc3JjLzUtbWFueS1wZWVycy9tYWluLnRzJyxcbiAgICAnc3JjLzUtbWFueS1wZWVycy9ndWVzdC50cycsXG4gICAgJ3NyYy9maWxlLXRyYW5zZmVyL3JlY2VpdmUudHMnLFxuICAgICdzcmMvZmlsZS10cmFuc2Zlci9zZW5kLnRzJyxcbiAgXSxcbiAgZm9ybWF0OiAnZXNtJyxcbiAgdGFyZ2V0OiAnbm9kZTIwJyxcbiAgc3BsaXR0aW5nOiBmYWxzZSxcbiAgc291cmNlbWFwOiB0cnVlLFxuICBjbGVhbjogdHJ1ZSxcbn0pXG4iXSwKICAibWFwcGluZ3MiOiAiO0FBQXVNLFNBQVMsb0JBQW9CO0FBR3BPLElBQU8sc0JBQVEsYUFBYTtBQUFBLEVBQzFCLE9BQU87QUFBQSxJQUNMO0FBQUEsSUFDQTtBQUFBLElBQ0E7QUFBQSxJQUNBO0FBQUEsSUFDQTtBQUFBLElBQ0E7QUFBQSxJQUNBO0FBQUEsSUFDQTtBQUFBLElBQ0E7QUFBQSxJQUNBO0FBQUEsSUFDQTtBQUFBLEVBQ0Y7QUFBQSxFQUNBLFFBQVE7QUFBQSxFQUNSLFFBQVE7QUFBQSxFQUNSLFdBQVc7QUFBQSxFQUNYLFdBQVc7QUFBQSxFQUNYLE9BQU87QUFDVCxDQUFDOyIsCiAgIm5hbWVzIjogW10KfQo=
