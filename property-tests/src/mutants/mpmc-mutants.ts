@@ -100,7 +100,7 @@ export const mpmcMutants: readonly Mutant[] = [
     file: `${MPMC}/layout.ts`,
     from: 'Math.max(SLOTS_MIN, blocks + 1)',
     to: 'Math.max(SLOTS_MIN, blocks)',
-    rung: tests('packages/ring/test/mpmc/mpmc-queue.test.ts'),
+    rung: tests('packages/ring/test/mpmc/slots.test.ts'),
   },
   {
     name: 'a message that was pushed wakes no receiver',
@@ -121,13 +121,13 @@ export const mpmcMutants: readonly Mutant[] = [
     file: `${MPMC}/receiver.ts`,
     from: '      if (block >= this.#reservedFrom) this.#space.notifyAll()\n      else this.#space.notifyOne()\n',
     to: '      this.#space.notifyOne()\n',
-    rung: interleaver('mpmc-reserved'),
+    rung: interleaver('mpmc-reserved-wake'),
   },
   {
     name: 'the lowest priority comes first',
     file: `${MPMC}/receiver.ts`,
-    from: 'const lane = isLowestFirst ? step : top - step',
-    to: 'const lane = isLowestFirst ? top - step : step',
+    from: 'this.#highest = lanes[lanes.length - 1]',
+    to: 'this.#highest = lanes[0]',
     rung: interleaver('mpmc-lanes'),
   },
   {

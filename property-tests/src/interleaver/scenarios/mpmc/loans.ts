@@ -1,4 +1,6 @@
+import { planHeader } from '@isthmus/sync/internal'
 import { messageOf, numbersOf, QueueCase, received, receivedBy, sentOf, wrongOutcome } from './queue-case.js'
+import { QueueMemory } from './queue-memory.js'
 
 /** Blocks that a program has in its hands: loans, and dead letters. */
 
@@ -160,6 +162,31 @@ export const mpmcLaneChange = oneBlockLanes.scenario({
   },
 })
 
+export const mpmcLaneEnded = oneBlockLanes.scenario({
+  name: 'mpmc-lane-ended',
+  about:
+    'The only block was freed by a sender of the low priority that had given it a position when it found that this lane has ended. A sender sends it with the high priority, and a receiver looks that may be stopped at that very position of the other lane, where the block was before. The message is received once, or is left.',
+  agents: {
+    sender: oneBlockLanes.agent({
+      prepare(tools) {
+        const region = tools.attach()
+        const { queue } = region.root
+        sentOf(queue.sender(), [10], 1)
+        queue.receiver().tryReceive()
+        const { rootByteOffset } = planHeader(oneBlockLanes.layout)
+        new QueueMemory({ words: region.words, rootByteOffset }, oneBlockLanes.size).leaveUnpushed(0, 0, 0)
+        return queue.sender()
+      },
+      run: (sender) => sentOf(sender, [20], 1),
+    }),
+    receiver: oneBlockLanes.receives(2),
+  },
+  check(ending, memory) {
+    const sent = receivedBy(ending, 'sender').flat()
+    return wrongOutcome(memory, { sent, received: receivedBy(ending, 'receiver') })
+  },
+})
+
 export const mpmcReserved = reserving.scenario({
   name: 'mpmc-reserved',
   about:
@@ -185,4 +212,47 @@ export const mpmcReserved = reserving.scenario({
   },
 })
 
-export const loans = [mpmcRequeue, mpmcLoanCrash, mpmcDeadLetters, mpmcLanes, mpmcLaneChange, mpmcReserved]
+export const mpmcReservedWake = reserving.scenario({
+  name: 'mpmc-reserved-wake',
+  about:
+    'A message of the high priority is in the reserved block, and a loan has the other one. Two senders block, one for each priority. The receiver takes the message and blocks for the next: the sender of the high priority is woken, although the other one slept first. Then it gives the loan back, and gets the last message.',
+  agents: {
+    low: reserving.agent({
+      prepare: (tools) => tools.attach().root.queue.sender(),
+      run: (sender) => sender.sendSync(messageOf(10)),
+    }),
+    high: reserving.agent({
+      prepare: (tools) => tools.attach().root.queue.sender(),
+      run: (sender) => sender.sendSync(messageOf(20), { priority: 1 }),
+    }),
+    receiver: reserving.agent({
+      prepare(tools) {
+        const { queue } = tools.attach().root
+        const sender = queue.sender()
+        const loans = [sender.tryLoan({ priority: 1 }), sender.tryLoan({ priority: 1 })]
+        // Which of the two is reserved: the one at the higher place.
+        const [first, last] = loans.sort((one, other) => (one?.byteOffset ?? 0) - (other?.byteOffset ?? 0))
+        last?.send(1)
+        return { receiver: queue.receiver(), loan: first }
+      },
+      run({ receiver, loan }) {
+        receiver.tryReceive()
+        const numbers = numbersOf(receiver.receiveSync())
+        loan?.discard()
+        return [...numbers, ...numbersOf(receiver.receiveSync())]
+      },
+    }),
+  },
+  check: (ending, memory) => wrongOutcome(memory, { sent: [10, 20], received: receivedBy(ending, 'receiver') }),
+})
+
+export const loans = [
+  mpmcRequeue,
+  mpmcLoanCrash,
+  mpmcDeadLetters,
+  mpmcLanes,
+  mpmcLaneChange,
+  mpmcLaneEnded,
+  mpmcReserved,
+  mpmcReservedWake,
+]

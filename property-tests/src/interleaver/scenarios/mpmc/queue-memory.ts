@@ -3,6 +3,7 @@ import { slotOf } from '@isthmus/sync/internal'
 import {
   awayFrom,
   COUNT_WORD,
+  DATA,
   DONE_WORD,
   FREE,
   HELD,
@@ -20,6 +21,7 @@ import {
   POSITION_WORD,
   PUSHABLE,
   placesOf,
+  setLaneIn,
   slotOfCell,
   stateOfCell,
   tailOffsetOf,
@@ -72,6 +74,12 @@ export class QueueMemory {
       this.#words[this.#cellIndex(block)] = (seq << 9) | FREE
       this.#words[this.#cellIndex(block) + POSITION_WORD] = awayFrom(position)
     }
+  }
+
+  /** Leaves a block as a sender of a lane does that finds out at P3 that the lane has ended: with a position, and free. */
+  leaveUnpushed(block: number, lane: number, position: number): void {
+    this.#words[this.#cellIndex(block) + KIND_WORD] = setLaneIn(DATA, lane)
+    this.#words[this.#cellIndex(block) + POSITION_WORD] = position
   }
 
   cell(block: number): number {
