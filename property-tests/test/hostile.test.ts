@@ -64,10 +64,16 @@ describe('The hostile fuzzer', { timeout: 120_000 }, () => {
   it('finds a receiver that trusts the length of a message in a block', () => {
     const fault = {
       package: 'ring',
-      right: 'if (kind === DATA && this.words[cellWord + LENGTH_WORD] >>> 0 <= this.#blockBytes) return FOUND;',
-      wrong: 'if (kind === DATA) return FOUND;',
+      right: 'if (kindIn(words[cellWord + KIND_WORD]) !== DATA || byteLength >>> 0 > this.#blockBytes) {',
+      wrong: 'if (kindIn(words[cellWord + KIND_WORD]) !== DATA) {',
     }
-    const { status, verdicts } = attack(copyWith(fault), '--only', '^queue-at-least-once/heap/between$')
+    const { status, verdicts } = attack(
+      copyWith(fault),
+      '--only',
+      '^queue-at-most-once/heap/between$',
+      '--seconds',
+      '20',
+    )
     expect(status).toBe(1)
     expect(verdicts[0].what).toMatch(/outside|bytes was received|Invalid typed array length|allocat/)
   })

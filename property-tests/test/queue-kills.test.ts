@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { canFork } from '../src/fork/forked-child.js'
@@ -15,7 +15,11 @@ function killPeers(folder: string, kills: number) {
   const { status, stdout, stderr, pid } = spawnSync(process.execPath, all, { encoding: 'utf8' })
   const left = readdirSync('/dev/shm').filter((name) => name.startsWith(`isthmus-queue-${pid}-`))
   expect(left, 'what it leaves in shared memory').toEqual([])
-  return { status, output: stdout + stderr, tallies: JSON.parse(readFileSync(json, 'utf8')) as Tallies }
+  return {
+    status,
+    output: stdout + stderr,
+    tallies: existsSync(json) ? (JSON.parse(readFileSync(json, 'utf8')) as Tallies) : {},
+  }
 }
 
 describe.runIf(canFork)('Random kills of the peers of one queue', { timeout: 60_000 }, () => {
@@ -29,14 +33,15 @@ describe.runIf(canFork)('Random kills of the peers of one queue', { timeout: 60_
     expect(tally.steps).toBeGreaterThan(0)
   })
 
-  it('find a sweep that leaves to the next peer in a slot what the dead one had', () => {
+  // Already the rehearsal meets it, whose peers leave with messages that they have not acknowledged.
+  it('find a sweep that leaves what a receiver had', () => {
     const fault = {
       package: 'ring',
-      right: 'if (slotOfCell(cell) !== slotOf(deadPeer)) continue;',
-      wrong: 'continue;',
+      right: 'if (hold === FREE || hold === ORPHAN) return UNCHANGED;',
+      wrong: 'if (hold === FREE || hold === ORPHAN || (hold & PUSHABLE) === 0) return UNCHANGED;',
     }
-    const { status, output } = killPeers(copyWith(fault), 150)
+    const { status, output } = killPeers(copyWith(fault), 40)
     expect(status, output).toBe(1)
-    expect(output).toContain('FAILED.')
+    expect(output).toMatch(/blocks are free: |Messages are lost/)
   })
 })

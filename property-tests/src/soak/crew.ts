@@ -3,6 +3,7 @@ import { Random } from '../hostile/random.js'
 import type { Events } from './events.js'
 import { AT_WORK, type Field } from './field.js'
 import type { Ledger } from './ledger.js'
+import type { RunningClock } from './running-clock.js'
 
 /** Constants of signal.h on Linux. */
 const SIGKILL = 9
@@ -17,6 +18,7 @@ interface Member {
   readonly role: number
   readonly incarnation: number
   readonly child: ForkedChild
+  /** By the running clock. */
   readonly startedMs: number
   /**
    * When the child is killed, stopped or continued; undefined until it has attached, if it must not be killed before.
@@ -33,6 +35,7 @@ export class Crew {
   readonly #seed: number
   readonly #random: Random
   readonly #events: Events
+  readonly #clock: RunningClock
   readonly #members = new Map<number, Member>()
   readonly #incarnations: number[]
   /** When each role may get its next child. */
@@ -42,7 +45,8 @@ export class Crew {
   killsAtWork = 0
   stops = 0
 
-  constructor(field: Field, name: string, seed: number, events: Events) {
+  constructor(field: Field, name: string, seed: number, events: Events, clock: RunningClock) {
+    this.#clock = clock
     this.#field = field
     this.#name = name
     this.#seed = seed
@@ -132,7 +136,7 @@ export class Crew {
 
   /** Describes a child that has not attached within that time. */
   lateMember(ledger: Ledger, limitMs: number): string | undefined {
-    const now = performance.now()
+    const now = this.#clock.nowMs()
     for (const { role, incarnation, startedMs, isStopped, child } of this.#members.values()) {
       if (isStopped || now - startedMs < limitMs || ledger.word(AT_WORK + role) === incarnation) continue
       return `role ${role} (process ${child.pid}) has not attached`
@@ -146,10 +150,10 @@ export class Crew {
     const child = ForkedChild.start(() => {
       this.#field.play(this.#name, { role, incarnation, seed: this.#seed, random: new Random(seed) })
     })
-    const startedMs = performance.now()
+    const startedMs = this.#clock.nowMs()
     const isKilledEarly = this.#random.isOneIn(4)
     const dueMs = isKilledEarly
-      ? startedMs + (this.#random.below(1000) / 1000) * this.#field.pace.startMaxMs
+      ? performance.now() + (this.#random.below(1000) / 1000) * this.#field.pace.startMaxMs
       : undefined
     const member = { role, incarnation, child, startedMs, dueMs, isStopped: false, isDying: false }
     this.#members.set(role, member)

@@ -8,6 +8,7 @@ import { Events } from './events.js'
 import type { Field } from './field.js'
 import { type Ledger, LedgerFile } from './ledger.js'
 import { leftoversOf, removeAll } from './leftovers.js'
+import { RunningClock } from './running-clock.js'
 import { NOTHING, type Tally } from './tally.js'
 
 /** A child that has not got on for this long is stuck. */
@@ -45,6 +46,7 @@ export class Round {
   readonly #name: string
   readonly #random: Random
   readonly #events = new Events()
+  readonly #clock = new RunningClock()
   readonly #crew: Crew
   readonly #goal: KillGoal
   readonly #isOver: () => boolean
@@ -56,7 +58,7 @@ export class Round {
     this.#field = field
     this.#name = name
     this.#random = new Random(seed)
-    this.#crew = new Crew(field, name, seed, this.#events)
+    this.#crew = new Crew(field, name, seed, this.#events, this.#clock)
     this.#goal = goal
     this.#isOver = isOver
   }
@@ -113,7 +115,7 @@ export class Round {
   /** A time without stops and kills, in which all must get on: every role, or all but one that gets no successor. */
   #calm(): void {
     this.#crew.continueAll()
-    const startedMs = performance.now()
+    const startedMs = this.#clock.nowMs()
     const isOneAbsent = this.#field.standsAbsence && this.#random.isOneIn(2)
     const absent = isOneAbsent ? this.#random.below(this.#field.roles) : undefined
     this.#events.note(absent === undefined ? 'calm' : `calm without role ${absent}`)
@@ -127,11 +129,11 @@ export class Round {
       const { isPresent, incarnationOf } = this.#crew
       const calm = { before, now, isPresent: isPresent.bind(this.#crew), incarnationOf: incarnationOf.bind(this.#crew) }
       if (this.#field.hasRecovered(calm)) break
-      const forMs = performance.now() - startedMs
+      const forMs = this.#clock.nowMs() - startedMs
       if (forMs > STUCK_MS) this.#failStuck(`at least one role has not got on for ${forMs.toFixed(0)} ms`)
       Atomics.wait(sleeper, 0, 0, LOOK_MS)
     }
-    this.#slowestMs = Math.max(this.#slowestMs, performance.now() - startedMs)
+    this.#slowestMs = Math.max(this.#slowestMs, this.#clock.nowMs() - startedMs)
   }
 
   /** Waits until each role has a child that has attached. */

@@ -137,8 +137,8 @@ export function strikeQueue({ memory }: Ground, plan: Plan, random: Random): Mut
       return [put(at(random.of(counters) / 4), random.word())]
     }
     default: {
-      // A message that looks as if it was sent, often one of several in a block.
-      const kind = random.isOneIn(3) ? anyKind() : PACKED | (lane << 8)
+      // A message, or several in a block, that looks as if it was sent.
+      const kind = random.isOneIn(4) ? anyKind() : random.of([DATA, PACKED]) | (lane << 8)
       return [
         put(cellWord, random.isOneIn(4) ? cell() : (words[cellWord] & ~511) | (1 << 7) | (random.of(peerIds) & 127)),
         put(cellWord + POSITION_WORD, random.isOneIn(6) ? anyPosition() : position),
