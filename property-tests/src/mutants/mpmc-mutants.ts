@@ -34,7 +34,7 @@ export const mpmcMutants: readonly Mutant[] = [
   {
     name: 'T6 is left out: a block that is freed keeps its position',
     file: `${MPMC}/receiver.ts`,
-    from: '    words[cellWord + POSITION_WORD] = awayFrom(slots.takenPosition)\n',
+    from: '    words[cellWord + POSITION_WORD] = slots.takenPosition ^ -0x80000000\n',
     to: '',
     rung: interleaver('mpmc-1p2c'),
     isBrief: true,
@@ -42,13 +42,13 @@ export const mpmcMutants: readonly Mutant[] = [
   {
     name: 'T6 comes after T7: a block is free before its position is away',
     file: `${MPMC}/receiver.ts`,
-    from: `    words[cellWord + POSITION_WORD] = awayFrom(slots.takenPosition)
+    from: `    words[cellWord + POSITION_WORD] = slots.takenPosition ^ -0x80000000
     // SYNC block handed over
     Atomics.compareExchange(words, cellWord, cell, cell & ~HOLD_MASK)
 `,
     to: `    // SYNC block handed over
     Atomics.compareExchange(words, cellWord, cell, cell & ~HOLD_MASK)
-    words[cellWord + POSITION_WORD] = awayFrom(slots.takenPosition)
+    words[cellWord + POSITION_WORD] = slots.takenPosition ^ -0x80000000
 `,
     rung: interleaver('mpmc-1p2c'),
   },
@@ -154,7 +154,7 @@ export const mpmcMutants: readonly Mutant[] = [
   {
     name: 'a block that is freed after a death keeps its position',
     file: `${MPMC}/queue-side.ts`,
-    from: '    this.words[this.cellWordOf(block) + POSITION_WORD] = this.#laneOf(block).awayPosition\n',
+    from: '    words[cellWord + POSITION_WORD] = position\n',
     to: '',
     rung: interleaver('mpmc-drop'),
   },
@@ -196,8 +196,8 @@ export const mpmcMutants: readonly Mutant[] = [
   {
     name: 'a release of a loan wakes no sender',
     file: `${MPMC}/queue-side.ts`,
-    from: '    this.noteFree(block)\n    // Receivers that wait at the end',
-    to: '    // Receivers that wait at the end',
+    from: '      this.noteFree(block)\n      // Receivers that wait at the end',
+    to: '      // Receivers that wait at the end',
     rung: interleaver('mpmc-acknowledge-full'),
   },
 ]
