@@ -274,8 +274,12 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a sleeper registers before its bit is set',
     file: `${SYNC}/waiting/waiter-set.ts`,
-    from: '    this.#waiting.set(this.region.peers.self)\n    this.#register()\n',
-    to: '    this.#register()\n    this.#waiting.set(this.region.peers.self)\n',
+    from: `    if (this.#blockedDepth++ === 0 && this.#armedCount === 0) this.#waiting.set(this.region.peers.self)
+    this.#register()
+`,
+    to: `    this.#register()
+    if (this.#blockedDepth++ === 0 && this.#armedCount === 0) this.#waiting.set(this.region.peers.self)
+`,
     rung: interleaver('waiter-set-notifiers'),
   },
   {
