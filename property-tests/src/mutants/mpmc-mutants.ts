@@ -15,7 +15,7 @@ export const mpmcMutants: readonly Mutant[] = [
   {
     name: 'T3 is left out: a receiver does not compare lanes',
     file: `${MPMC}/slots.ts`,
-    from: '          if (laneIn(words[cellWord + KIND_WORD]) === this.lane) {\n            const held',
+    from: '          if (!this.#hasSiblings || this.#isOfThisLane(cellWord, position)) {\n            const held',
     to: '          {\n            const held',
     rung: interleaver('mpmc-lane-change'),
   },
