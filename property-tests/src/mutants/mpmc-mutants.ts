@@ -20,6 +20,20 @@ export const mpmcMutants: readonly Mutant[] = [
     rung: interleaver('mpmc-lane-change'),
   },
   {
+    name: 'T3 compares the position before the lane, and not after it',
+    file: `${MPMC}/slots.ts`,
+    from: '    if (Atomics.load(words, cellWord + POSITION_WORD) !== position) return false\n',
+    to: '',
+    rung: interleaver('mpmc-lane-ended'),
+  },
+  {
+    name: 'a block keeps its position when it gets another lane',
+    file: `${MPMC}/slots.ts`,
+    from: '    if (this.#hasSiblings) this.#words[cellWord + POSITION_WORD] = this.awayPosition\n',
+    to: '',
+    rung: interleaver('mpmc-lane-ended'),
+  },
+  {
     name: 'T4 takes a block that was taken and pushed again meanwhile',
     file: `${MPMC}/slots.ts`,
     from: `            const held = sameInstance(cell, hold)
