@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
+import { scrambled } from '../harness/messages.js'
 import type { How, KillPoint } from '../kill-points/effects.js'
 import { hookNativeCalls } from '../kill-points/hooks.js'
 import { killScenarios } from '../kill-points/scenarios/index.js'
@@ -25,6 +26,9 @@ const { values: options } = parseArgs({
 })
 
 const BRIEF = { counts: 2, runsMax: 24, awaitingRunsMax: 6, secondsMax: 115 }
+/** With many scenarios, each gets fewer runs, so that more of them have their turn. */
+const BRIEF_OF_MANY = { counts: 1, runsMax: 8, awaitingRunsMax: 3, secondsMax: 115 }
+const MANY = 20
 const FULL = {
   counts: 4,
   runsMax: Number.POSITIVE_INFINITY,
@@ -70,10 +74,12 @@ function tell(verdict: Verdict): void {
 }
 
 async function verify(): Promise<boolean> {
-  const pattern = new RegExp(options.only)
-  const scenarios = killScenarios.map(({ name }) => name).filter((name) => pattern.test(name))
-  // The slow ones come last: on a busy machine the time may be up before they begin.
-  if (options.brief) scenarios.sort((a, b) => Number(needsNewNode(a)) - Number(needsNewNode(b)))
+  if (options.brief) {
+    // In an order that the seed decides. The slow ones come last: on a busy machine the time may be up before they begin.
+    const turn = new Map(scenarios.map((name, index) => [name, scrambled(effort.seed * 7919 + index)]))
+    scenarios.sort((a, b) => (turn.get(a) ?? 0) - (turn.get(b) ?? 0))
+    scenarios.sort((a, b) => Number(needsNewNode(a)) - Number(needsNewNode(b)))
+  }
   if (scenarios.length === 0) throw new Error(`No scenario matches ${options.only}`)
   const verdicts: Verdict[] = []
   for (const scenario of scenarios) {
@@ -113,8 +119,10 @@ function summarise(verdicts: readonly Verdict[]): void {
   if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify({ ...counts, verdicts }, null, 2)}\n`)
 }
 
+const pattern = new RegExp(options.only)
+const scenarios = killScenarios.map(({ name }) => name).filter((name) => pattern.test(name))
 const effort = {
-  ...(options.brief ? BRIEF : FULL),
+  ...(options.brief ? (scenarios.length > MANY ? BRIEF_OF_MANY : BRIEF) : FULL),
   lanes: Number(options.children),
   seed: Number(options.seed),
   killPoint: options.at === undefined ? undefined : killPointAt(options.at),
