@@ -24,8 +24,8 @@ interface Case {
 type Work = 'send' | 'receive'
 
 describe.each<Case>([
-  { delivery: 'at-most-once', batch: 1, isLending: false },
-  { delivery: 'at-most-once', batch: 5, isLending: true },
+  { delivery: 'at-most-once', batch: 1, isLending: true },
+  { delivery: 'at-most-once', batch: 5, isLending: false },
   { delivery: 'at-least-once', batch: 1, isLending: true },
   { delivery: 'at-least-once', batch: 5, isLending: false },
 ])('Delivery $delivery, in batches of $batch, with loans: $isLending', (delivery) => {

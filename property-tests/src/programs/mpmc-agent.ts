@@ -30,7 +30,7 @@ interface Mortal extends Part {
 
 /** So many that a sender is killed before, as a rule; and all of them together fit into the notes. */
 const MESSAGES_MAX = 50_000
-const MESSAGES_PER_PAUSE = 500
+const MESSAGES_PER_PAUSE = 50
 const START_TIMEOUT_MS = 30_000
 
 /** A wait of this length asks whether the test is still there. */
@@ -75,8 +75,6 @@ serve({
         else count += Number(sender.sendSync(messages[0], { timeoutMs: PATIENCE_MS }))
       }
       sent[agent].value = number + batch
-      // So the others run, and fall asleep.
-      if (number % MESSAGES_PER_PAUSE < batch) pause()
     }
     waitForKill()
   },
@@ -87,8 +85,11 @@ serve({
     const receiver = queue.receiver()
     const own = notes[agent]
     const note = (message: Uint8Array, count: number): void => {
+      // Some take a while: most kills come before their note, or between the note and what acknowledges it.
+      if (count % MESSAGES_PER_PAUSE === 1) pause()
       own[count] = noteOf(valueIn(new DataView(message.buffer, message.byteOffset, message.byteLength)))
       noted[agent].value = count + 1
+      if (count % MESSAGES_PER_PAUSE === 0) pause()
     }
     for (let count = 0; count < NOTES_MAX; exitIfOrphaned()) {
       if (isLending) {
