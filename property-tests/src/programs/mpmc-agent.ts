@@ -30,7 +30,7 @@ interface Mortal extends Part {
 
 /** So many that a sender is killed before, as a rule; and all of them together fit into the notes. */
 const MESSAGES_MAX = 50_000
-const MESSAGES_PER_PAUSE = 50
+const MESSAGES_PER_PAUSE = 6
 const START_TIMEOUT_MS = 30_000
 
 /** A wait of this length asks whether the test is still there. */
