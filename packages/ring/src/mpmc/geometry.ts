@@ -10,6 +10,8 @@ export interface QueueGeometry extends Places {
   readonly subject: string
   readonly blocks: number
   readonly blockBytes: number
+  /** The largest message: more than blockBytes if large ones may go through a block in parts. */
+  readonly maxMessageBytes: number
   /** How many slots each lane has. */
   readonly slotCount: number
   /** How many priorities there are. */

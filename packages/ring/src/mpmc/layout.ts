@@ -41,7 +41,7 @@ import { alignUp, MAX_ALIGNMENT, WAITER_SET_BYTES } from '@isthmus/sync/internal
  *             +-----------------------+-------+-----------+        An instance of a block is one seq of it with one owner.
  *
  * kind        31         16 15    8  7   6     0    DATA: one message. PACKED: several, as records (record/layout.ts).
- *             +------------+-------+---+-------+    PIPE is reserved for messages that are larger than a block.
+ *             +------------+-------+---+-------+    PIPE: a message that is larger than a block. See below.
  *             | deliveries | lane  | U | kind  |    U: UNDELIVERED. At most once: a receiver has put it back.
  *             +------------+-------+---+-------+
  * ```
@@ -97,7 +97,7 @@ import { alignUp, MAX_ALIGNMENT, WAITER_SET_BYTES } from '@isthmus/sync/internal
  * |              | maxDeliveries, +1 for each message    |            |                     |                                            |
  * | lost         | a peer that frees what a dead holder  | tools      |                     | it is not counted                          |
  * |              | had (at most once), +1 for each       |            |                     |                                            |
- * | lease        | reserved for PIPE                     |            |                     |                                            |
+ * | lease        | of a PIPE: see below                  |            |                     |                                            |
  *
  * Invariants, of each lane:
  * 1. Pushed positions are a prefix: the slot of p is filled only after that of p - 1.
@@ -172,6 +172,7 @@ export function placesOf(blocks: number, blockBytes: number, allLanes: number, s
 export const POSITION_WORD = 1
 export const LENGTH_WORD = 2
 export const KIND_WORD = 3
+export const LEASE_WORD = 4
 export const SENDER_WORD = 5
 export const DONE_WORD = 6
 export const COUNT_WORD = 7
@@ -215,3 +216,98 @@ export const kindIn = (word: number): number => word & 0x7f
 export const laneIn = (word: number): number => (word >>> LANE_SHIFT) & 0xff
 export const deliveriesIn = (word: number): number => word >>> DELIVERIES_SHIFT
 export const setLaneIn = (word: number, lane: number): number => (word & ~(0xff << LANE_SHIFT)) | (lane << LANE_SHIFT)
+
+/**
+ * A pipe: a block through which one message goes that is larger than a block. Its sender writes into it what its receiver reads
+ * meanwhile. Offsets from the cell:
+ *
+ * ```
+ * byte    0 +--------------------------------+------------------+
+ *           | header, as of any block        | total length (64)|
+ *       128 +----------------+---------------+------------------+
+ *           | write position |                                       the sender's: bytes that are published
+ *       256 +----------------+
+ *           | read position  |                                       the receiver's: bytes that were copied
+ *       384 +----------------+
+ *           | event count    |                                       the receiver waits for bytes
+ *       512 +----------------+
+ *           | event count    |                                       the sender waits for space, and for the receiver's mark
+ *       640 +----------------+------------------ … ------------+
+ *           | bytes: a ring of blockBytes - 608, a multiple of 8
+ *           +----------------------------------- … ------------+
+ * ```
+ *
+ * Positions count the bytes of the message, modulo 2 ** 32. Each side keeps its own, and compares the other one with it.
+ *
+ * Two peers use the block, and its cell names one of them. The other one is the sender: the header names it, and the lease says
+ * whether it is done. **A block whose sender is at work (alive, and not GONE) is freed by its sender alone.** The receiver leaves
+ * it as an ORPHAN, or dies and a sweep does; then its sender takes it back, or is GONE and the last of the two frees it.
+ *
+ * ```
+ *         push           T4            Y3, S4            R1                  R4
+ *   OWNED ====> OWNED ────────> HELD ────────> ORPHAN ──────> HELD (sender) ────> RETURNING ====> RETURNING
+ *                                 |               |              |
+ *                                 | Y2: GONE      | GONE         | R3: not again
+ *                                 v               v              v
+ *                               FREE             FREE           FREE
+ * ```
+ *
+ * | mark in the lease | by       | meaning                                              |
+ * |-------------------|----------|------------------------------------------------------|
+ * | SENDER_ABORTED    | sender   | no more bytes will be published, and some are missing|
+ * | SENDER_GONE       | sender   | it does not touch the block any more                 |
+ * | RECEIVER_DONE     | receiver | the message was received whole, and is acknowledged  |
+ * | RECEIVER_LEFT     | receiver | the receiver gives the message up                    |
+ *
+ * Marks are added with `Atomics.or`, and taken away only by a sender that has taken the block back and pushes it again. Each side marks
+ * first and looks then: the sender adds GONE, then loads the cell; the receiver makes the cell an ORPHAN, then loads the lease.
+ * So at least one of them sees that the other one has left, and frees the block; if both do, one CAS wins.
+ *
+ * | right after                | what stands            | killed                                     | stopped                           |
+ * |----------------------------|------------------------|--------------------------------------------|-----------------------------------|
+ * | sender: A2, header         | OWNED                  | S3 frees it                                | its block                         |
+ * | sender: P3                 | a message in the queue | its receiver passes it over silently; or,  | its receiver waits, times out,    |
+ * |                            |                        | if it had begun, gets what was published,  | or gives it up: skipMessage       |
+ * |                            |                        | then IncompleteMessageError                |                                   |
+ * | sender: a publication      | more bytes             | the same                                   | the same                          |
+ * | sender: ABORTED            | not whole              | the same                                   | its receiver goes on; the block   |
+ * |                            |                        |                                            | is an orphan until it goes on     |
+ * | sender: GONE               | the receiver frees it  | an ORPHAN: the next peer that looks frees  | the same                          |
+ * | sender: R1, R2             | HELD by the sender     | S4, then R1 of another peer, which frees   | its block                         |
+ * |                            |                        | it, since the sender is dead               |                                   |
+ * | sender: R4, the CAS        | RETURNING, not pushed  | the same                                   | its block                         |
+ * | sender: R4, P3             | as P3                  | as P3                                      | as P3                             |
+ * | receiver: T4               | HELD                   | S4 by a sweep, or by the sender, which     | the sender waits: timeout, abort; |
+ * |                            |                        | watches the holder; then R1                | others are unaffected             |
+ * | receiver: DONE, LEFT       | HELD                   | the same; DONE: the message is sent        | DONE: nothing. LEFT: the sender   |
+ * |                            |                        |                                            | waits for the block, at least once|
+ * | receiver: Y3               | ORPHAN                 | the sender finds it, or has died: then the | the same                          |
+ * |                            |                        | next peer that looks frees it              |                                   |
+ *
+ * The sender of a pipe that is not taken holds one block, and waits for no other; nor does its receiver. So messages that wait
+ * for each other cannot close a circle. A message that is given up before it is taken stays in its place, with SENDER_ABORTED
+ * (nothing is taken out of its order), and is passed over silently.
+ *
+ * At most once, a message is sent when its last byte is published. At least once, its sender is what would send it again: it
+ * stays until the receiver has acknowledged the message. It ends with an error after maxDeliveries, and if the queue has ended
+ * before it could push the block again. So a receiver that comes to the end waits for no pipe that another one holds.
+ *
+ * A peer id comes again after 2 ** 22 attachments in one slot. A pipe whose sender has died, and that stays in the queue as
+ * long, would wait for another one.
+ */
+export const PIPE_LENGTH_OFFSET = BLOCK_HEADER_BYTES
+export const PIPE_WRITE_OFFSET = SEPARATION
+export const PIPE_READ_OFFSET = 2 * SEPARATION
+export const PIPE_RECEIVER_EVENTS_OFFSET = 3 * SEPARATION
+export const PIPE_SENDER_EVENTS_OFFSET = 4 * SEPARATION
+export const PIPE_BYTES_OFFSET = 5 * SEPARATION
+/** A smaller block has no room for a pipe. */
+export const PIPE_BLOCK_BYTES_MIN = 768
+
+export const SENDER_GONE = 1
+export const SENDER_ABORTED = 2
+export const RECEIVER_DONE = 4
+export const RECEIVER_LEFT = 8
+
+/** How many bytes of a large message are in its block at a time. */
+export const pipeCapacityOf = (blockBytes: number): number => (blockBytes + BLOCK_HEADER_BYTES - PIPE_BYTES_OFFSET) & -8

@@ -8,10 +8,16 @@ import type { QueueSide } from './queue-side.js'
 /** What a loan holds. It is apart from the loan, to be given back when the program has dropped that. */
 interface Hold {
   readonly side: QueueSide
+  /** NO_BLOCK when the loan is over. */
   block: number
-  /** The exact cell word: the block is this loan's as long as the cell is equal to it. */
-  cell: number
   giveBack(): void
+}
+
+/** @internal What a loan of a message holds. */
+export interface MessageHold extends Hold {
+  release(): void
+  /** Returns false if the message cannot be put back. */
+  requeue(message: Uint8Array, deliveries: number): boolean
 }
 
 /** Loans that the program has dropped, and that hold a block. */
@@ -73,7 +79,7 @@ export class SendLoan {
   }
 
   /**
-   * The payload, `maxMessageBytes` long: shared memory. Leave it alone once the loan is sent.
+   * The payload, `blockBytes` long: shared memory. Leave it alone once the loan is sent.
    * @throws IsthmusError `ERR_ISTHMUS_NOT_HELD` if the loan is over
    */
   get bytes(): Uint8Array {
@@ -158,6 +164,7 @@ export class SendLoan {
 class SendHold implements Hold {
   readonly side: QueueSide
   block = NO_BLOCK
+  /** The exact cell word: the block is this loan's as long as the cell is equal to it. */
   cell = 0
 
   constructor(side: QueueSide) {
@@ -175,7 +182,8 @@ class SendHold implements Hold {
 
 /**
  * A message that a program has taken from a queue and reads in place. It is over with `release` or `requeue`, or at the end of a
- * block of code with `using`. One of several messages that were sent in one block is a private copy instead.
+ * block of code with `using`. One of several messages that were sent in one block, and one that is larger than a block, is a private
+ * copy instead.
  *
  * If its holder dies, or drops it, the message is lost (at most once) or delivered again (at least once). Messages that were sent
  * in one block are acknowledged in their order: one that is released before an earlier one of them comes again with that.
@@ -189,13 +197,13 @@ class SendHold implements Hold {
  * ```
  */
 export class TakenLoan {
-  readonly #hold: TakenHold
+  readonly #hold: MessageHold
   readonly #message: Uint8Array
   /** How often the message was given to a program, this time included. Messages of a queue that delivers at most once count here alone. */
   readonly deliveries: number
 
   /** @internal Use `receiver.tryTake()`. */
-  constructor(hold: TakenHold, message: Uint8Array, deliveries: number) {
+  constructor(hold: MessageHold, message: Uint8Array, deliveries: number) {
     this.#hold = hold
     this.#message = message
     this.deliveries = deliveries
@@ -252,7 +260,8 @@ export class TakenLoan {
    * receiver.tryTake().deliveries // 2
    * ```
    *
-   * @returns false, and the loan goes on, if the message was one of several in a block, and there is no free block for it
+   * @returns false, and the loan goes on, if the message was one of several in a block, and there is no free block for it; and
+   * for a message that is larger than a block, in a queue that delivers at most once
    * @throws IsthmusError `ERR_ISTHMUS_NOT_HELD` if the loan is over
    */
   requeue(): boolean {
@@ -278,7 +287,7 @@ export class TakenLoan {
 }
 
 /** @internal A block, or one message of a packed block. */
-export class TakenHold implements Hold {
+export class TakenHold implements MessageHold {
   readonly side: QueueSide
   block: number
   cell: number

@@ -24,14 +24,18 @@ import {
   KIND_WORD,
   kindIn,
   LANES_MAX,
+  LEASE_WORD,
   LOST_OFFSET,
   laneIn,
   ORPHAN,
   ORPHANS_LEFT_OFFSET,
   ORPHANS_SEEN_OFFSET,
   PACKED,
+  PIPE,
+  PIPE_BLOCK_BYTES_MIN,
   PUSHABLE,
   placesOf,
+  SENDER_ABORTED,
   slotCountOf,
   slotOfCell,
   stateOfCell,
@@ -46,8 +50,13 @@ import { sweepQueue } from './sweep.js'
 export interface MpmcQueueOptions<T = Uint8Array> {
   /** How many blocks there are, from 1 to 1,048,575: as many messages may be sent and not received, or be in loans. */
   readonly blocks: number
-  /** Bytes of a block, from 1 to 2 ** 30: the largest message. Several small messages of a batch share one. */
+  /** Bytes of a block, from 1 to 2 ** 30: the largest message that needs no waiting. Several small messages of a batch share one. */
   readonly blockBytes: number
+  /**
+   * The largest message, in bytes; `blockBytes` if not given. A larger one than a block goes through a block in parts, which needs
+   * blocks of at least 768 bytes. A receiver allocates no more than this, whatever the memory says.
+   */
+  readonly maxMessageBytes?: number
   /** How many messages of a batch share a block at most, from 1 to 65,535; 64 if not given. They go to one receiver. */
   readonly packLimit?: number
   /**
@@ -113,9 +122,10 @@ export interface MpmcQueueDescription {
 const ATTEMPT = 'Making an MPMC queue'
 
 /**
- * A lock-free queue for messages of up to `blockBytes`, from any number of senders to any number of receivers, in threads and
+ * A lock-free queue for messages of any size, from any number of senders to any number of receivers, in threads and
  * processes. Messages are received in the order in which they were sent, each by one receiver. A peer that is stopped or killed,
- * wherever that is, keeps no other peer from sending and receiving.
+ * wherever that is, keeps no other peer from sending and receiving. (A message that is larger than a block goes from its sender to
+ * its receiver in parts: those two wait for each other.)
  *
  * `mpmcQueue({ blocks, blockBytes, codec: json<Job>() })` is a `Layout<MpmcQueue<Job>>`. The name of the codec stands in the
  * signature, so two programs that disagree are told when they open the memory.
@@ -137,9 +147,17 @@ export function mpmcQueue(options: MpmcQueueOptions): Layout<MpmcQueue>
 export function mpmcQueue<T>(options: MpmcQueueOptions<T>): Layout<MpmcQueue<T>> {
   assertOptions(options, ATTEMPT)
   const { blocks, blockBytes, packLimit = 64, delivery = 'at-most-once', maxDeliveries = 5, codec } = options
-  const { deadLetters = false, lanes = 1, reserved = 0, slots } = options
+  const { deadLetters = false, lanes = 1, reserved = 0, maxMessageBytes = blockBytes, slots } = options
   assertWhole('blocks', blocks, 1, BLOCKS_MAX)
   assertWhole('blockBytes', blockBytes, 1, BLOCK_BYTES_MAX)
+  assertWhole('maxMessageBytes', maxMessageBytes, blockBytes, Number.MAX_SAFE_INTEGER)
+  if (maxMessageBytes > blockBytes && blockBytes < PIPE_BLOCK_BYTES_MIN) {
+    throw rangeError(
+      'blockBytes',
+      blockBytes,
+      `at least ${PIPE_BLOCK_BYTES_MIN}, which messages that are larger than a block need (maxMessageBytes is ${maxMessageBytes})`,
+    )
+  }
   assertWhole('packLimit', packLimit, 1, 65_535)
   assertWhole('maxDeliveries', maxDeliveries, 1, DELIVERIES_MAX)
   assertWhole('lanes', lanes, 1, LANES_MAX)
@@ -171,6 +189,7 @@ export function mpmcQueue<T>(options: MpmcQueueOptions<T>): Layout<MpmcQueue<T>>
     subject: subjectOf('queue', region, path),
     blocks,
     blockBytes,
+    maxMessageBytes,
     slotCount,
     lanes,
     deadLane,
@@ -182,6 +201,7 @@ export function mpmcQueue<T>(options: MpmcQueueOptions<T>): Layout<MpmcQueue<T>>
   const parameters = [
     `blocks=${blocks}`,
     `blockBytes=${blockBytes}`,
+    ...(maxMessageBytes > blockBytes ? [`maxMessageBytes=${maxMessageBytes}`] : []),
     `delivery=${delivery}`,
     ...(lanes > 1 ? [`lanes=${lanes}`] : []),
     ...(deadLetters ? ['deadLetters'] : []),
@@ -323,7 +343,7 @@ export class MpmcQueue<T = Uint8Array> {
 
   /** The largest message, in bytes. */
   get maxMessageBytes(): number {
-    return this.#geometry.blockBytes
+    return this.#geometry.maxMessageBytes
   }
 
   /**
@@ -374,14 +394,13 @@ export class MpmcQueue<T = Uint8Array> {
     const isPushed = (cell & PUSHABLE) !== 0 && side.lanes[laneIn(kind)]?.isPushed(block) === true
     const isUnowned = hold === ORPHAN || isPushed
     const peer = isUnowned ? undefined : region.peers.at(slotOfCell(cell))
-    const isPacked = kindIn(kind) === PACKED
     const { lanes } = this.#geometry
     return {
       block,
       state: stateOf(hold, isPushed),
       holder: peer === undefined ? undefined : region.peers.describe(peer),
       priority: Math.min(laneIn(kind), lanes - 1),
-      messages: isPacked ? Math.max(0, words[cellWord + COUNT_WORD] - words[cellWord + DONE_WORD]) : 1,
+      messages: messagesIn(words, cellWord),
       deliveries: deliveriesIn(kind),
       isDeadLetter: laneIn(kind) >= lanes,
     }
@@ -394,6 +413,14 @@ export class MpmcQueue<T = Uint8Array> {
     side.assertOpen('Using')
     return side
   }
+}
+
+/** Messages in a block that are not delivered yet. */
+function messagesIn(words: Int32Array, cellWord: number): number {
+  const kind = kindIn(words[cellWord + KIND_WORD])
+  if (kind === PACKED) return Math.max(0, words[cellWord + COUNT_WORD] - words[cellWord + DONE_WORD])
+  // A pipe that its sender has given up is passed over.
+  return kind === PIPE && (words[cellWord + LEASE_WORD] & SENDER_ABORTED) !== 0 ? 0 : 1
 }
 
 function stateOf(hold: number, isPushed: boolean): BlockDescription['state'] {

@@ -25,6 +25,7 @@ import {
   ORPHANS_LEFT_OFFSET,
   ORPHANS_SEEN_OFFSET,
   PACKED,
+  PIPE,
   POSITION_WORD,
   RETURNING,
   SENDER_WORD,
@@ -33,6 +34,7 @@ import {
   slotOfCell,
   UNDELIVERED,
 } from './layout.js'
+import { isSenderAtWork, wasLost } from './pipe-lease.js'
 import type { Slots } from './slots.js'
 import { BlockSweep, FREED, lanesOf, ORPHANED } from './sweep.js'
 
@@ -336,7 +338,7 @@ export class QueueSide {
       const hold = cell & HOLD_MASK
       if (hold === FREE) continue
       if (hold === ORPHAN) {
-        this.#adopt(block, cell)
+        this.#adopt(block, cell, proves)
         continue
       }
       const slot = slotOfCell(cell)
@@ -358,7 +360,7 @@ export class QueueSide {
         if (slot === ownSlot) this.strays++
         this.noteFree(block)
       }
-      if (swept === ORPHANED) this.#adopt(block, table.cellOf(block))
+      if (swept === ORPHANED) this.#adopt(block, table.cellOf(block), proves)
     }
     Atomics.store(words, this.#orphansSeenWord, orphansLeft)
   }
@@ -367,17 +369,38 @@ export class QueueSide {
    * Brings back an orphan: its message is pushed again, or dropped.
    *
    * - R1: CAS the cell from ORPHAN to HELD by this attachment, with the next seq. If that fails, another peer does it. Then R2.
+   *
+   * A pipe whose sender is at work is left to that one. Any other pipe is freed: there is no sender that could send it again.
+   * @param proves whether to ask the system if such a sender lives; otherwise only the peers table
    */
-  #adopt(block: number, cell: number): void {
+  #adopt(block: number, cell: number, proves: boolean): void {
     if ((cell & HOLD_MASK) !== ORPHAN) return
+    const isPipe = this.isPipe(block)
+    if (isPipe && isSenderAtWork(this.words, this.cellWordOf(block), this.region, proves)) return
     // Nobody writes into an orphan. It would be one again.
-    if (this.isDeliverable(block) && this.#laneOf(block).hasEnded) return
+    if (!isPipe && this.isDeliverable(block) && this.#laneOf(block).hasEnded) return
     const held = nextInstance(cell, this.held)
     // SYNC block handed over
     if (Atomics.compareExchange(this.words, this.cellWordOf(block), cell, held) !== cell) return
     this.table.kept[block] = 1
-    if (this.isDeliverable(block)) this.#pushInto(this.#laneOf(block), block, held)
+    if (isPipe) this.#dropPipe(block, held)
+    else if (this.isDeliverable(block)) this.#pushInto(this.#laneOf(block), block, held)
     else this.drop(block, held)
+  }
+
+  /** Frees a block that a side of a pipe has left, if the other one has left it before. */
+  adoptPipe(block: number): void {
+    if (this.isPipe(block)) this.#adopt(block, this.table.cellOf(block), false)
+  }
+
+  isPipe(block: number): boolean {
+    return kindIn(this.words[this.cellWordOf(block) + KIND_WORD]) === PIPE
+  }
+
+  #dropPipe(block: number, cell: number): void {
+    const isLost = !this.geometry.isAtLeastOnce && wasLost(this.words, this.cellWordOf(block))
+    this.release(block, cell)
+    if (isLost) Atomics.add(this.words, (this.geometry.byteOffset + LOST_OFFSET) >>> 2, 1)
   }
 
   /** The lane that a block says. One that does not exist is the lowest. */

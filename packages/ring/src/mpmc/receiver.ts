@@ -15,7 +15,9 @@ import {
   type Condition,
   closedError,
   deadlineOf,
+  type EventCount,
   inWords,
+  isUint8Array,
   nowMs,
   signalOf,
   slotOf,
@@ -38,8 +40,16 @@ import {
   type Slice,
 } from '../messages/for-each.js'
 import { MessageIterator, type MessageSource, type MessagesOptions } from '../messages/message-iterator.js'
+import { LargeMessagePolling } from '../record/large-message-polling.js'
 import { privateCopyOf } from '../record/private-run.js'
-import type { BatchOptions, DrainCallback, DrainOptions, InPlaceCallback } from '../spsc/consumer.js'
+import type {
+  BatchOptions,
+  ChunkOptions,
+  DrainCallback,
+  DrainOptions,
+  InPlaceCallback,
+  MessageChunk,
+} from '../spsc/consumer.js'
 import { NO_BLOCK } from './block-table.js'
 import {
   BLOCK_HEADER_BYTES,
@@ -56,7 +66,10 @@ import {
   nextInstance,
   ORPHAN,
   PACKED,
+  PIPE,
   POSITION_WORD,
+  RECEIVER_DONE,
+  RECEIVER_LEFT,
   RETURNING,
   slotOfCell,
   stateOfCell,
@@ -64,6 +77,7 @@ import {
 } from './layout.js'
 import { TakenHold, TakenLoan } from './loan.js'
 import { Pack } from './pack.js'
+import { PipeHold, PipeReceiver } from './pipe-receiver.js'
 import type { QueueSide } from './queue-side.js'
 import { EMPTY, ENDED, type Slots } from './slots.js'
 
@@ -81,7 +95,7 @@ const BATCH_MESSAGES = 256
 const BATCH_MESSAGES_PER_COMPLETION = 16
 const BATCH_BYTES_PER_COMPLETION = 4096
 
-/** There is a message: in the pack that is open, or in the block that was taken. */
+/** There is a message: in the pack that is open, in the block that was taken, or come through the pipe that was taken. */
 const FOUND = 0
 
 /**
@@ -95,7 +109,12 @@ const FOUND = 0
  *
  * If a receiver dies, its message is lost, if the queue delivers at most once. At least once, a message belongs to its receiver
  * until that acknowledges it, by its next call that receives, or by `acknowledge`; if the receiver dies or is closed before, the
- * message comes again, at the end of the queue. No call throws because a peer died.
+ * message comes again, at the end of the queue. No call throws because a peer died, but in the midst of a large message.
+ *
+ * A message that is larger than a block comes in parts, while its sender sends it: whole (every call that receives), or in chunks
+ * (`receiveChunk`). Until it is there, this receiver waits for its sender alone, and other messages for other receivers. If the
+ * sender dies or gives up, a call throws `ERR_ISTHMUS_MESSAGE_INCOMPLETE`, and the next one goes on with the next message; such a
+ * message of which nothing was received yet is passed over silently. `skipMessage` gives up one that does not go on.
  *
  * A private copy never changes. One of up to 4 KiB may be a view of a block of 64 KiB that it shares with other messages: read
  * `message.buffer` from `message.byteOffset` on, a multiple of 8; keep `message.slice()` if you keep few of many messages, or
@@ -117,6 +136,8 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
   readonly doubles: Float64Array
   /** The same for mixed records. */
   readonly view: DataView
+  /** The largest chunk, in bytes. */
+  readonly maxChunkBytes: number
 
   readonly #side: QueueSide
   readonly #subject: string
@@ -145,11 +166,15 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
   #cell = 0
   /** The packed block whose messages are being given. */
   #pack: Pack | undefined
+  /** The large message that is being received. */
+  #pipe: PipeReceiver | undefined
+  #isReadingChunks = false
   /** What the program has got and not acknowledged: blocks with their cells, and messages of packs. */
   readonly #givenBlocks: number[] = []
   readonly #givenCells: number[] = []
   readonly #givenPacks: Pack[] = []
   readonly #givenIndexes: number[] = []
+  readonly #givenPipes: PipeReceiver[] = []
   /** A callback of drain, or the codec in a batch, is at work: other calls would take what it is to get next. */
   #isInside = false
   /** Length of the message that a callback is being shown in place; -1 if there is none. */
@@ -188,11 +213,13 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
     this.words = side.words
     this.doubles = side.doubles
     this.view = side.view
+    this.maxChunkBytes = geometry.blockBytes
   }
 
   /**
    * Receives one message, if it is there now.
    * @returns a private copy, or what the codec made of it; `undefined` if there is none yet; `null` at the end
+   * @throws IncompleteMessageError `ERR_ISTHMUS_MESSAGE_INCOMPLETE` if a large message breaks off
    * @throws IsthmusError `ERR_ISTHMUS_CLOSED`; `ERR_ISTHMUS_CORRUPT`; and what the codec throws
    *
    * @example
@@ -211,8 +238,9 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
 
   /**
    * Receives one message, and blocks the thread until it is there.
-   * @returns as tryReceive; `undefined` after `timeoutMs`
+   * @returns as tryReceive; `undefined` after `timeoutMs`, also in the midst of a large message, which the next call continues
    * @throws as tryReceive
+   * @throws IsthmusError `EDEADLK` if it would wait for a sender of this very thread, in the midst of a large message
    *
    * @example
    * ```ts
@@ -312,7 +340,8 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
   /**
    * Calls back for every message that is there now, up to `limit`, in place: without a copy. Those bytes are shared memory, which
    * the sender's process can still change: do arithmetic with them, or trust it; do not decode text from them. They are valid
-   * until the callback returns, which also acknowledges the message. The codec is not used.
+   * until the callback returns, which also acknowledges the message. The codec is not used. A message that is larger than a block
+   * is shown in a private array instead, from its byte 0 on: `bytes` is then not `receiver.bytes`.
    *
    * If a callback throws, its message counts as received: drain throws the same, and the next call continues after it.
    * @returns how many messages; `null` if the queue has ended and everything was received
@@ -336,6 +365,7 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
     if (this.#shownBytes >= 0) this.#endShowing()
     if (this.#hasGiven) this.#acknowledgeGiven()
     let count = 0
+    if (this.#pipe !== undefined || this.#isReadingChunks) this.#setReadingChunks(false)
     this.#isInside = true
     try {
       while (count < limit) {
@@ -481,6 +511,18 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
     const found = this.#find()
     if (found !== FOUND) return found === ENDED ? null : undefined
     const { words } = this
+    const pipe = this.#pipe
+    if (pipe !== undefined) {
+      const { message, deliveries } = pipe
+      const loan = new TakenLoan(
+        new PipeHold(this.#side, pipe),
+        message,
+        this.#isAtLeastOnce ? deliveries : deliveries + 1,
+      )
+      this.#pipe = undefined
+      if (!this.#isAtLeastOnce) pipe.leave(RECEIVER_DONE)
+      return loan
+    }
     const pack = this.#pack
     if (pack !== undefined) {
       const message = this.#copyOfNext(pack)
@@ -498,6 +540,87 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
     const loan = new TakenLoan(hold, message, deliveriesIn(words[cellWord + KIND_WORD]))
     this.#block = NO_BLOCK
     return loan
+  }
+
+  /**
+   * Receives the next part of a message, if it is there now: for messages that are too large to be held in memory, and to show
+   * progress. A message is received either whole or in chunks; one that fits into a block comes as one chunk. At least once, it is
+   * acknowledged by the next call after its last chunk. The codec is not used.
+   * @returns `undefined` if there is none yet; `null` at the end
+   * @throws as tryReceive
+   * @throws IsthmusRangeError `ERR_ISTHMUS_INVALID_ARGUMENT` if the chunk does not fit into `into`; nothing was received
+   *
+   * @example
+   * ```ts
+   * sender.trySend(order)
+   * receiver.tryReceiveChunk().isLast // true
+   * ```
+   */
+  tryReceiveChunk(options: ChunkOptions = {}): MessageChunk | undefined | null {
+    const into = this.#targetOf(options)
+    if (this.#receives.isBusy) return undefined
+    return this.#tryTakeChunk(into)
+  }
+
+  /**
+   * As tryReceiveChunk, and blocks the thread until a part is there, or `timeoutMs` is over.
+   *
+   * @example
+   * ```ts
+   * sender.trySend(order)
+   * const into = new Uint8Array(receiver.maxChunkBytes)
+   * receiver.receiveChunkSync({ into, timeoutMs: 1000 }).messageOffset // 0
+   * ```
+   */
+  receiveChunkSync(options?: ChunkOptions & UntimedOptions): MessageChunk | null
+  receiveChunkSync(options: ChunkOptions & TimeoutOptions): MessageChunk | undefined | null
+  receiveChunkSync(options: ChunkOptions & TimeoutOptions = {}): MessageChunk | undefined | null {
+    const into = this.#targetOf(options)
+    return this.#blockFor(() => this.#tryTakeChunk(into), deadlineOf(options, this.#attempt))
+  }
+
+  /**
+   * As receiveChunkSync, without blocking the event loop.
+   *
+   * @example
+   * ```ts
+   * sender.trySend(order)
+   * const chunk = await receiver.receiveChunk({ signal })
+   * chunk.messageByteLength // 1
+   * ```
+   */
+  receiveChunk(options?: ChunkOptions & UntimedOptions): Promise<MessageChunk | null>
+  receiveChunk(options: ChunkOptions & WaitOptions): Promise<MessageChunk | undefined | null>
+  receiveChunk(options: ChunkOptions & WaitOptions = {}): Promise<MessageChunk | undefined | null> {
+    try {
+      const into = this.#targetOf(options)
+      return this.#take<MessageChunk | null>(() => this.#tryTakeChunk(into), undefined, options)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  /**
+   * Gives up the large message that is being received: for one whose sender is stopped, or too slow. At most once, its sender's
+   * call throws; at least once, the message comes again when its sender goes on.
+   * @returns whether one was being received
+   *
+   * @example
+   * ```ts
+   * if (receiver.tryReceive() === undefined) receiver.skipMessage() // false
+   * ```
+   *
+   * @throws IsthmusError `ERR_ISTHMUS_CLOSED`
+   */
+  skipMessage(): boolean {
+    this.#assertUsable('Giving up a message')
+    const pipe = this.#pipe
+    if (pipe === undefined) return false
+    this.#pipe = undefined
+    pipe.leave(RECEIVER_LEFT)
+    // A call of this receiver that waits for the rest waits for the next message now.
+    pipe.events.pollOwnWaits()
+    return true
   }
 
   /**
@@ -519,6 +642,8 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
   /** For waitAny: ready when a receive would not have to wait, because of a message or the end. */
   [WAITABLE](): WaitFor {
     const isReady = () => this.#isReady()
+    const pipe = this.#pipe
+    if (pipe !== undefined) return { point: pipe.events, condition: { ...pipe.condition, poll: isReady } }
     return { point: this.#waiters, condition: { ...this.#conditionFor(isReady), poll: isReady } }
   }
 
@@ -536,7 +661,9 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
     this.#isSlow = true
     if (this.#side.isClosed) return
     this.#endShowing()
+    const pipe = this.#pipe
     this.#giveBack()
+    pipe?.events.pollOwnWaits()
     this.#waiters.pollOwnWaits()
   }
 
@@ -544,8 +671,8 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
     this.close()
   }
 
-  protected override waitPoints(): readonly WaiterSet[] {
-    return [this.#waiters]
+  protected override waitPoints(): readonly (WaiterSet | EventCount)[] {
+    return this.#pipe === undefined ? [this.#waiters] : [this.#waiters, this.#pipe.events]
   }
 
   /** A private copy of the next message; undefined if there is none yet, null at the end. */
@@ -619,12 +746,22 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
     this.#assertUsable('Receiving')
     if (this.#shownBytes >= 0) this.#endShowing()
     if (this.#hasGiven) this.#acknowledgeGiven()
+    if (this.#isReadingChunks) this.#setReadingChunks(false)
     return this.#findNext()
   }
 
-  /** Sees to it that there is a message to give, in #pack or in #block. Returns FOUND, EMPTY or ENDED. */
-  #findNext(): number {
-    while (this.#pack === undefined) {
+  /**
+   * Sees to it that there is a message to give, in #pack, #block or #pipe. Returns FOUND, EMPTY or ENDED.
+   * @param mayBreakOff whether the call may tell of a large message that breaks off
+   */
+  #findNext(mayBreakOff = true): number {
+    for (;;) {
+      if (this.#pack !== undefined) return FOUND
+      if (this.#pipe !== undefined) {
+        // As in #takeBlock.
+        assertStackRoom()
+        return this.#isReadingChunks || this.#assemble(this.#pipe) ? FOUND : EMPTY
+      }
       if (this.#block === NO_BLOCK) {
         const found = this.#takeBlock()
         if (found !== FOUND) {
@@ -635,10 +772,94 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
       const cellWord = this.#firstCell + this.#block * this.#stride
       const kind = kindIn(this.words[cellWord + KIND_WORD])
       if (kind === DATA && this.words[cellWord + LENGTH_WORD] >>> 0 <= this.#blockBytes) return FOUND
-      if (kind !== PACKED) throw this.#dropCorrupt()
-      this.#openPack()
+      if (kind === PACKED) this.#openPack()
+      else if (kind !== PIPE || this.#side.geometry.maxMessageBytes <= this.#blockBytes) throw this.#dropCorrupt()
+      else if (this.#openPipe() && !mayBreakOff) return EMPTY
     }
-    return FOUND
+  }
+
+  /** Begins to receive a large message. Returns false for one that its sender has given up before. */
+  #openPipe(): boolean {
+    // What is noted below must not break off half-way.
+    assertStackRoom()
+    const pipe = new PipeReceiver(this.#side, this.#block, this.#cell)
+    this.#pipe = pipe
+    this.#block = NO_BLOCK
+    let isUnderWay = false
+    try {
+      isUnderWay = pipe.begin()
+    } finally {
+      if (!isUnderWay) this.#leavePipe(pipe)
+    }
+    if (!this.#waiters.isRef) pipe.events.setRef(false)
+    return isUnderWay
+  }
+
+  /** Receives what has come of a large message. Returns whether it is whole. */
+  #assemble(pipe: PipeReceiver): boolean {
+    try {
+      return pipe.assemble()
+    } catch (error) {
+      this.#dropBroken(pipe, error)
+      throw error
+    }
+  }
+
+  /** Without memory for it, a message is not lost: the program may receive it in chunks. */
+  #dropBroken(pipe: PipeReceiver, error: unknown): void {
+    const { code } = error as { code?: unknown }
+    if (code === 'ERR_ISTHMUS_MESSAGE_INCOMPLETE' || code === 'ERR_ISTHMUS_CORRUPT') this.#leavePipe(pipe)
+  }
+
+  #leavePipe(pipe: PipeReceiver): void {
+    this.#pipe = undefined
+    pipe.leave(RECEIVER_LEFT)
+  }
+
+  #tryTakeChunk(into: Uint8Array | undefined): MessageChunk | undefined | null {
+    this.#assertUsable('Receiving')
+    if (this.#shownBytes >= 0) this.#endShowing()
+    if (this.#hasGiven) this.#acknowledgeGiven()
+    if (!this.#isReadingChunks) this.#setReadingChunks(true)
+    const found = this.#findNext()
+    if (found !== FOUND) return found === ENDED ? null : undefined
+    const pipe = this.#pipe
+    if (pipe === undefined) return this.#takeWholeAsChunk(into)
+    try {
+      const chunk = pipe.takeChunk(into)
+      if (chunk?.isLast) this.#passNext(0)
+      return chunk
+    } catch (error) {
+      this.#dropBroken(pipe, error)
+      throw error
+    }
+  }
+
+  #takeWholeAsChunk(into: Uint8Array | undefined): MessageChunk {
+    const message = this.#copyNext()
+    const { length } = message
+    if (into !== undefined && length > into.length) {
+      throw new IsthmusRangeError(
+        'ERR_ISTHMUS_INVALID_ARGUMENT',
+        `${this.#attempt}: the next chunk has ${length} bytes, and the array to copy it into has ${into.length}. Give one of maxChunkBytes.`,
+      )
+    }
+    into?.set(message)
+    const bytes = into === undefined ? message : into.subarray(0, length)
+    this.#passNext(length)
+    return { bytes, messageOffset: 0, messageByteLength: length, isLast: true }
+  }
+
+  /** A message of which something was received is received to its end in the same way. */
+  #setReadingChunks(inChunks: boolean): void {
+    if (this.#isReadingChunks === inChunks) return
+    if (this.#pipe !== undefined && this.#pipe.receivedBytes > 0) {
+      throw new IsthmusError(
+        'ERR_ISTHMUS_CALL_ORDER',
+        `${this.#attempt}: the message under way is being received ${inChunks ? 'whole' : 'in chunks'}. Receive the rest of it in the same way, or give it up with skipMessage.`,
+      )
+    }
+    this.#isReadingChunks = inChunks
   }
 
   /** A pack that has nothing to give is freed, and not opened. */
@@ -684,6 +905,7 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
   /** A private copy of the message that was found. If this throws, the next call finds the same message. */
   #copyNext(): Uint8Array {
     if (this.#pack !== undefined) return this.#copyOfNext(this.#pack)
+    if (this.#pipe !== undefined) return this.#pipe.message
     const cellWord = this.#firstCell + this.#block * this.#stride
     const byteLength = this.#byteLengthIn(cellWord)
     return privateCopyOf(this.bytes, this.words, (cellWord << 2) + BLOCK_HEADER_BYTES, byteLength)
@@ -699,6 +921,13 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
       }
       const index = this.#step(pack, byteLength)
       if (!this.#isAtLeastOnce) this.#settle(pack, index)
+      return
+    }
+    const pipe = this.#pipe
+    if (pipe !== undefined) {
+      if (this.#isAtLeastOnce) this.#givenPipes.push(pipe)
+      this.#pipe = undefined
+      if (!this.#isAtLeastOnce) pipe.leave(RECEIVER_DONE)
       return
     }
     const block = this.#block
@@ -747,6 +976,11 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
       this.#shownBytes = byteLength
       return callback(pack.bytes, pack.byteOffsetOfNext, byteLength)
     }
+    if (this.#pipe !== undefined) {
+      const { message } = this.#pipe
+      this.#shownBytes = message.length
+      return callback(message, 0, message.length)
+    }
     const cellWord = this.#firstCell + this.#block * this.#stride
     const byteLength = this.#byteLengthIn(cellWord)
     this.#shownBytes = byteLength
@@ -761,9 +995,14 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
     const byteLength = this.#shownBytes
     if (byteLength < 0) return
     const pack = this.#pack
+    const pipe = this.#pipe
     if (hasFailed && this.#isAtLeastOnce) {
       this.#passNext(byteLength)
       this.#shownBytes = -1
+    } else if (pipe !== undefined) {
+      pipe.leave(RECEIVER_DONE)
+      this.#shownBytes = -1
+      this.#pipe = undefined
     } else if (pack === undefined) {
       this.#dropBlock()
       this.#shownBytes = -1
@@ -860,7 +1099,7 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
   }
 
   get #hasGiven(): boolean {
-    return this.#givenBlocks.length > 0 || this.#givenPacks.length > 0
+    return this.#givenBlocks.length > 0 || this.#givenPacks.length > 0 || this.#givenPipes.length > 0
   }
 
   #acknowledgeGiven(): void {
@@ -872,6 +1111,8 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
       if (this.#side.table.kept[blocks[last]] !== 0) this.#side.release(blocks[last], this.#givenCells[last])
       blocks.length = last
     }
+    const pipes = this.#givenPipes
+    for (; pipes.length > 0; pipes.pop()) pipes[pipes.length - 1].leave(RECEIVER_DONE)
   }
 
   /** Puts back into the queue what the program has not acknowledged, and what it was not given. */
@@ -887,7 +1128,18 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
     this.#block = NO_BLOCK
     for (const [at, given] of blocks.entries()) side.pushAgain(given, this.#givenCells[at])
     for (const pack of packs) pack.giveBack()
-    if (block !== NO_BLOCK) side.pushAgain(block, this.#cell)
+    if (block !== NO_BLOCK) this.#giveBackUnread(block)
+    const pipes = this.#givenPipes.splice(0)
+    if (this.#pipe !== undefined) pipes.push(this.#pipe)
+    this.#pipe = undefined
+    for (const pipe of pipes) pipe.leave(RECEIVER_LEFT)
+  }
+
+  /** A block of which it is not known yet what is in it: a pipe goes back to its sender. */
+  #giveBackUnread(block: number): void {
+    const cellWord = this.#firstCell + block * this.#stride
+    if (kindIn(this.words[cellWord + KIND_WORD]) !== PIPE) this.#side.pushAgain(block, this.#cell)
+    else new PipeReceiver(this.#side, block, this.#cell).leave(RECEIVER_LEFT)
   }
 
   #countDelivery(cellWord: number): void {
@@ -944,7 +1196,8 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
     let byteCount = 0
     this.#isInside = true
     try {
-      while (batch.length < limit && this.#findNext() === FOUND) {
+      // A large message may break off: the call that begins with it tells that.
+      while (batch.length < limit && this.#pipe === undefined && this.#findNext(false) === FOUND) {
         const message = this.#copyNext()
         const value = this.#decoded(message) as T
         // The codec may have closed it.
@@ -984,9 +1237,18 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
     const taken = tryTake()
     if (taken !== undefined) return taken
     if (nowMs() >= deadline) return this.#tryAfterProof(tryTake)
+    for (;;) {
+      const taken =
+        this.#pipe === undefined ? this.#blockForBlock(tryTake, deadline) : this.#blockInPipe(tryTake, deadline)
+      if (taken !== undefined || nowMs() >= deadline) return taken
+    }
+  }
+
+  #blockForBlock<R>(tryTake: () => R | undefined, deadline: number): R | undefined {
     const wait = new Taking(tryTake)
+    const poll = () => wait.poll() || this.#pipe !== undefined
     try {
-      this.#waiters.waitSync({ ...this.#conditionFor(() => false), poll: () => wait.poll() }, deadline)
+      this.#waiters.waitSync({ ...this.#conditionFor(() => false), poll }, deadline)
     } catch (error) {
       // What was taken must not be lost.
       if (wait.taken === undefined) throw error
@@ -994,9 +1256,25 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
     return wait.taken
   }
 
+  /** In the midst of a large message: waits for its sender, and tries once. */
+  #blockInPipe<R>(tryTake: () => R | undefined, deadline: number): R | undefined {
+    const pipe = this.#pipe as PipeReceiver
+    if (!pipe.hasNews()) {
+      if (pipe.isOwnThread()) {
+        throw new IsthmusError(
+          'EDEADLK',
+          `${this.#attempt}: the sender of the large message under way belongs to this very thread and cannot send while the thread blocks. Use receive, or give it up with skipMessage.`,
+        )
+      }
+      if (!pipe.events.waitSync(pipe.condition, deadline)) return undefined
+    }
+    return tryTake()
+  }
+
   /** The time is up already: one thorough attempt. */
   #tryAfterProof<R>(tryTake: () => R | undefined): R | undefined {
     this.#side.lookThrough(true)
+    this.#pipe?.proveSender()
     return tryTake()
   }
 
@@ -1035,17 +1313,41 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
         const taken = tryTake()
         if (taken !== undefined) return taken
       }
-      const wait = new Taking(tryTake)
-      try {
-        const condition = { ...this.#conditionFor(() => false), poll: () => wait.poll() }
-        await this.#waiters.wait(condition, deadline, signal)
-      } catch (error) {
-        if (wait.taken === undefined) throw error
+      let polling: LargeMessagePolling | undefined
+      for (;;) {
+        const wait = new Taking(tryTake)
+        const pipe = this.#pipe
+        if (pipe !== undefined) {
+          polling ??= new LargeMessagePolling(this.#receives)
+          if (await this.#waitInPipe(pipe, polling, deadline, signal)) wait.poll()
+        } else {
+          try {
+            const poll = () => wait.poll() || this.#pipe !== undefined
+            await this.#waiters.wait({ ...this.#conditionFor(() => false), poll }, deadline, signal)
+          } catch (error) {
+            if (wait.taken === undefined) throw error
+          }
+        }
+        if (wait.taken !== undefined || nowMs() >= deadline) return wait.taken
       }
-      return wait.taken
     } finally {
       this.#receives.leave()
     }
+  }
+
+  /** In the midst of a large message, polls for the next part first (see LargeMessagePolling). Returns whether there may be one. */
+  async #waitInPipe(
+    pipe: PipeReceiver,
+    polling: LargeMessagePolling,
+    deadline: number,
+    signal: Signal | undefined,
+  ): Promise<boolean> {
+    if (polling.until(pipe.condition)) return true
+    if (polling.isTurnDue) {
+      await polling.yieldToEventLoop()
+      throwIfAborted(signal)
+    }
+    return pipe.wait(deadline, signal)
   }
 
   async #forEach(
@@ -1068,7 +1370,10 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
           round,
           endCallback: () => this.#endShowing(),
           hasNews: isReady,
-          wait: (signal) => this.#waiters.wait(condition, Number.POSITIVE_INFINITY, signal),
+          wait: (signal) =>
+            this.#pipe === undefined
+              ? this.#waiters.wait(condition, Number.POSITIVE_INFINITY, signal)
+              : this.#pipe.wait(Number.POSITIVE_INFINITY, signal),
           yieldToEventLoop: () => this.#receives.yieldNow(),
         },
         signal,
@@ -1130,6 +1435,7 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
   #isReady(): boolean {
     if (this.#isClosed || this.#side.isClosed || this.#pack !== undefined || this.#block !== NO_BLOCK) return true
     if (this.#receives.isBusy && this.#shownBytes >= 0) return false
+    if (this.#pipe !== undefined) return this.#pipe.hasNews()
     try {
       if (this.#side.hasOrphans) return true
       let ended = 0
@@ -1167,6 +1473,17 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
     throw new IsthmusRangeError(
       'ERR_ISTHMUS_INVALID_ARGUMENT',
       `${this.#attempt}: maxMessages is ${inWords(maxMessages)}. Give a whole number from 1 on, or leave it out.`,
+    )
+  }
+
+  /** Checked before anything is received. */
+  #targetOf(options: ChunkOptions): Uint8Array | undefined {
+    assertOptions(options, this.#attempt)
+    const { into } = options
+    if (into === undefined || (isUint8Array(into) && into.length > 0)) return into
+    throw new IsthmusTypeError(
+      'ERR_ISTHMUS_INVALID_ARGUMENT',
+      `${this.#attempt}: into is ${inWords(into)}. Give a Uint8Array that is long enough, or leave it out.`,
     )
   }
 
@@ -1228,9 +1545,10 @@ class StateAtEnd {
     while (++this.#block < geometry.blocks) {
       const block = this.#block
       const cell = table.cellOf(block)
-      const lane = laneIn(words[this.#side.cellWordOf(block) + KIND_WORD])
-      // A dead letter does not come back here.
-      if (lane === geometry.deadLane) continue
+      const kindWord = words[this.#side.cellWordOf(block) + KIND_WORD]
+      const lane = laneIn(kindWord)
+      // A dead letter does not come back here; nor does a pipe, whose sender is told of the end.
+      if (lane === geometry.deadLane || kindIn(kindWord) === PIPE) continue
       if ((cell & HOLD_MASK) === ORPHAN) {
         this.orphanCell = cell
         this.#isAnyHeld = true

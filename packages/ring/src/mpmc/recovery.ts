@@ -5,12 +5,17 @@ import {
   HOLD_MASK,
   headOffsetOf,
   KIND_WORD,
+  kindIn,
+  LEASE_WORD,
   laneIn,
   nextInstance,
   ORPHANS_LEFT_OFFSET,
   ORPHANS_SEEN_OFFSET,
+  PIPE,
   POSITION_WORD,
   PUSHABLE,
+  SENDER_ABORTED,
+  SENDER_GONE,
   tailOffsetOf,
 } from './layout.js'
 
@@ -47,6 +52,8 @@ export function recoverQueue(geometry: QueueGeometry): void {
       if (isThere) {
         first ??= position
         isKept[block] = 1
+        // Its sender is gone. It stays in its place, and its receiver passes over it.
+        if (kindIn(words[cellWord + KIND_WORD]) === PIPE) words[cellWord + LEASE_WORD] |= SENDER_GONE | SENDER_ABORTED
       } else if (first !== undefined) {
         break
       }

@@ -6,6 +6,7 @@ import {
   type Condition,
   closedError,
   deadlineOf,
+  type EventCount,
   inWords,
   nowMs,
   signalOf,
@@ -33,6 +34,7 @@ import {
 } from './layout.js'
 import { SendLoan } from './loan.js'
 import { Packing } from './packing.js'
+import { PipeSender } from './pipe-sender.js'
 import type { QueueSide } from './queue-side.js'
 import type { Slots } from './slots.js'
 
@@ -54,6 +56,10 @@ const sentAtOnce = Promise.resolve(true)
  * A send that returned true is committed: it stays in the queue, whatever happens to its sender. If a sender is killed in
  * the midst of a send, that message was sent as a whole or not at all; nobody waits for it.
  *
+ * A message above `blockBytes`, up to `maxMessageBytes`, goes through one block in parts, while a receiver takes it. It has its place
+ * among the other messages, and its send lasts until all of it is on its way; at least once, until it is acknowledged. If its
+ * receiver dies, it is sent again (at least once), or the send throws `ERR_ISTHMUS_PEER_DIED` (at most once).
+ *
  * @example
  * ```ts
  * const { root } = HeapRegion.create(mpmcQueue({ blocks: 64, blockBytes: 1024, codec: utf8 }))
@@ -71,7 +77,9 @@ export class Sender<T = Uint8Array> extends Awaitable implements Waitable {
   readonly doubles: Float64Array
   /** The same for mixed records. */
   readonly view: DataView
-  /** The largest message, in bytes. */
+  /** The largest message for trySend, batches that do not wait, and loans, in bytes. */
+  readonly blockBytes: number
+  /** The largest message for sendSync and send, in bytes. */
   readonly maxMessageBytes: number
 
   readonly #side: QueueSide
@@ -92,6 +100,8 @@ export class Sender<T = Uint8Array> extends Awaitable implements Waitable {
   #corkDepth = 0
   #isClosed = false
   readonly #sends = new TurnQueue()
+  /** Large messages on their way. */
+  readonly #pipes = new Set<PipeSender>()
   #forgetClose: (() => void) | undefined
 
   /** @internal Use `queue.sender()`. */
@@ -111,7 +121,8 @@ export class Sender<T = Uint8Array> extends Awaitable implements Waitable {
     this.#firstCell = side.cellWordOf(0)
     this.#stride = geometry.strideBytes >>> 2
     this.#packing = new Packing(side)
-    this.maxMessageBytes = geometry.blockBytes
+    this.blockBytes = geometry.blockBytes
+    this.maxMessageBytes = geometry.maxMessageBytes
     this.bytes = side.bytes
     this.words = side.words
     this.doubles = side.doubles
@@ -121,7 +132,7 @@ export class Sender<T = Uint8Array> extends Awaitable implements Waitable {
   /**
    * Sends a copy of a message, if there is a free block.
    * @returns false if it found none. Of a queue with more than 64 blocks, a single call may look at a part of them
-   * @throws IsthmusRangeError `ERR_ISTHMUS_MESSAGE_TOO_LARGE` above maxMessageBytes
+   * @throws IsthmusRangeError `ERR_ISTHMUS_MESSAGE_TOO_LARGE` above blockBytes: sendSync and send send those
    * @throws IsthmusError `ERR_ISTHMUS_CLOSED` if the queue has ended, or the sender or its region was closed
    * @throws IsthmusTypeError `ERR_ISTHMUS_INVALID_ARGUMENT` for a value that is no Uint8Array, in a queue without a codec
    *
@@ -140,7 +151,7 @@ export class Sender<T = Uint8Array> extends Awaitable implements Waitable {
       this.#sends.isBusy ||
       this.#isClosed ||
       this.#side.isClosed ||
-      length > this.maxMessageBytes ||
+      length > this.blockBytes ||
       this.#lanes.length > 1
     ) {
       return this.#trySendTo(0, bytes)
@@ -190,7 +201,8 @@ export class Sender<T = Uint8Array> extends Awaitable implements Waitable {
     const batch = new Batch(values, this.#attempt)
     if (this.#sends.isBusy) return 0
     try {
-      this.#sendWhatFits(batch, lane)
+      const next = this.#sendWhatFits(batch, lane)
+      if (next !== undefined) this.#assertFitsBlock(next.length)
     } catch (error) {
       if (batch.sentCount === 0) throw error
     }
@@ -198,10 +210,15 @@ export class Sender<T = Uint8Array> extends Awaitable implements Waitable {
   }
 
   /**
-   * Sends a copy of a message, and blocks the thread while no block is free.
-   * @returns false after `timeoutMs`
-   * @throws as trySend
-   * @throws IsthmusError `EDEADLK` if this very thread has all blocks, in loans and unacknowledged messages
+   * Sends a copy of a message of up to maxMessageBytes, and blocks the thread while no block is free; and while a large message
+   * is on its way. That is sent when all of it is in its block, or was received; at least once, when it is acknowledged.
+   * @returns false after `timeoutMs`. If a large message was under way, its receiver is told that it stays incomplete; at least
+   * once, a receiver may have it whole, and not have acknowledged it
+   * @throws as trySend, but IsthmusRangeError `ERR_ISTHMUS_MESSAGE_TOO_LARGE` only above maxMessageBytes
+   * @throws IsthmusError `EDEADLK` if this very thread has all blocks, in loans and unacknowledged messages, or a large message
+   * would wait for a receiver of this very thread
+   * @throws PeerDiedError `ERR_ISTHMUS_PEER_DIED` if the receiver of a large message dies: at most once, or after maxDeliveries
+   * @throws IsthmusError `ERR_ISTHMUS_MESSAGE_INCOMPLETE` if it gives the message up, likewise
    *
    * @example
    * ```ts
@@ -213,14 +230,16 @@ export class Sender<T = Uint8Array> extends Awaitable implements Waitable {
     const lane = this.#laneOf(options)
     const bytes = bytesOf(value, this.#codec, this.#attempt)
     this.#assertNoTurn()
-    if (this.#trySendTo(lane, bytes)) return true
+    this.#assertFits(bytes.length)
+    if (bytes.length <= this.blockBytes && this.#trySendTo(lane, bytes)) return true
     return this.#sendBlocking(bytes, lane, deadline)
   }
 
   /**
-   * As sendSync, without blocking the event loop. Sends of one sender go out in the order of the calls; while one waits,
-   * `trySend` returns false. Leave the bytes of the message as they are until the promise is settled.
-   * @throws AbortError when the signal aborts; nothing was sent
+   * As sendSync, without blocking the event loop. Sends of one sender go out in the order of the calls; while one waits for a
+   * block, `trySend` returns false. Several large messages may be on their way at a time, each in its block. Leave the bytes of the
+   * message as they are until the promise is settled.
+   * @throws AbortError when the signal aborts; nothing was sent, or the receiver of a large message is told as after a timeout
    *
    * @example
    * ```ts
@@ -235,8 +254,9 @@ export class Sender<T = Uint8Array> extends Awaitable implements Waitable {
       const lane = this.#laneOf(options)
       throwIfAborted(signal)
       const bytes = bytesOf(value, this.#codec, this.#attempt)
-      if (this.#sends.canCompleteSynchronously() && this.#trySendTo(lane, bytes)) return sentAtOnce
       this.#assertFits(bytes.length)
+      const canCompleteSynchronously = bytes.length <= this.blockBytes && this.#sends.canCompleteSynchronously()
+      if (canCompleteSynchronously && this.#trySendTo(lane, bytes)) return sentAtOnce
       return this.#sendInTurn(bytes, lane, deadline, signal)
     } catch (error) {
       return Promise.reject(error)
@@ -386,7 +406,7 @@ export class Sender<T = Uint8Array> extends Awaitable implements Waitable {
   }
 
   /**
-   * Pushes what is held back. The queue goes on: `queue.end()` ends it.
+   * Pushes what is held back, and ends the sends that wait, with their large messages. The queue goes on: `queue.end()` ends it.
    *
    * @example
    * ```ts
@@ -399,6 +419,7 @@ export class Sender<T = Uint8Array> extends Awaitable implements Waitable {
       if (!this.#side.isClosed) this.#pushPacked()
     } finally {
       this.#isClosed = true
+      for (const pipe of this.#pipes) pipe.close()
       this.#forgetClose?.()
       this.#forgetClose = undefined
       if (!this.#side.isClosed) this.#side.space.pollOwnWaits()
@@ -409,13 +430,13 @@ export class Sender<T = Uint8Array> extends Awaitable implements Waitable {
     this.close()
   }
 
-  protected override waitPoints(): readonly WaiterSet[] {
-    return [this.#side.space]
+  protected override waitPoints(): readonly (WaiterSet | EventCount)[] {
+    return [this.#side.space, ...[...this.#pipes].map(({ events }) => events)]
   }
 
   #trySendTo(lane: number, bytes: Uint8Array): boolean {
     this.#assertOpen('Sending')
-    this.#assertFits(bytes.length)
+    this.#assertFitsBlock(bytes.length)
     if (this.#sends.isBusy) return false
     if (this.#corkDepth > 0) return this.#tryPack(bytes, lane)
     const block = this.#tryTakeBlock(lane)
@@ -515,7 +536,10 @@ export class Sender<T = Uint8Array> extends Awaitable implements Waitable {
     if (this.#packing.isOpen && !this.#side.isClosed) this.#pushPacked()
   }
 
-  /** Sends the messages of a batch up to the first one for which there is no block. Returns its bytes; undefined if all are sent. */
+  /**
+   * Sends the messages of a batch up to the first one for which there is no block, or which needs a pipe. Returns its bytes;
+   * undefined if all are sent.
+   */
   #sendWhatFits(batch: Batch<T>, lane: number): Uint8Array | undefined {
     // Whatever the codec throws, what was packed before is pushed: there must be room on the stack for that call.
     assertStackRoom()
@@ -534,7 +558,7 @@ export class Sender<T = Uint8Array> extends Awaitable implements Waitable {
         // The codec may have sent messages of its own.
         if (!packing.isOpen || packing.lane !== lane || !packing.tryAdd(bytes)) {
           this.#assertFits(length)
-          if (!this.#tryPack(bytes, lane)) return bytes
+          if (length > this.blockBytes || !this.#tryPack(bytes, lane)) return bytes
         }
         batch.sentCount++
         batch.nextBytes = undefined
@@ -562,9 +586,11 @@ export class Sender<T = Uint8Array> extends Awaitable implements Waitable {
   }
 
   #sendBlocking(bytes: Uint8Array, lane: number, deadline: number): boolean {
+    this.#assertOpen('Sending')
     this.#pushPackedBeforeWait()
-    if (nowMs() >= deadline) return this.#sendAfterWholeLook(bytes, lane)
     const { length } = bytes
+    if (nowMs() >= deadline) return length <= this.blockBytes && this.#sendAfterWholeLook(bytes, lane)
+    this.#assertNoPipes()
     const taken = new TakenBlock()
     const condition = this.#conditionFor(lane, (isWhole) => this.#takeInto(taken, lane, isWhole))
     try {
@@ -575,8 +601,44 @@ export class Sender<T = Uint8Array> extends Awaitable implements Waitable {
       this.#freeTaken(taken)
       throw error
     }
+    if (length > this.blockBytes) return this.#sendThroughSync(this.#openPipe(taken, bytes, lane), deadline)
     this.#fillTaken(taken, bytes, lane)
     return true
+  }
+
+  #sendThroughSync(pipe: PipeSender, deadline: number): boolean {
+    try {
+      return pipe.sendSync(deadline)
+    } finally {
+      this.#pipes.delete(pipe)
+    }
+  }
+
+  async #sendThrough(pipe: PipeSender, deadline: number, signal: WaitOptions['signal']): Promise<boolean> {
+    try {
+      return await pipe.send(deadline, signal, this.#sends)
+    } finally {
+      this.#pipes.delete(pipe)
+    }
+  }
+
+  /** Pushes a block that was taken, as a pipe. If this throws, the block is free, and nothing was sent. */
+  #openPipe(taken: TakenBlock, bytes: Uint8Array, lane: number): PipeSender {
+    let pipe: PipeSender | undefined
+    try {
+      pipe = new PipeSender(this.#side, taken.block, bytes, lane)
+      if (!this.#side.space.isRef) pipe.events.setRef(false)
+      this.#pipes.add(pipe)
+      if (!pipe.begin(taken.cell)) throw this.#endedError()
+    } catch (error) {
+      if (pipe !== undefined) this.#pipes.delete(pipe)
+      pipe?.forget()
+      this.#freeTaken(taken)
+      throw error
+    }
+    this.#table.kept[taken.block] = 0
+    this.#side.notePushed(lane)
+    return pipe
   }
 
   /** The time is up already: one thorough attempt. */
@@ -594,12 +656,15 @@ export class Sender<T = Uint8Array> extends Awaitable implements Waitable {
     signal: WaitOptions['signal'],
   ): Promise<boolean> {
     if (!this.#sends.tryEnter() && !(await this.#sends.enter(deadline, signal))) return false
+    let sent: PipeSender | boolean
     try {
       await this.#sends.yieldToEventLoop()
-      return await this.#sendWaiting(bytes, lane, deadline, signal)
+      sent = await this.#sendWaiting(bytes, lane, deadline, signal)
     } finally {
       this.#sends.leave()
     }
+    // The message has its place in the queue: others may follow.
+    return typeof sent === 'boolean' ? sent : this.#sendThrough(sent, deadline, signal)
   }
 
   async #sendBatchInTurn(
@@ -614,7 +679,10 @@ export class Sender<T = Uint8Array> extends Awaitable implements Waitable {
         await this.#sends.yieldToEventLoop()
         for (;;) {
           const next = this.#sendWhatFits(batch, lane)
-          if (next === undefined || !(await this.#sendWaiting(next, lane, deadline, signal))) return batch.sentCount
+          if (next === undefined) return batch.sentCount
+          const sent = await this.#sendWaiting(next, lane, deadline, signal)
+          const isSent = typeof sent === 'boolean' ? sent : await this.#sendThrough(sent, deadline, signal)
+          if (!isSent) return batch.sentCount
           batch.nextBytes = undefined
           batch.sentCount++
         }
@@ -626,12 +694,13 @@ export class Sender<T = Uint8Array> extends Awaitable implements Waitable {
     }
   }
 
+  /** Resolves to the pipe of a large message, when that is pushed. */
   async #sendWaiting(
     bytes: Uint8Array,
     lane: number,
     deadline: number,
     signal: WaitOptions['signal'],
-  ): Promise<boolean> {
+  ): Promise<PipeSender | boolean> {
     this.#assertOpen('Sending')
     this.#pushPackedBeforeWait()
     const { length } = bytes
@@ -646,6 +715,7 @@ export class Sender<T = Uint8Array> extends Awaitable implements Waitable {
       this.#freeTaken(taken)
       throw error
     }
+    if (length > this.blockBytes) return this.#openPipe(taken, bytes, lane)
     this.#fillTaken(taken, bytes, lane)
     return true
   }
@@ -756,9 +826,32 @@ export class Sender<T = Uint8Array> extends Awaitable implements Waitable {
 
   #assertFits(byteLength: number): void {
     if (byteLength <= this.maxMessageBytes) return
+    const limit =
+      this.maxMessageBytes > this.blockBytes
+        ? `it carries at most ${this.maxMessageBytes}. Make it with a larger maxMessageBytes, or send parts`
+        : `a block of it has ${this.blockBytes}. Make it with larger blocks, or with maxMessageBytes, or send parts`
     throw new IsthmusRangeError(
       'ERR_ISTHMUS_MESSAGE_TOO_LARGE',
-      `Sending a message of ${byteLength} bytes to ${this.#subject}: a block of it has ${this.maxMessageBytes}. Make it with larger blocks, or send parts.`,
+      `Sending a message of ${byteLength} bytes to ${this.#subject}: ${limit}.`,
+    )
+  }
+
+  /** For calls that do not wait. */
+  #assertFitsBlock(byteLength: number): void {
+    if (byteLength <= this.blockBytes) return
+    this.#assertFits(byteLength)
+    throw new IsthmusRangeError(
+      'ERR_ISTHMUS_MESSAGE_TOO_LARGE',
+      `Sending a message of ${byteLength} bytes to ${this.#subject}: a block of it has ${this.blockBytes}. Use send or sendSync, which send it through a block in parts.`,
+    )
+  }
+
+  /** Before the thread blocks: receivers of these messages wait for it. */
+  #assertNoPipes(): void {
+    if (this.#pipes.size === 0) return
+    throw new IsthmusError(
+      'EDEADLK',
+      `${this.#attempt}: a large message of this very thread is on its way, and blocking would keep it from ending. Await it first.`,
     )
   }
 
