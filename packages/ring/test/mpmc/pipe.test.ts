@@ -3,7 +3,15 @@ import { describe, expect, it } from 'vitest'
 import { expectCode, expectRejection } from '../../../sync/test/support/expect-code.js'
 import { withoutSafetyNet } from '../../../sync/test/support/safety-net.js'
 import { soon, stateOf, turns } from '../../../sync/test/support/waiting.js'
-import { type MessageChunk, type MpmcQueue, mpmcQueue, type Receiver, type SendLoan, utf8 } from '../../src/index.js'
+import {
+  type MessageChunk,
+  type MpmcQueue,
+  type MpmcQueueOptions,
+  mpmcQueue,
+  type Receiver,
+  type SendLoan,
+  utf8,
+} from '../../src/index.js'
 import {
   BLOCK_HEADER_BYTES,
   KIND_WORD,
