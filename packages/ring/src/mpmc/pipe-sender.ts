@@ -386,6 +386,7 @@ export class PipeSender {
     const cell = this.#pipe.cell
     if (stateOfCell(cell) !== HELD) return
     const peer = region.peers.at(slotOfCell(cell))
+    if (cell !== this.#receiverCell) this.#noteReceiver(cell)
     if (peer !== undefined && !region.peers.isDead(peer)) return
     // SYNC block handed over
     Atomics.compareExchange(words, this.#pipe.cellWord, cell, nextInstance(cell, ORPHAN))
