@@ -19,9 +19,11 @@ import {
   ORPHAN,
   PIPE,
   PIPE_LENGTH_OFFSET,
+  PIPE_READ_OFFSET,
   PIPE_WRITE_OFFSET,
+  SENDER_WORD,
 } from '../../src/mpmc/layout.js'
-import { createQueue, type QueueSetup } from '../support/queue-memory.js'
+import { createQueue, type QueueMemory, type QueueSetup } from '../support/queue-memory.js'
 import { endHold, expectSameMessages, numbered, payload } from '../support/ring-memory.js'
 
 withoutSafetyNet()
@@ -555,6 +557,77 @@ describe('A pipe', () => {
     expectCode('EDEADLK', () => sender.sendSync(LARGE, { timeoutMs: 1000 }))
     expectSameMessages([(await soon(receiver.receive())) as Uint8Array], [LARGE])
     expect(await soon(sent)).toBe(true)
+  })
+})
+
+describe('Hostile words of a pipe', () => {
+  const setWord = (word: number, value: number) => (memory: QueueMemory, cell: number) => {
+    memory.words[cell + word] = value
+  }
+  const LENGTH = PIPE_LENGTH_OFFSET / 4
+  const WRITE = PIPE_WRITE_OFFSET / 4
+
+  it.each([
+    ['a length of 0', setWord(LENGTH, 0)],
+    ['a length beyond maxMessageBytes', setWord(LENGTH, 1_000_001)],
+    ['a length beyond all numbers', setWord(LENGTH + 1, -1)],
+    ['more bytes than a block has room for', setWord(WRITE, 417)],
+    ['bytes before the first one', setWord(WRITE, -1)],
+  ])('throw, and the next message follows: %s', (_, spoil) => {
+    for (const inChunks of [false, true]) {
+      const pair = createPair()
+      const stopped = pair.attach()
+      const pipe = stoppedSender(pair, stopped, 2000)
+      pipe.publish(100)
+      spoil(pair.memory, pipe.cell)
+      expect(pair.sender.trySend(Uint8Array.of(7))).toBe(true)
+      const receive = () => (inChunks ? pair.receiver.tryReceiveChunk() : pair.receiver.tryReceive())
+      expectCode('ERR_ISTHMUS_CORRUPT', receive)
+      expect(pair.receiver.tryReceive()).toEqual(Uint8Array.of(7))
+      pair.region.declareDead(stopped.peers.self)
+      expectAllFree(pair)
+    }
+  })
+
+  it('throw if more is published than the message has', () => {
+    const pair = createPair()
+    const stopped = pair.attach()
+    const pipe = stoppedSender(pair, stopped, 300)
+    pipe.publish(301)
+    expectCode('ERR_ISTHMUS_CORRUPT', () => pair.receiver.tryReceive())
+    pair.region.declareDead(stopped.peers.self)
+    expectAllFree(pair)
+  })
+
+  it('are those of a peer that is gone, if they name none', () => {
+    for (const sender of [0, -1, 0x7fffffff, 127]) {
+      const pair = createPair()
+      const pipe = stoppedSender(pair, pair.attach(), 2000)
+      pipe.publish(100)
+      pair.memory.words[pipe.cell + SENDER_WORD] = sender
+      expect(pair.receiver.tryReceive()).toBeUndefined()
+      expectAllFree(pair)
+    }
+  })
+
+  it('throw in a queue without large messages', () => {
+    const pair = createPair({ blocks: 2, blockBytes: 1024 })
+    stoppedSender(pair, pair.attach(), 2000)
+    expectCode('ERR_ISTHMUS_CORRUPT', () => pair.receiver.tryReceive())
+    expectAllFree(pair)
+  })
+
+  it.each([-1, 0x40000000, 5000])('end a send, if a receiver says that it has read %i bytes', async (readPosition) => {
+    const pair = createPair()
+    const sent = pair.sender.send(LARGE)
+    sent.catch(() => {})
+    await turns()
+    const block = pair.queue.describe().taken[0]?.block ?? 0
+    expect(pair.receiver.tryReceiveChunk()).toBeDefined()
+    pair.memory.words[pair.memory.cellIndex(block) + PIPE_READ_OFFSET / 4] = readPosition
+    await expectRejection('ERR_ISTHMUS_CORRUPT', soon(sent))
+    expectCode('ERR_ISTHMUS_MESSAGE_INCOMPLETE', () => pair.receiver.tryReceiveChunk())
+    expectAllFree(pair)
   })
 })
 
