@@ -85,15 +85,16 @@ export class PipeReceiver {
    */
   begin(): boolean {
     const total = this.messageByteLength
-    if (!Number.isSafeInteger(total) || total <= 0 || total > this.#side.geometry.maxMessageBytes) {
+    const { blockBytes, maxMessageBytes } = this.#side.geometry
+    if (!Number.isSafeInteger(total) || total <= blockBytes || total > maxMessageBytes) {
       throw corruptError(
         this.#side.subject,
-        `a large message has ${total} bytes, and maxMessageBytes is ${this.#side.geometry.maxMessageBytes}`,
+        `a large message has ${total} bytes, a block ${blockBytes}, and maxMessageBytes is ${maxMessageBytes}`,
       )
     }
-    if ((this.#pipe.lease & SENDER_ABORTED) !== 0) return false
     this.proveSender()
-    if (this.#isSenderOver && this.#publishedBytes() < total) return false
+    // It cannot be whole: a pipe has room for less than a block.
+    if (this.#isSenderOver) return false
     notifySafely(this.#pipe.senderEvents)
     return true
   }

@@ -449,8 +449,9 @@ describe('A large message whose receiver dies', () => {
     sent.catch(() => {})
     const mortal = pair.attach()
     const receiver = mortal.root.receiver()
-    await turns()
-    receiver.tryReceive()
+    expect(await stateOf(sent)).toBe('pending')
+    // Too little to wake the sender for its space: it is woken to watch its receiver.
+    expect(receiver.tryReceiveChunk({ into: new Uint8Array(1) })).toBeDefined()
     await turns()
     pair.region.declareDead(mortal.peers.self)
     await expect(soon(sent)).rejects.toMatchObject({
@@ -568,7 +569,7 @@ describe('Hostile words of a pipe', () => {
   const WRITE = PIPE_WRITE_OFFSET / 4
 
   it.each([
-    ['a length of 0', setWord(LENGTH, 0)],
+    ['the length of a message that fits into a block', setWord(LENGTH, 1024)],
     ['a length beyond maxMessageBytes', setWord(LENGTH, 1_000_001)],
     ['a length beyond all numbers', setWord(LENGTH + 1, -1)],
     ['more bytes than a block has room for', setWord(WRITE, 417)],
@@ -592,8 +593,12 @@ describe('Hostile words of a pipe', () => {
   it('throw if more is published than the message has', () => {
     const pair = createPair()
     const stopped = pair.attach()
-    const pipe = stoppedSender(pair, stopped, 300)
-    pipe.publish(301)
+    const pipe = stoppedSender(pair, stopped, 1025)
+    for (const publishedBytes of [416, 832]) {
+      pipe.publish(publishedBytes)
+      expect(pair.receiver.tryReceive()).toBeUndefined()
+    }
+    pipe.publish(1026)
     expectCode('ERR_ISTHMUS_CORRUPT', () => pair.receiver.tryReceive())
     pair.region.declareDead(stopped.peers.self)
     expectAllFree(pair)
