@@ -519,8 +519,8 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
         message,
         this.#isAtLeastOnce ? deliveries : deliveries + 1,
       )
-      this.#pipe = undefined
       if (!this.#isAtLeastOnce) pipe.leave(RECEIVER_DONE)
+      this.#pipe = undefined
       return loan
     }
     const pack = this.#pack
@@ -616,8 +616,7 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
     this.#assertUsable('Giving up a message')
     const pipe = this.#pipe
     if (pipe === undefined) return false
-    this.#pipe = undefined
-    pipe.leave(RECEIVER_LEFT)
+    this.#leavePipe(pipe)
     // A call of this receiver that waits for the rest waits for the next message now.
     pipe.events.pollOwnWaits()
     return true
@@ -812,8 +811,8 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
   }
 
   #leavePipe(pipe: PipeReceiver): void {
-    this.#pipe = undefined
     pipe.leave(RECEIVER_LEFT)
+    this.#pipe = undefined
   }
 
   #tryTakeChunk(into: Uint8Array | undefined): MessageChunk | undefined | null {
@@ -925,9 +924,10 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
     }
     const pipe = this.#pipe
     if (pipe !== undefined) {
+      // If this throws, the next call finds the same message.
       if (this.#isAtLeastOnce) this.#givenPipes.push(pipe)
+      else pipe.leave(RECEIVER_DONE)
       this.#pipe = undefined
-      if (!this.#isAtLeastOnce) pipe.leave(RECEIVER_DONE)
       return
     }
     const block = this.#block
