@@ -607,7 +607,7 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
    *
    * @example
    * ```ts
-   * if (receiver.tryReceive() === undefined) receiver.skipMessage() // false
+   * receiver.skipMessage() // false: no large message has begun
    * ```
    *
    * @throws IsthmusError `ERR_ISTHMUS_CLOSED`
