@@ -692,6 +692,8 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
       this.#block = block
       this.#cell = cell
       this.#isSlow = true
+      // As #noteTaken: from here on the message is this receiver's, and is lost with it.
+      words[cellWord + KIND_WORD] &= ~UNDELIVERED
       return this.#tryTakeSlowly()
     }
     let copy: Uint8Array

@@ -12,6 +12,7 @@ import {
   DELIVERY,
   DONE_WORD,
   HELD,
+  HOLD_MASK,
   KIND_WORD,
   LENGTH_WORD,
   nextInstance,
@@ -175,6 +176,39 @@ describe.each(Object.entries(NOTICES))('A death that is noticed %s', (_, notice)
       expect(messages).toEqual(isAtLeastOnce ? [first] : [])
       expect(memory.allFree).toBe(true)
     })
+  })
+})
+
+describe('A message that was put back, at most once', () => {
+  it.each(['tryReceive', 'tryTake'] as const)('is lost with the next one that takes it by %s', (way) => {
+    const setup = createQueue(OPTIONS)
+    const { queue, attach, memory } = setup
+    queue.sender().trySend(first)
+    expect(queue.receiver().tryTake()?.requeue()).toBe(true)
+    const mortal = attach()
+    const receiver = mortal.root.receiver()
+    if (way === 'tryTake') {
+      receiver.tryTake()
+    } else {
+      // Killed before it frees the block.
+      const block = memory.holds().findIndex((hold) => hold !== 0)
+      const before = Atomics.compareExchange
+      Atomics.compareExchange = ((words: Int32Array, at: number, expected: number, value: number) => {
+        if ((value & HOLD_MASK) === 0 && (expected & HOLD_MASK) !== 0) throw new Error('killed')
+        return before(words, at, expected, value)
+      }) as typeof Atomics.compareExchange
+      try {
+        receiver.tryReceive()
+      } catch {
+        // Its process is gone.
+      }
+      Atomics.compareExchange = before
+      expect(memory.holds()[block]).not.toBe(0)
+    }
+    endHold(mortal, mortal.peers.self)
+    expect(receiveAllOf(queue.receiver())).toEqual([])
+    expect(memory.allFree).toBe(true)
+    expect(queue.describe().lost).toBe(1)
   })
 })
 
