@@ -31,7 +31,7 @@ function effort(): Effort {
     countsHistories: options.histories,
   }
   const secondsMax = Number(options.seconds ?? (options.brief ? 1.5 : 120))
-  return { ...bound, secondsMax, randomSchedules: options.brief ? 1_000 : 20_000 }
+  return { ...bound, secondsMax, randomSchedules: options.brief ? 300 : 20_000 }
 }
 
 function line({ scenario, schedules, preemptionBound, isExhaustive, seconds, failure }: Verdict): string {
