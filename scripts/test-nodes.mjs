@@ -11,7 +11,20 @@ import { fileURLToPath } from 'node:url'
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const cache = join(root, 'node_modules', '.cache', 'nodes')
 const NEWEST = '26'
-const SLOW = ['hostile', 'interleaver', 'lock-exclusion', 'segment-lifecycle', 'soak', 'spsc-death']
+const SLOW = [
+  'event-loop',
+  'hostile',
+  'interleaver',
+  'kill-points',
+  'lock-exclusion',
+  'mpmc-delivery',
+  'mpmc-linearizability',
+  'mpmc-pipe-death',
+  'queue-kills',
+  'segment-lifecycle',
+  'soak',
+  'spsc-death',
+]
 
 const isChosen = process.argv.length > 2
 const versions = isChosen ? process.argv.slice(2) : ['22', '24', NEWEST]
