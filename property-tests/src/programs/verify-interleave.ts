@@ -30,7 +30,7 @@ function effort(): Effort {
     isPlain: options.plain,
     countsHistories: options.histories,
   }
-  const secondsMax = Number(options.seconds ?? (options.brief ? 1.5 : 120))
+  const secondsMax = Number(options.seconds ?? (options.brief ? 1.2 : 120))
   return { ...bound, secondsMax, randomSchedules: options.brief ? 300 : 20_000 }
 }
 
