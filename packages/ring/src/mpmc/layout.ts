@@ -189,7 +189,7 @@ const SLOT_MASK = (1 << 7) - 1
 const STATE_MASK = 3 << 7
 /** State and slot: FREE and ORPHAN are values of it. */
 export const HOLD_MASK = STATE_MASK | SLOT_MASK
-export const SEQ_MASK = ~HOLD_MASK
+const SEQ_MASK = ~HOLD_MASK
 const SEQ_STEP = 1 << 9
 
 export const stateOfCell = (cell: number): number => cell & STATE_MASK

@@ -269,11 +269,6 @@ export class Slots {
     return Atomics.load(this.#words, this.#firstSlot + (position & this.#indexMask)) === this.#endWordOf(position)
   }
 
-  /** Messages behind a position that a receiver may not have reached: for tools. */
-  get hints(): { readonly tail: number; readonly head: number } {
-    return { tail: Atomics.load(this.#words, this.#tailWord), head: Atomics.load(this.#words, this.#headWord) }
-  }
-
   /** Walks #pushGuess to the first position that is not pushed, or to END; returns ENDED, or 0. */
   #firstUnpushed(): number {
     const words = this.#words
