@@ -5,7 +5,7 @@
 // writes how many tests passed and failed.
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
@@ -33,6 +33,8 @@ const stale = SLOW.filter((name) => !existsSync(join(root, 'property-tests/test'
 if (stale.length > 0) throw new Error(`scripts/test-nodes.mjs skips what is not there: ${stale.join(', ')}`)
 
 const counts = { passed: 0, failed: 0 }
+// A log is often read from its end.
+const failures = []
 for (const version of versions) {
   const node = install(version)
   const results = join(cache, `results-${version}.json`)
@@ -49,14 +51,19 @@ for (const version of versions) {
     counts.failed++
     continue
   }
-  const { numPassedTests, numFailedTests } = JSON.parse(readFileSync(results, 'utf8'))
+  const { numPassedTests, numFailedTests, testResults } = JSON.parse(readFileSync(results, 'utf8'))
+  for (const { name, assertionResults } of testResults) {
+    const failed = assertionResults.filter(({ status }) => status === 'failed')
+    for (const { fullName } of failed) failures.push(`Node.js ${version}: ${relative(root, name)}: ${fullName}`)
+  }
   counts.passed += numPassedTests
   counts.failed += numFailedTests
   // A run can fail without a failed test, by an error outside all tests.
   if (status !== 0 && numFailedTests === 0) counts.failed++
 }
+for (const failure of failures) console.log(failure)
 console.log(`${versions.join(', ')}: ${counts.passed} passed, ${counts.failed} failed`)
-if (process.env.COUNTS !== undefined) writeFileSync(process.env.COUNTS, JSON.stringify(counts))
+if (process.env.COUNTS !== undefined) writeFileSync(process.env.COUNTS, JSON.stringify({ ...counts, failures }))
 process.exit(counts.failed === 0 ? 0 : 1)
 
 /** Returns the path of the binary. */

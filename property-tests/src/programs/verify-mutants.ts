@@ -65,6 +65,8 @@ async function verify(): Promise<boolean> {
   }
   const survivors = rows.filter(({ isCaught }) => !isCaught)
   const failing = new Set(chosen.map(({ rung }) => rung.name).filter((name) => !sound.has(name)))
+  for (const { mutant, rung } of survivors) console.log(`Survived ${rung}: ${mutant}`)
+  for (const rung of failing) console.log(`Fails with nothing broken: ${rung}`)
   console.log(`${rows.length - survivors.length} of ${chosen.length} mutants were caught.`)
   if (options.json !== undefined) {
     const counts = { mutants: chosen.length, caught: rows.length - survivors.length, failingRungs: [...failing] }
