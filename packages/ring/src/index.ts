@@ -2,7 +2,16 @@ export { type Codec, json, utf8 } from './codec.js'
 export { IncompleteMessageError, type IncompleteReason } from './errors.js'
 export type { BatchError } from './messages/batch.js'
 export type { ForEachOptions } from './messages/for-each.js'
+export type { ChunkOptions, MessageChunk } from './messages/message-chunk.js'
 export type { MessageIterator, MessagesOptions } from './messages/message-iterator.js'
+export type {
+  BatchOptions,
+  DrainCallback,
+  DrainOptions,
+  InPlaceCallback,
+  IntoOptions,
+  MessageReceiver,
+} from './messages/message-receiver.js'
 export type { SendLoan, TakenLoan } from './mpmc/loan.js'
 export {
   type BlockDescription,
@@ -14,16 +23,7 @@ export {
 export type { Receiver, ReceiverOptions } from './mpmc/receiver.js'
 export type { PriorityOptions, Sender } from './mpmc/sender.js'
 export type { RoleDescription } from './role/role.js'
-export type {
-  BatchOptions,
-  ChunkOptions,
-  Consumer,
-  DrainCallback,
-  DrainOptions,
-  InPlaceCallback,
-  IntoOptions,
-  MessageChunk,
-} from './spsc/consumer.js'
+export type { Consumer } from './spsc/consumer.js'
 export type { MessageSpace } from './spsc/message-space.js'
 export type { Producer } from './spsc/producer.js'
 export {

@@ -70,12 +70,12 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a message that does not fit into memory of the program is taken',
     file: `${RING}/spsc/consumer.ts`,
-    from: `    const message = this.#partOf(into, byteLength)
+    from: `    const message = this.partOf(into, byteLength)
     message.set(this.bytes.subarray(start, start + byteLength))
     this.#position = advance(this.#position, recordBytes)
 `,
     to: `    this.#position = advance(this.#position, recordBytes)
-    const message = this.#partOf(into, byteLength)
+    const message = this.partOf(into, byteLength)
     message.set(this.bytes.subarray(start, start + byteLength))
 `,
     rung: killPoints('ring consumer: refuses a message that does not fit, then receives it'),

@@ -1,9 +1,9 @@
 import { IsthmusError, type PeerId, type Signal } from '@isthmus/sync'
 import { assertStackRoom, type Condition, type EventCount, slotOf } from '@isthmus/sync/internal'
 import { corruptError, IncompleteMessageError } from '../errors.js'
+import type { MessageChunk } from '../messages/message-chunk.js'
 import { distance } from '../record/layout.js'
 import { privateBytes } from '../record/private-bytes.js'
-import type { MessageChunk } from '../spsc/consumer.js'
 import { NO_BLOCK } from './block-table.js'
 import {
   deliveriesIn,

@@ -1,27 +1,11 @@
+import { IsthmusError, IsthmusRangeError, type Signal } from '@isthmus/sync'
 import {
-  IsthmusError,
-  IsthmusRangeError,
-  IsthmusTypeError,
-  type Signal,
-  type TimeoutOptions,
-  type UntimedOptions,
-  type Waitable,
-  type WaitOptions,
-} from '@isthmus/sync'
-import {
-  Awaitable,
-  assertOptions,
   assertStackRoom,
   type Condition,
   closedError,
-  deadlineOf,
   type EventCount,
-  inWords,
-  isUint8Array,
   nowMs,
-  signalOf,
   slotOf,
-  TurnQueue,
   throwIfAborted,
   WAITABLE,
   type WaiterSet,
@@ -29,27 +13,17 @@ import {
 } from '@isthmus/sync/internal'
 import type { Codec } from '../codec.js'
 import { corruptError } from '../errors.js'
+import { DUE, isPromiseLike, EMPTY as NOTHING, OVER, type RoundEnd, type Slice } from '../messages/for-each.js'
+import type { MessageChunk } from '../messages/message-chunk.js'
 import {
-  DUE,
-  type ForEachOptions,
-  forEachOf,
-  isPromiseLike,
-  EMPTY as NOTHING,
-  OVER,
-  type RoundEnd,
-  type Slice,
-} from '../messages/for-each.js'
-import { MessageIterator, type MessageSource, type MessagesOptions } from '../messages/message-iterator.js'
+  type DrainCallback,
+  type DrainOptions,
+  type InPlaceCallback,
+  MessageReceiver,
+} from '../messages/message-receiver.js'
+import { Taking } from '../messages/taking.js'
 import { LargeMessagePolling } from '../record/large-message-polling.js'
 import { privateCopyOf } from '../record/private-run.js'
-import type {
-  BatchOptions,
-  ChunkOptions,
-  DrainCallback,
-  DrainOptions,
-  InPlaceCallback,
-  MessageChunk,
-} from '../spsc/consumer.js'
 import { NO_BLOCK } from './block-table.js'
 import {
   BLOCK_HEADER_BYTES,
@@ -89,12 +63,6 @@ export interface ReceiverOptions {
   readonly fairness?: number
 }
 
-/** A batch of these takes less than a millisecond. */
-const BATCH_MESSAGES = 256
-/** For how many calls a batch counts, when the event loop is to have its turn after so many of them. */
-const BATCH_MESSAGES_PER_COMPLETION = 16
-const BATCH_BYTES_PER_COMPLETION = 4096
-
 /** There is a message: in the pack that is open, in the block that was taken, or come through the pipe that was taken. */
 const FOUND = 0
 
@@ -127,23 +95,11 @@ const FOUND = 0
  * for (const message of receiver) handle(message)
  * ```
  */
-export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
-  /** The whole region as bytes. If `drain` passes this very array, its `byteOffset` is an index of the three views below, too. */
-  readonly bytes: Uint8Array
-  /** The same as 32-bit words; the index is `byteOffset / 4`. */
-  readonly words: Int32Array
-  /** The same as 64-bit numbers; the index is `byteOffset / 8`. */
-  readonly doubles: Float64Array
-  /** The same for mixed records. */
-  readonly view: DataView
+export class Receiver<T = Uint8Array> extends MessageReceiver<T> {
   /** The largest chunk, in bytes. */
   readonly maxChunkBytes: number
 
   readonly #side: QueueSide
-  readonly #subject: string
-  /** How most error messages begin. */
-  readonly #attempt: string
-  readonly #codec: Codec<T> | undefined
   readonly #waiters: WaiterSet
   readonly #space: WaiterSet
   /** The lanes that it receives from: the highest priority last. */
@@ -181,7 +137,6 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
   #shownBytes = -1
   #hasToldEnd = false
   #isClosed = false
-  readonly #receives = new TurnQueue()
 
   /** @internal Use `queue.receiver()`. */
   constructor(
@@ -191,12 +146,9 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
     waiters: WaiterSet,
     fairness: number,
   ) {
-    super()
     const { geometry, subject } = side
+    super(side, subject, codec)
     this.#side = side
-    this.#subject = subject
-    this.#attempt = `Receiving from ${subject}`
-    this.#codec = codec
     this.#waiters = waiters
     this.#space = side.space
     this.#lanes = lanes
@@ -209,132 +161,7 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
     this.#stride = geometry.strideBytes >>> 2
     this.#fairness = fairness
     this.#isSlow = geometry.isAtLeastOnce || fairness > 0
-    this.bytes = side.bytes
-    this.words = side.words
-    this.doubles = side.doubles
-    this.view = side.view
     this.maxChunkBytes = geometry.blockBytes
-  }
-
-  /**
-   * Receives one message, if it is there now.
-   * @returns a private copy, or what the codec made of it; `undefined` if there is none yet; `null` at the end
-   * @throws IncompleteMessageError `ERR_ISTHMUS_MESSAGE_INCOMPLETE` if a large message breaks off
-   * @throws IsthmusError `ERR_ISTHMUS_CLOSED`; `ERR_ISTHMUS_CORRUPT`; and what the codec throws
-   *
-   * @example
-   * ```ts
-   * sender.trySend(order)
-   * receiver.tryReceive()[0] // 4
-   * ```
-   */
-  tryReceive(): T | undefined | null {
-    if (this.#receives.isBusy) return undefined
-    const message = this.#tryTakeCopy()
-    return message === undefined || message === null || this.#codec === undefined
-      ? (message as T | undefined | null)
-      : this.#codec.decode(message)
-  }
-
-  /**
-   * Receives one message, and blocks the thread until it is there.
-   * @returns as tryReceive; `undefined` after `timeoutMs`, also in the midst of a large message, which the next call continues
-   * @throws as tryReceive
-   * @throws IsthmusError `EDEADLK` if it would wait for a sender of this very thread, in the midst of a large message
-   *
-   * @example
-   * ```ts
-   * sender.trySend(order)
-   * receiver.receiveSync({ timeoutMs: 1000 })[0] // 4
-   * ```
-   */
-  receiveSync(options?: UntimedOptions): T | null
-  receiveSync(options: TimeoutOptions): T | undefined | null
-  receiveSync(options?: TimeoutOptions): T | undefined | null {
-    return this.#decoded(this.#blockFor(this.#takeCopy, deadlineOf(options, this.#attempt)))
-  }
-
-  /**
-   * As receiveSync, without blocking the event loop. Concurrent calls on one receiver get their messages in the order of the
-   * calls; while one waits, `tryReceive` returns undefined.
-   * @throws AbortError when the signal aborts; no message is lost
-   *
-   * @example
-   * ```ts
-   * sender.trySend(order)
-   * const message = await receiver.receive({ signal })
-   * message[0] // 4
-   * ```
-   */
-  receive(options?: UntimedOptions): Promise<T | null>
-  receive(options: WaitOptions): Promise<T | undefined | null>
-  receive(options?: WaitOptions): Promise<T | undefined | null> {
-    const codec = this.#codec
-    return this.#take<Uint8Array | null, T | null>(
-      this.#takeCopy,
-      codec === undefined ? undefined : (taken) => this.#decoded(taken),
-      options,
-    )
-  }
-
-  /**
-   * Receives what is there now: at least one message, and at most `maxMessages`. An error that is met after some messages, such
-   * as one of the codec, comes with the next call; the codec decodes that message again. At least once, the next call
-   * acknowledges the whole batch.
-   * @returns `undefined` if there is nothing yet; `null` at the end
-   * @throws as tryReceive
-   * @throws IsthmusRangeError `ERR_ISTHMUS_INVALID_ARGUMENT` for a number below 1, or no whole one
-   *
-   * @example
-   * ```ts
-   * sender.trySendBatch([order, order, order])
-   * receiver.tryReceiveBatch(2).length // 2
-   * ```
-   */
-  tryReceiveBatch(maxMessages: number = BATCH_MESSAGES): T[] | undefined | null {
-    const limit = this.#batchLimitOf(maxMessages)
-    if (this.#receives.isBusy) return undefined
-    return this.#tryTakeBatch(limit)
-  }
-
-  /**
-   * As tryReceiveBatch, and blocks the thread until a message is there.
-   * @returns as tryReceiveBatch; `undefined` after `timeoutMs`
-   * @throws as receiveSync
-   *
-   * @example
-   * ```ts
-   * sender.trySendBatch([order, order, order])
-   * receiver.receiveBatchSync({ timeoutMs: 1000 }).length // 3
-   * ```
-   */
-  receiveBatchSync(options?: BatchOptions & UntimedOptions): T[] | null
-  receiveBatchSync(options: BatchOptions & TimeoutOptions): T[] | undefined | null
-  receiveBatchSync(options: BatchOptions & TimeoutOptions = {}): T[] | undefined | null {
-    const limit = this.#batchLimitOf(options)
-    return this.#blockFor(() => this.#tryTakeBatch(limit), deadlineOf(options, this.#attempt))
-  }
-
-  /**
-   * As receiveBatchSync, without blocking the event loop. Takes its turn among the calls of `receive`.
-   * @throws AbortError when the signal aborts; no message is lost
-   *
-   * @example
-   * ```ts
-   * sender.trySendBatch([order, order, order])
-   * const batch = await receiver.receiveBatch({ maxMessages: 64, signal })
-   * batch.length // 3
-   * ```
-   */
-  receiveBatch(options?: BatchOptions & UntimedOptions): Promise<T[] | null>
-  receiveBatch(options: BatchOptions & WaitOptions): Promise<T[] | undefined | null>
-  receiveBatch(options: BatchOptions & WaitOptions = {}): Promise<T[] | undefined | null> {
-    try {
-      const limit = this.#batchLimitOf(options)
-      return this.#take<T[] | null>(() => this.#tryTakeBatch(limit), undefined, options)
-    } catch (error) {
-      return Promise.reject(error)
-    }
   }
 
   /**
@@ -356,13 +183,13 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
    * ```
    */
   drain(callback: DrainCallback, options?: DrainOptions): number | null {
-    const limit = options === undefined ? Number.POSITIVE_INFINITY : this.#limitOf(options)
-    this.#assertUsable('Draining')
-    if (typeof callback !== 'function') throw this.#callbackError(callback)
-    if (this.#receives.isBusy) return 0
+    const limit = options === undefined ? Number.POSITIVE_INFINITY : this.drainLimitOf(options)
+    this.assertUsable('Draining')
+    this.assertCallback(callback)
+    if (this.receives.isBusy) return 0
     // There must be room to end each showing.
     assertStackRoom()
-    if (this.#shownBytes >= 0) this.#endShowing()
+    if (this.#shownBytes >= 0) this.endShowing()
     if (this.#hasGiven) this.#acknowledgeGiven()
     let count = 0
     if (this.#pipe !== undefined || this.#isReadingChunks) this.#setReadingChunks(false)
@@ -372,124 +199,17 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
         const found = this.#findNext()
         if (found !== FOUND) return found === ENDED && count === 0 ? null : count
         this.#showNext(callback)
-        this.#endShowing()
+        this.endShowing()
         count++
         if (this.#isClosed || this.#side.isClosed) return count
       }
       return count
     } catch (error) {
-      this.#endShowing(true)
+      this.endShowing(true)
       throw error
     } finally {
       this.#isInside = false
     }
-  }
-
-  /**
-   * Receives one message after the other, blocking the thread, until the queue has ended. Throws as receiveSync.
-   *
-   * @example
-   * ```ts
-   * sender.trySend(order)
-   * queue.end()
-   * for (const message of receiver) handle(message)
-   * ```
-   */
-  *[Symbol.iterator](): Generator<T, void, undefined> {
-    for (;;) {
-      const bytes = this.#blockFor(this.#takeCopy, Number.POSITIVE_INFINITY)
-      if (bytes === null || bytes === undefined) return
-      yield this.#decoded(bytes) as T
-    }
-  }
-
-  /**
-   * Receives one message after the other, without blocking the event loop, until the queue has ended. Throws as receive.
-   * Leaving the loop, or destroying a stream such as `Readable.from(receiver)`, ends a pending receive at once, and takes no
-   * message.
-   *
-   * @example
-   * ```ts
-   * sender.trySend(order)
-   * queue.end()
-   * for await (const message of receiver) handle(message)
-   * ```
-   */
-  [Symbol.asyncIterator](): MessageIterator<T> {
-    return new MessageIterator(this.#source, undefined)
-  }
-
-  /**
-   * The same, until a signal ends it with an AbortError.
-   * @throws IsthmusTypeError `ERR_ISTHMUS_INVALID_ARGUMENT` for a signal that is no AbortSignal
-   *
-   * @example
-   * ```ts
-   * sender.trySend(order)
-   * queue.end()
-   * for await (const message of receiver.messages({ signal })) handle(message)
-   * ```
-   */
-  messages(options: MessagesOptions = {}): MessageIterator<T> {
-    return new MessageIterator(this.#source, signalOf(options, `Iterating over ${this.#subject}`))
-  }
-
-  /**
-   * Receives one batch after the other (see tryReceiveBatch), without blocking the event loop, until the queue has ended.
-   * Otherwise as `messages`.
-   *
-   * @example
-   * ```ts
-   * sender.trySendBatch([order, order])
-   * queue.end()
-   * for await (const batch of receiver.batches({ maxMessages: 64 })) for (const message of batch) handle(message)
-   * ```
-   */
-  batches(options: BatchOptions & MessagesOptions = {}): MessageIterator<T[]> {
-    const limit = this.#batchLimitOf(options)
-    const tryNext = (): IteratorResult<T[], void> | undefined => resultOf(this.#tryTakeBatch(limit))
-    const signal = signalOf(options, `Iterating over ${this.#subject}`)
-    return new MessageIterator({ ...this.#source, tryNext }, signal)
-  }
-
-  /**
-   * Calls back for one message after the other, on the event loop, until the queue has ended: the way with the least cost for each
-   * message, without a promise for each of them. If the callback returns a promise, it is awaited before the next message.
-   * At least once, a message is acknowledged when its callback is done and the next one is looked for.
-   *
-   * One turn of the event loop gives messages for about 1 ms; then timers and sockets have their turn. The callback is first
-   * called after this call has returned. Other calls that await something of this receiver have their turn when this one is
-   * over: do not await one in the callback.
-   *
-   * If the callback throws, or its promise rejects, its message counts as received, and the promise of this call rejects with
-   * the same error.
-   * @throws IsthmusError `ERR_ISTHMUS_CLOSED` if the receiver, or its region, is closed, also by the callback
-   * @throws AbortError when the signal aborts; no message is lost. A promise of the callback is awaited first
-   *
-   * @example
-   * ```ts
-   * sender.trySend(order)
-   * queue.end()
-   * await receiver.forEach((message) => handle(message), { signal })
-   * ```
-   */
-  async forEach(callback: (value: T) => unknown, options?: ForEachOptions): Promise<void> {
-    return this.#forEach(callback, options, (slice) => this.#giveCopies(callback, slice))
-  }
-
-  /**
-   * As forEach, with messages in place as `drain` shows them. They are valid until the callback returns, or until the promise that
-   * it returns settles; the block of the message stays taken as long.
-   *
-   * @example
-   * ```ts
-   * sender.trySend(order)
-   * queue.end()
-   * await receiver.forEachInPlace((bytes, byteOffset, byteLength) => handle(byteLength), { signal })
-   * ```
-   */
-  async forEachInPlace(callback: InPlaceCallback, options?: ForEachOptions): Promise<void> {
-    return this.#forEach(callback, options, (slice) => this.#showInPlace(callback, slice))
   }
 
   /**
@@ -507,7 +227,7 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
    * ```
    */
   tryTake(): TakenLoan | undefined | null {
-    if (this.#receives.isBusy) return undefined
+    if (this.receives.isBusy) return undefined
     const found = this.#find()
     if (found !== FOUND) return found === ENDED ? null : undefined
     const { words } = this
@@ -543,64 +263,6 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
   }
 
   /**
-   * Receives the next part of a message, if it is there now: for messages that are too large to be held in memory, and to show
-   * progress. A message is received either whole or in chunks; one that fits into a block comes as one chunk. At least once, it is
-   * acknowledged by the next call after its last chunk. The codec is not used.
-   * @returns `undefined` if there is none yet; `null` at the end
-   * @throws as tryReceive
-   * @throws IsthmusRangeError `ERR_ISTHMUS_INVALID_ARGUMENT` if the chunk does not fit into `into`; nothing was received
-   *
-   * @example
-   * ```ts
-   * sender.trySend(order)
-   * receiver.tryReceiveChunk().isLast // true
-   * ```
-   */
-  tryReceiveChunk(options: ChunkOptions = {}): MessageChunk | undefined | null {
-    const into = this.#targetOf(options)
-    if (this.#receives.isBusy) return undefined
-    return this.#tryTakeChunk(into)
-  }
-
-  /**
-   * As tryReceiveChunk, and blocks the thread until a part is there, or `timeoutMs` is over.
-   *
-   * @example
-   * ```ts
-   * sender.trySend(order)
-   * const into = new Uint8Array(receiver.maxChunkBytes)
-   * receiver.receiveChunkSync({ into, timeoutMs: 1000 }).messageOffset // 0
-   * ```
-   */
-  receiveChunkSync(options?: ChunkOptions & UntimedOptions): MessageChunk | null
-  receiveChunkSync(options: ChunkOptions & TimeoutOptions): MessageChunk | undefined | null
-  receiveChunkSync(options: ChunkOptions & TimeoutOptions = {}): MessageChunk | undefined | null {
-    const into = this.#targetOf(options)
-    return this.#blockFor(() => this.#tryTakeChunk(into), deadlineOf(options, this.#attempt))
-  }
-
-  /**
-   * As receiveChunkSync, without blocking the event loop.
-   *
-   * @example
-   * ```ts
-   * sender.trySend(order)
-   * const chunk = await receiver.receiveChunk({ signal })
-   * chunk.messageByteLength // 1
-   * ```
-   */
-  receiveChunk(options?: ChunkOptions & UntimedOptions): Promise<MessageChunk | null>
-  receiveChunk(options: ChunkOptions & WaitOptions): Promise<MessageChunk | undefined | null>
-  receiveChunk(options: ChunkOptions & WaitOptions = {}): Promise<MessageChunk | undefined | null> {
-    try {
-      const into = this.#targetOf(options)
-      return this.#take<MessageChunk | null>(() => this.#tryTakeChunk(into), undefined, options)
-    } catch (error) {
-      return Promise.reject(error)
-    }
-  }
-
-  /**
    * Gives up the large message that is being received: for one whose sender is stopped, or too slow. At most once, its sender's
    * call throws; at least once, the message comes again when its sender goes on.
    * @returns whether one was being received
@@ -613,7 +275,7 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
    * @throws IsthmusError `ERR_ISTHMUS_CLOSED`
    */
   skipMessage(): boolean {
-    this.#assertUsable('Giving up a message')
+    this.assertUsable('Giving up a message')
     const pipe = this.#pipe
     if (pipe === undefined) return false
     this.#leavePipe(pipe)
@@ -634,7 +296,7 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
    * ```
    */
   acknowledge(): void {
-    this.#assertUsable('Acknowledging')
+    this.assertUsable('Acknowledging')
     if (this.#hasGiven) this.#acknowledgeGiven()
   }
 
@@ -659,23 +321,24 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
     this.#isClosed = true
     this.#isSlow = true
     if (this.#side.isClosed) return
-    this.#endShowing()
+    this.endShowing()
     const pipe = this.#pipe
     this.#giveBack()
     pipe?.events.pollOwnWaits()
     this.#waiters.pollOwnWaits()
   }
 
-  [Symbol.dispose](): void {
-    this.close()
-  }
-
   protected override waitPoints(): readonly (WaiterSet | EventCount)[] {
     return this.#pipe === undefined ? [this.#waiters] : [this.#waiters, this.#pipe.events]
   }
 
-  /** A private copy of the next message; undefined if there is none yet, null at the end. */
-  #tryTakeCopy(): Uint8Array | undefined | null {
+  /** @internal */
+  protected override get isClosed(): boolean {
+    return this.#isClosed
+  }
+
+  /** @internal */
+  protected override tryTakeMessage(): Uint8Array | undefined | null {
     // The hot path, in one function: a queue that delivers at most once, and a block with one message.
     if (this.#isSlow || this.#side.isClosed) return this.#tryTakeSlowly()
     const slots = this.#highest
@@ -732,7 +395,14 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
     return false
   }
 
-  readonly #takeCopy = (): Uint8Array | undefined | null => this.#tryTakeCopy()
+  /** @internal */
+  protected override tryTakeMessageInto(into: Uint8Array): Uint8Array | undefined | null {
+    const found = this.#find()
+    if (found !== FOUND) return found === ENDED ? null : undefined
+    const part = this.#copyNextInto(into)
+    this.#passNext(part.length)
+    return part
+  }
 
   #tryTakeSlowly(): Uint8Array | undefined | null {
     const found = this.#find()
@@ -744,8 +414,8 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
 
   /** What `#findNext` finds, for a call of the program: it is done with what it was given before. */
   #find(): number {
-    this.#assertUsable('Receiving')
-    if (this.#shownBytes >= 0) this.#endShowing()
+    this.assertUsable('Receiving')
+    if (this.#shownBytes >= 0) this.endShowing()
     if (this.#hasGiven) this.#acknowledgeGiven()
     if (this.#isReadingChunks) this.#setReadingChunks(false)
     return this.#findNext()
@@ -817,9 +487,10 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
     this.#pipe = undefined
   }
 
-  #tryTakeChunk(into: Uint8Array | undefined): MessageChunk | undefined | null {
-    this.#assertUsable('Receiving')
-    if (this.#shownBytes >= 0) this.#endShowing()
+  /** @internal */
+  protected override tryTakeChunk(into: Uint8Array | undefined): MessageChunk | undefined | null {
+    this.assertUsable('Receiving')
+    if (this.#shownBytes >= 0) this.endShowing()
     if (this.#hasGiven) this.#acknowledgeGiven()
     if (!this.#isReadingChunks) this.#setReadingChunks(true)
     const found = this.#findNext()
@@ -842,7 +513,7 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
     if (into !== undefined && length > into.length) {
       throw new IsthmusRangeError(
         'ERR_ISTHMUS_INVALID_ARGUMENT',
-        `${this.#attempt}: the next chunk has ${length} bytes, and the array to copy it into has ${into.length}. Give one of maxChunkBytes.`,
+        `${this.attempt}: the next chunk has ${length} bytes, and the array to copy it into has ${into.length}. Give one of maxChunkBytes.`,
       )
     }
     into?.set(message)
@@ -857,7 +528,7 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
     if (this.#pipe !== undefined && this.#pipe.receivedBytes > 0) {
       throw new IsthmusError(
         'ERR_ISTHMUS_CALL_ORDER',
-        `${this.#attempt}: the message under way is being received ${inChunks ? 'whole' : 'in chunks'}. Receive the rest of it in the same way, or give it up with skipMessage.`,
+        `${this.attempt}: the message under way is being received ${inChunks ? 'whole' : 'in chunks'}. Receive the rest of it in the same way, or give it up with skipMessage.`,
       )
     }
     this.#isReadingChunks = inChunks
@@ -910,6 +581,21 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
     const cellWord = this.#firstCell + this.#block * this.#stride
     const byteLength = this.#byteLengthIn(cellWord)
     return privateCopyOf(this.bytes, this.words, (cellWord << 2) + BLOCK_HEADER_BYTES, byteLength)
+  }
+
+  /** The same, into an array of the program. */
+  #copyNextInto(into: Uint8Array): Uint8Array {
+    if (this.#pack !== undefined || this.#pipe !== undefined) {
+      const message = this.#copyNext()
+      const part = this.partOf(into, message.length)
+      part.set(message)
+      return part
+    }
+    const cellWord = this.#firstCell + this.#block * this.#stride
+    const part = this.partOf(into, this.#byteLengthIn(cellWord))
+    const start = (cellWord << 2) + BLOCK_HEADER_BYTES
+    part.set(this.bytes.subarray(start, start + part.length))
+    return part
   }
 
   /** The message that was found, and has this length, is the program's now. */
@@ -990,10 +676,10 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
   }
 
   /**
-   * The callback is done with its message, if it is being shown one. If it has failed, the message counts as one that was given:
+   * @internal The callback is done with its message, if it is being shown one. If it has failed, the message counts as one that was given:
    * at least once, the next call acknowledges it.
    */
-  #endShowing(hasFailed = false): void {
+  protected override endShowing(hasFailed = false): void {
     const byteLength = this.#shownBytes
     if (byteLength < 0) return
     const pack = this.#pack
@@ -1175,67 +861,35 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
     const byteLength = this.words[cellWord + LENGTH_WORD]
     this.#dropBlock()
     return corruptError(
-      this.#subject,
+      this.subject,
       `a message of kind ${kind} has ${byteLength} bytes, and a block has ${this.#blockBytes}`,
     )
   }
 
-  #tryTakeBatch(limit: number): T[] | undefined | null {
-    const message = this.#tryTakeCopy()
-    if (message === undefined || message === null) return message
-    const batch = [this.#codec === undefined ? (message as T) : this.#codec.decode(message)]
-    if (limit === 1 || this.#isClosed) return batch
-    try {
-      this.#takeMore(batch, limit)
-    } catch {
-      // Whatever it is, the message that caused it is still first: the next call meets it again.
-    }
-    return batch
-  }
-
-  /** Takes what follows the first message of a batch. */
-  #takeMore(batch: T[], limit: number): void {
+  /** @internal */
+  protected override takeMore(batch: T[], limit: number): number {
     let byteCount = 0
     this.#isInside = true
     try {
       // A large message may break off: the call that begins with it tells that.
       while (batch.length < limit && this.#pipe === undefined && this.#findNext(false) === FOUND) {
         const message = this.#copyNext()
-        const value = this.#decoded(message) as T
+        const value = this.decoded(message) as T
         // The codec may have closed it.
         if (this.#isClosed) break
         this.#passNext(message.length)
         batch.push(value)
         byteCount += message.length
       }
+      return byteCount
     } finally {
       this.#isInside = false
-      this.#receives.countMore(batch.length / BATCH_MESSAGES_PER_COMPLETION + byteCount / BATCH_BYTES_PER_COMPLETION)
     }
   }
 
-  #decoded(message: Uint8Array | undefined | null): T | undefined | null {
-    if (message === undefined || message === null || this.#codec === undefined) return message as T | undefined | null
-    return this.#codec.decode(message)
-  }
-
-  readonly #source: MessageSource<T> = {
-    tryNext: () => {
-      const message = this.#tryTakeCopy()
-      if (message === undefined) return undefined
-      if (message === null) return { done: true, value: undefined }
-      return { done: false, value: this.#decoded(message) as T }
-    },
-    canCompleteSynchronously: () => {
-      this.#assertUsable('Receiving')
-      return this.#receives.canCompleteSynchronously()
-    },
-    inTurn: (tryTake, signal, hasTried) => this.#takeInTurn(tryTake, Number.POSITIVE_INFINITY, signal, hasTried),
-  }
-
-  /** Blocks until `tryTake` gives something. It is the poll of the wait: what it takes while this thread is registered is taken. */
-  #blockFor<R>(tryTake: () => R | undefined, deadline: number): R | undefined {
-    this.#assertOurTurn()
+  /** @internal */
+  protected override blockFor<R>(tryTake: () => R | undefined, deadline: number): R | undefined {
+    this.assertOurTurn()
     const taken = tryTake()
     if (taken !== undefined) return taken
     if (nowMs() >= deadline) return this.#tryAfterProof(tryTake)
@@ -1265,7 +919,7 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
       if (pipe.isOwnThread()) {
         throw new IsthmusError(
           'EDEADLK',
-          `${this.#attempt}: the sender of the large message under way belongs to this very thread and cannot send while the thread blocks. Use receive, or give it up with skipMessage.`,
+          `${this.attempt}: the sender of the large message under way belongs to this very thread and cannot send while the thread blocks. Use receive, or give it up with skipMessage.`,
         )
       }
       if (!pipe.events.waitSync(pipe.condition, deadline)) return undefined
@@ -1280,135 +934,61 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
     return tryTake()
   }
 
-  /** What `tryTake` gives, as soon as it gives something. If it does so now, the promise is resolved already. */
-  #take<R, V = R>(
-    tryTake: () => R | undefined,
-    decode: ((taken: R | undefined) => V | undefined) | undefined,
-    options: WaitOptions | undefined,
-  ): Promise<V | undefined> {
-    try {
-      const deadline = deadlineOf(options, this.#attempt)
-      const signal = signalOf(options, this.#attempt)
-      throwIfAborted(signal)
-      this.#assertUsable('Receiving')
-      const hasTried = this.#receives.canCompleteSynchronously()
-      const taken = hasTried ? tryTake() : undefined
-      if (taken !== undefined) return Promise.resolve(decode === undefined ? (taken as unknown as V) : decode(taken))
-      const taking = this.#takeInTurn(tryTake, deadline, signal, hasTried)
-      return decode === undefined ? (taking as Promise<unknown> as Promise<V | undefined>) : taking.then(decode)
-    } catch (error) {
-      return Promise.reject(error)
-    }
-  }
-
-  /** After all earlier calls are over, tries again and again, without blocking. */
-  async #takeInTurn<R>(
-    tryTake: () => R | undefined,
+  /** @internal */
+  protected override waitToTake(
+    taking: Taking<unknown>,
     deadline: number,
     signal: Signal | undefined,
-    hasTried: boolean,
-  ): Promise<R | undefined> {
-    if (!this.#receives.tryEnter() && !(await this.#receives.enter(deadline, signal))) return undefined
-    try {
-      if (!hasTried) {
-        await this.#receives.yieldToEventLoop()
-        const taken = tryTake()
-        if (taken !== undefined) return taken
-      }
-      let polling: LargeMessagePolling | undefined
-      for (;;) {
-        const wait = new Taking(tryTake)
-        const pipe = this.#pipe
-        if (pipe !== undefined) {
-          polling ??= new LargeMessagePolling(this.#receives)
-          if (await this.#waitInPipe(pipe, polling, deadline, signal)) wait.poll()
-        } else {
-          try {
-            const poll = () => wait.poll() || this.#pipe !== undefined
-            await this.#waiters.wait({ ...this.#conditionFor(() => false), poll }, deadline, signal)
-          } catch (error) {
-            if (wait.taken === undefined) throw error
-          }
-        }
-        if (wait.taken !== undefined || nowMs() >= deadline) return wait.taken
-      }
-    } finally {
-      this.#receives.leave()
-    }
+  ): Promise<unknown> {
+    if (this.#pipe !== undefined) return this.#waitInPipe(taking, deadline, signal)
+    const poll = () => taking.poll() || this.#pipe !== undefined
+    return this.#waiters.wait({ ...this.#conditionFor(() => false), poll }, deadline, signal)
   }
 
-  /** In the midst of a large message, polls for the next part first (see LargeMessagePolling). Returns whether there may be one. */
-  async #waitInPipe(
-    pipe: PipeReceiver,
-    polling: LargeMessagePolling,
-    deadline: number,
-    signal: Signal | undefined,
-  ): Promise<boolean> {
-    if (polling.until(pipe.condition)) return true
-    if (polling.isTurnDue) {
-      await polling.yieldToEventLoop()
-      throwIfAborted(signal)
-    }
-    return pipe.wait(deadline, signal)
-  }
-
-  async #forEach(
-    callback: unknown,
-    options: ForEachOptions | undefined,
-    round: (slice: Slice) => RoundEnd,
-  ): Promise<void> {
-    const signal = signalOf(options, this.#attempt)
-    if (typeof callback !== 'function') throw this.#callbackError(callback)
-    throwIfAborted(signal)
-    this.#assertUsable('Receiving')
-    if (!this.#receives.tryEnter()) await this.#receives.enter(Number.POSITIVE_INFINITY, signal)
-    try {
-      // The callback is not called from within this call, whose caller may hold anything.
-      await this.#receives.yieldToEventLoop()
-      const isReady = () => this.#isReady()
-      const condition = { ...this.#conditionFor(isReady), poll: isReady }
-      await forEachOf(
-        {
-          round,
-          endCallback: () => this.#endShowing(),
-          hasNews: isReady,
-          wait: (signal) =>
-            this.#pipe === undefined
-              ? this.#waiters.wait(condition, Number.POSITIVE_INFINITY, signal)
-              : this.#pipe.wait(Number.POSITIVE_INFINITY, signal),
-          yieldToEventLoop: () => this.#receives.yieldNow(),
-        },
-        signal,
-      )
-    } finally {
-      this.#receives.leave()
-    }
-  }
-
-  #giveCopies(callback: (value: T) => unknown, slice: Slice): RoundEnd {
+  /** In the midst of a large message, polls for the next part first (see LargeMessagePolling). */
+  async #waitInPipe(taking: Taking<unknown>, deadline: number, signal: Signal | undefined): Promise<void> {
+    const polling = new LargeMessagePolling(this.receives)
     do {
-      const message = this.#tryTakeCopy()
-      if (message === undefined) return NOTHING
-      if (message === null) return OVER
-      const result = callback(this.#decoded(message) as T)
-      if (isPromiseLike(result)) return result
-    } while (slice.goesOn())
-    return DUE
+      const pipe = this.#pipe
+      if (pipe === undefined) return
+      while (polling.until(pipe.condition)) {
+        if (taking.poll() || nowMs() >= deadline || this.#pipe !== pipe) return
+      }
+      if (polling.isTurnDue) {
+        await polling.yieldToEventLoop()
+        throwIfAborted(signal)
+      }
+      await pipe.wait(deadline, signal)
+    } while (!taking.poll() && nowMs() < deadline)
   }
 
-  #showInPlace(callback: InPlaceCallback, slice: Slice): RoundEnd {
+  /** @internal */
+  protected override newsFor(): { hasNews(): boolean; wait(signal: Signal | undefined): Promise<unknown> } {
+    const isReady = () => this.#isReady()
+    const condition = { ...this.#conditionFor(isReady), poll: isReady }
+    return {
+      hasNews: isReady,
+      wait: (signal) =>
+        this.#pipe === undefined
+          ? this.#waiters.wait(condition, Number.POSITIVE_INFINITY, signal)
+          : this.#pipe.wait(Number.POSITIVE_INFINITY, signal),
+    }
+  }
+
+  /** @internal */
+  protected override showInPlace(callback: InPlaceCallback, slice: Slice): RoundEnd {
     try {
       do {
         const found = this.#find()
         if (found !== FOUND) return found === ENDED ? OVER : NOTHING
         const result = this.#showNext(callback)
         if (isPromiseLike(result)) return result
-        this.#endShowing()
-        if (this.#isClosed || this.#side.isClosed) throw closedError(this.#attempt)
+        this.endShowing()
+        if (this.#isClosed || this.#side.isClosed) throw closedError(this.attempt)
       } while (slice.goesOn())
       return DUE
     } catch (error) {
-      this.#endShowing(true)
+      this.endShowing(true)
       throw error
     }
   }
@@ -1436,7 +1016,7 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
   /** Whether a receive may find something. It takes nothing, and throws nothing. */
   #isReady(): boolean {
     if (this.#isClosed || this.#side.isClosed || this.#pack !== undefined || this.#block !== NO_BLOCK) return true
-    if (this.#receives.isBusy && this.#shownBytes >= 0) return false
+    if (this.receives.isBusy && this.#shownBytes >= 0) return false
     if (this.#pipe !== undefined) return this.#pipe.hasNews()
     try {
       if (this.#side.hasOrphans) return true
@@ -1455,63 +1035,13 @@ export class Receiver<T = Uint8Array> extends Awaitable implements Waitable {
     }
   }
 
-  #assertOurTurn(): void {
-    if (!this.#receives.isBusy) return
-    throw new IsthmusError(
-      'EDEADLK',
-      `Waiting for a message from ${this.#subject}: a receive of this very thread has its turn first, and blocking would keep it from ending. Await it first.`,
-    )
-  }
-
-  #batchLimitOf(maxMessagesOrOptions: number | BatchOptions): number {
-    let maxMessages: unknown = maxMessagesOrOptions
-    if (typeof maxMessages === 'object') {
-      assertOptions(maxMessages, this.#attempt)
-      maxMessages = (maxMessages as BatchOptions).maxMessages ?? BATCH_MESSAGES
-    }
-    if (typeof maxMessages === 'number' && maxMessages >= 1) {
-      if (Number.isInteger(maxMessages) || maxMessages === Number.POSITIVE_INFINITY) return maxMessages
-    }
-    throw new IsthmusRangeError(
-      'ERR_ISTHMUS_INVALID_ARGUMENT',
-      `${this.#attempt}: maxMessages is ${inWords(maxMessages)}. Give a whole number from 1 on, or leave it out.`,
-    )
-  }
-
-  /** Checked before anything is received. */
-  #targetOf(options: ChunkOptions): Uint8Array | undefined {
-    assertOptions(options, this.#attempt)
-    const { into } = options
-    if (into === undefined || (isUint8Array(into) && into.length > 0)) return into
-    throw new IsthmusTypeError(
-      'ERR_ISTHMUS_INVALID_ARGUMENT',
-      `${this.#attempt}: into is ${inWords(into)}. Give a Uint8Array that is long enough, or leave it out.`,
-    )
-  }
-
-  #limitOf(options: DrainOptions): number {
-    assertOptions(options, this.#attempt)
-    const { limit = Number.POSITIVE_INFINITY } = options
-    if (typeof limit === 'number' && limit >= 0) return limit
-    throw new IsthmusRangeError(
-      'ERR_ISTHMUS_INVALID_ARGUMENT',
-      `Draining ${this.#subject}: limit is ${inWords(limit)}. Give a number of messages, or leave it out.`,
-    )
-  }
-
-  #callbackError(callback: unknown): Error {
-    return new IsthmusTypeError(
-      'ERR_ISTHMUS_INVALID_ARGUMENT',
-      `${this.#attempt}: got ${inWords(callback)} instead of the callback. Give a function.`,
-    )
-  }
-
-  #assertUsable(attempt: string): void {
-    if (this.#isClosed || this.#side.isClosed) throw closedError(`${attempt} through a receiver of ${this.#subject}`)
+  /** @internal */
+  protected override assertUsable(attempt: string): void {
+    if (this.#isClosed || this.#side.isClosed) throw closedError(`${attempt} through a receiver of ${this.subject}`)
     if (!this.#isInside) return
     throw new IsthmusError(
       'ERR_ISTHMUS_CALL_ORDER',
-      `${attempt} through a receiver of ${this.#subject} from within a callback that it has called: that still reads its message. Return from the callback first.`,
+      `${attempt} through a receiver of ${this.subject} from within a callback that it has called: that still reads its message. Return from the callback first.`,
     )
   }
 }
@@ -1576,24 +1106,4 @@ class StateAtEnd {
 
 function isCorrupt(error: unknown): boolean {
   return (error as { code?: unknown } | null)?.code === 'ERR_ISTHMUS_CORRUPT'
-}
-
-/** A wait that takes what it waits for. */
-class Taking<R> {
-  readonly #tryTake: () => R | undefined
-  taken: R | undefined
-
-  constructor(tryTake: () => R | undefined) {
-    this.#tryTake = tryTake
-  }
-
-  poll(): boolean {
-    if (this.taken === undefined) this.taken = this.#tryTake()
-    return this.taken !== undefined
-  }
-}
-
-function resultOf<R>(taken: R | undefined | null): IteratorResult<R, void> | undefined {
-  if (taken === undefined) return undefined
-  return taken === null ? { done: true, value: undefined } : { done: false, value: taken }
 }

@@ -1,46 +1,26 @@
+import { IsthmusError, IsthmusRangeError, PeerDiedError, type Signal } from '@isthmus/sync'
 import {
-  IsthmusError,
-  IsthmusRangeError,
-  IsthmusTypeError,
-  PeerDiedError,
-  type Signal,
-  type TimeoutOptions,
-  type UntimedOptions,
-  type Waitable,
-  type WaitOptions,
-} from '@isthmus/sync'
-import {
-  Awaitable,
-  assertOptions,
   assertStackRoom,
   type Condition,
   closedError,
-  deadlineOf,
   type EventCount,
   heldSpace,
-  inWords,
-  isUint8Array,
   nowMs,
   type SpaceHolder,
-  signalOf,
-  TurnQueue,
-  throwIfAborted,
   WAITABLE,
   type WaitFor,
 } from '@isthmus/sync/internal'
 import type { Codec } from '../codec.js'
 import { corruptError, type IncompleteMessageError } from '../errors.js'
+import { DUE, EMPTY, isPromiseLike, OVER, type RoundEnd, type Slice } from '../messages/for-each.js'
+import type { MessageChunk } from '../messages/message-chunk.js'
 import {
-  DUE,
-  EMPTY,
-  type ForEachOptions,
-  forEachOf,
-  isPromiseLike,
-  OVER,
-  type RoundEnd,
-  type Slice,
-} from '../messages/for-each.js'
-import { MessageIterator, type MessageSource, type MessagesOptions } from '../messages/message-iterator.js'
+  type DrainCallback,
+  type DrainOptions,
+  type InPlaceCallback,
+  MessageReceiver,
+} from '../messages/message-receiver.js'
+import type { Taking } from '../messages/taking.js'
 import { LargeMessagePolling } from '../record/large-message-polling.js'
 import {
   advance,
@@ -64,45 +44,6 @@ import type { AcquiredRole, Role } from '../role/role.js'
 import { arePositionsValid, READ_POSITION_OFFSET, RECORDS_OFFSET, WRITE_POSITION_OFFSET } from './layout.js'
 import type { RingSide } from './ring-side.js'
 
-export interface DrainOptions {
-  /** How many messages one call shows at most; all that are there if not given. */
-  readonly limit?: number
-}
-
-export interface BatchOptions {
-  /** How many messages a batch has at most, from 1 on; 256 if not given. */
-  readonly maxMessages?: number
-}
-
-export interface IntoOptions {
-  /**
-   * Where to copy the message, instead of into new memory. If the call ends before a large message is whole, what has come
-   * stands there, and the next call goes on in the same array: leave it unchanged until then. With another array, or none,
-   * the next call copies it from there.
-   */
-  readonly into: Uint8Array
-}
-
-export interface ChunkOptions {
-  /**
-   * Where to copy the chunk, instead of into a new array: at least maxRecordBytes long, to fit any chunk. The next call
-   * with the same array overwrites the chunk.
-   */
-  readonly into?: Uint8Array
-}
-
-/** A part of a message, in the order of its bytes. A message that fits into one record comes as one chunk. */
-export interface MessageChunk {
-  /** A private copy; with `into`, the part of it that was written. */
-  readonly bytes: Uint8Array
-  /** Where the chunk begins in its message, in bytes. */
-  readonly messageOffset: number
-  /** The length of the whole message. */
-  readonly messageByteLength: number
-  /** Whether the message ends with this chunk. */
-  readonly isLast: boolean
-}
-
 /**
  * How many records that complete no message one call takes. A call that does not wait must end soon, even if fragments of
  * a large message come in as fast as it reads them, or the memory is full of padding.
@@ -111,22 +52,6 @@ const EMPTY_RECORDS_MAX = 1024
 
 /** From here on, memory that is not filled with zeros first saves more than it costs to ask for it. */
 const UNZEROED_BYTES_MIN = 8192
-
-/** A batch of these takes less than a millisecond, and fills no more than a quarter of a ring of 1 MiB if they have 1 KiB. */
-const BATCH_MESSAGES = 256
-
-/**
- * For how many calls a batch counts, when the event loop is to have its turn after so many of them: a message in a batch costs
- * a fraction of a call, a large one as much as a call.
- */
-const BATCH_MESSAGES_PER_COMPLETION = 16
-const BATCH_BYTES_PER_COMPLETION = 4096
-
-/** Called by drain for each message: `byteLength` bytes from `byteOffset` on in `bytes`. */
-export type DrainCallback = (bytes: Uint8Array, byteOffset: number, byteLength: number) => void
-
-/** Called by forEachInPlace, as a DrainCallback. A promise that it returns is awaited before the next message. */
-export type InPlaceCallback = (bytes: Uint8Array, byteOffset: number, byteLength: number) => unknown
 
 /**
  * The receiving side of an SPSC ring. It gives private copies (`tryReceive`, `receiveSync`, `receive`), or shows messages
@@ -148,24 +73,10 @@ export type InPlaceCallback = (bytes: Uint8Array, byteOffset: number, byteLength
  * for (const message of consumer) handle(message)
  * ```
  */
-export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
-  /** The whole region as bytes. If `drain` passes this very array, its `byteOffset` is an index of the three views below, too. */
-  readonly bytes: Uint8Array
-  /** The same as 32-bit words; the index is `byteOffset / 4`. */
-  readonly words: Int32Array
-  /** The same as 64-bit numbers; the index is `byteOffset / 8`. */
-  readonly doubles: Float64Array
-  /** The same for mixed records. */
-  readonly view: DataView
+export class Consumer<T = Uint8Array> extends MessageReceiver<T> {
   /** The largest message that comes in one record, and the largest chunk, in bytes. */
   readonly maxRecordBytes: number
 
-  readonly #subject: string
-  /** How most error messages begin. */
-  readonly #attempt: string
-  readonly #codec: Codec<T> | undefined
-  /** What a codec makes of the outcome of a receive; undefined for a ring without codec. */
-  readonly #decodeTaken: ((taken: Uint8Array | undefined | null) => T | undefined | null) | undefined
   readonly #capacityBytes: number
   readonly #indexMask: number
   readonly #returnStepBytes: number
@@ -212,18 +123,13 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
   readonly #producer: Counterpart
   readonly #producerEvents: EventCount
   readonly #dataEvents: EventCount
-  readonly #receives = new TurnQueue()
   readonly #dataCondition: Condition
   readonly #forgetClose: () => void
 
   /** @internal Use `ring.consumer()`. */
   constructor(side: RingSide, codec: Codec<T> | undefined, { word }: AcquiredRole) {
-    super()
     const { region, byteOffset, subject, capacityBytes, maxRecordBytes, maxMessageBytes } = side.geometry
-    this.#subject = subject
-    this.#attempt = `Receiving from ${subject}`
-    this.#codec = codec
-    this.#decodeTaken = codec === undefined ? undefined : (taken) => this.#decoded(taken)
+    super(side, subject, codec)
     this.#capacityBytes = capacityBytes
     this.#indexMask = capacityBytes - 1
     this.#returnStepBytes = capacityBytes / 4
@@ -233,11 +139,6 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
     this.#readPositionWord = (byteOffset + READ_POSITION_OFFSET) >>> 2
     this.maxRecordBytes = maxRecordBytes
     this.#assembly = new MessageAssembly(maxMessageBytes, subject)
-    this.bytes = side.bytes
-    this.words = side.words
-    this.doubles = side.doubles
-    this.view = side.view
-
     this.#role = side.role
     this.#roleWord = word
     this.#producer = side.counterpart
@@ -288,10 +189,10 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
    */
   drain(callback: DrainCallback, options?: DrainOptions): number | null {
     // First: a getter of the options may do anything with this consumer.
-    const limit = options === undefined ? Number.POSITIVE_INFINITY : this.#limitOf(options)
+    const limit = options === undefined ? Number.POSITIVE_INFINITY : this.drainLimitOf(options)
     this.#beginReading(false)
-    if (typeof callback !== 'function') throw this.#callbackError(callback)
-    if (this.#receives.isBusy) return 0
+    this.assertCallback(callback)
+    if (this.receives.isBusy) return 0
     this.#run.drop()
     // The program is done with what earlier calls gave it.
     if (distance(this.#position, this.#notifiedPosition) >= this.#returnStepBytes) this.#returnSpace()
@@ -368,312 +269,6 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
     return count
   }
 
-  /**
-   * Receives one message into memory that the program has, if it is there now: for large messages, of which new memory costs
-   * more than the copy. The codec is not used.
-   * @returns the part of `into` that was written, `into.subarray(0, n)`
-   * @throws IsthmusRangeError `ERR_ISTHMUS_MESSAGE_TOO_LARGE` if the message is longer than `into`; it stays in the ring
-   *
-   * @example
-   * ```ts
-   * const into = new Uint8Array(64)
-   * consumer.tryReceive({ into }).byteLength // 1
-   * ```
-   */
-  tryReceive(options: IntoOptions): Uint8Array | undefined | null
-  /**
-   * Receives one message, if it is there now.
-   * @returns a private copy, or what the codec made of it; `undefined` if there is none yet; `null` at the end
-   * @throws PeerDiedError `ERR_ISTHMUS_PEER_DIED` if there is nothing and the producer died
-   * @throws IncompleteMessageError `ERR_ISTHMUS_MESSAGE_INCOMPLETE` if a large message breaks off
-   *
-   * @example
-   * ```ts
-   * consumer.tryReceive()[0] // 1
-   * ```
-   */
-  tryReceive(): T | undefined | null
-  tryReceive(options?: IntoOptions): T | Uint8Array | undefined | null {
-    if (options !== undefined) return this.#tryReceiveInto(options)
-    if (this.#receives.isBusy) return undefined
-    const message = this.#tryTake(false, this.#assemble)
-    return message === undefined || message === null || this.#codec === undefined
-      ? (message as T | undefined | null)
-      : this.#codec.decode(message)
-  }
-
-  /**
-   * Receives one message, and blocks the thread until it is there.
-   * @returns as tryReceive; `undefined` after `timeoutMs`, also in the midst of a large message, which the next call
-   * continues. With `into` as tryReceive with `into`
-   * @throws as tryReceive
-   * @throws IsthmusError `EDEADLK` if it would wait for a producer of this very thread
-   *
-   * @example
-   * ```ts
-   * consumer.receiveSync({ timeoutMs: 1000 })[0] // 1
-   * ```
-   */
-  receiveSync(options: IntoOptions & UntimedOptions): Uint8Array | null
-  receiveSync(options: IntoOptions & TimeoutOptions): Uint8Array | undefined | null
-  receiveSync(options?: UntimedOptions): T | null
-  receiveSync(options: TimeoutOptions): T | undefined | null
-  receiveSync(options?: TimeoutOptions & Partial<IntoOptions>): T | Uint8Array | undefined | null {
-    const into = options === undefined ? undefined : this.#targetOf(options)
-    if (into !== undefined) {
-      return this.#blockFor(() => this.#tryTakeInto(into), deadlineOf(options, this.#attempt))
-    }
-    return this.#decoded(this.#receiveBytesSync(deadlineOf(options, this.#attempt)))
-  }
-
-  /**
-   * As receiveSync, without blocking the event loop. Concurrent calls get their messages in the order of the calls; while
-   * one waits, `tryReceive` returns undefined. The codec decodes a message when it has arrived, so the promise also
-   * rejects with what the codec throws.
-   * With `into` as tryReceive with `into`.
-   * @throws AbortError when the signal aborts; no message is lost
-   *
-   * @example
-   * ```ts
-   * const message = await consumer.receive({ signal })
-   * message[0] // 1
-   * ```
-   */
-  receive(options: IntoOptions & UntimedOptions): Promise<Uint8Array | null>
-  receive(options: IntoOptions & WaitOptions): Promise<Uint8Array | undefined | null>
-  receive(options?: UntimedOptions): Promise<T | null>
-  receive(options: WaitOptions): Promise<T | undefined | null>
-  receive(options?: WaitOptions & Partial<IntoOptions>): Promise<T | Uint8Array | undefined | null> {
-    if (options !== undefined) {
-      try {
-        const into = this.#targetOf(options)
-        if (into !== undefined) return this.#take(() => this.#tryTakeInto(into), undefined, options)
-      } catch (error) {
-        return Promise.reject(error)
-      }
-    }
-    return this.#take<Uint8Array | null, T | null>(this.#takeMessage, this.#decodeTaken, options)
-  }
-
-  /**
-   * Receives one message after the other, blocking the thread, until the producer closes. Throws as receiveSync.
-   *
-   * @example
-   * ```ts
-   * for (const message of consumer) handle(message)
-   * ```
-   */
-  *[Symbol.iterator](): Generator<T, void, undefined> {
-    for (;;) {
-      const bytes = this.#receiveBytesSync(Number.POSITIVE_INFINITY)
-      if (bytes === null || bytes === undefined) return
-      yield this.#decoded(bytes) as T
-    }
-  }
-
-  /**
-   * Receives one message after the other, without blocking the event loop, until the producer closes. Throws as receive.
-   * Leaving the loop, or destroying a stream such as `Readable.from(consumer)`, ends a pending receive at once, and takes
-   * no message.
-   *
-   * @example
-   * ```ts
-   * for await (const message of consumer) handle(message)
-   * ```
-   */
-  [Symbol.asyncIterator](): MessageIterator<T> {
-    return new MessageIterator(this.#source, undefined)
-  }
-
-  /**
-   * The same, until a signal ends it with an AbortError. `pipeline` of `node:stream` tells a stream, but not a
-   * consumer, that it has failed or was aborted: give it `Readable.from(consumer)`, or this with its own signal, as in
-   * `pipeline(consumer.messages({ signal }), sink, { signal })`.
-   * @throws IsthmusTypeError `ERR_ISTHMUS_INVALID_ARGUMENT` for a signal that is no AbortSignal
-   *
-   * @example
-   * ```ts
-   * for await (const message of consumer.messages({ signal })) handle(message)
-   * ```
-   */
-  messages(options: MessagesOptions = {}): MessageIterator<T> {
-    return new MessageIterator(this.#source, signalOf(options, `Iterating over ${this.#subject}`))
-  }
-
-  /**
-   * Receives what is there now: at least one message, and at most `maxMessages`. Each message costs less than with a call of
-   * its own. The space of the whole batch stays taken until the next call. A message that came in fragments is the first of
-   * its batch. An error that is met after some messages, such as one of the codec, comes with the next call, which then
-   * meets it first; the codec decodes that message again.
-   * @returns `undefined` if there is nothing yet; `null` at the end
-   * @throws as tryReceive
-   * @throws IsthmusRangeError `ERR_ISTHMUS_INVALID_ARGUMENT` for a number below 1, or no whole one
-   *
-   * @example
-   * ```ts
-   * const batch = consumer.tryReceiveBatch(2)
-   * batch.length // 2
-   * ```
-   */
-  tryReceiveBatch(maxMessages: number = BATCH_MESSAGES): T[] | undefined | null {
-    const limit = this.#batchLimitOf(maxMessages)
-    if (this.#receives.isBusy) return undefined
-    return this.#tryTakeBatch(limit)
-  }
-
-  /**
-   * As tryReceiveBatch, and blocks the thread until a message is there.
-   * @returns as tryReceiveBatch; `undefined` after `timeoutMs`
-   * @throws as receiveSync
-   *
-   * @example
-   * ```ts
-   * const batch = consumer.receiveBatchSync({ timeoutMs: 1000 })
-   * batch.length // 3
-   * ```
-   */
-  receiveBatchSync(options?: BatchOptions & UntimedOptions): T[] | null
-  receiveBatchSync(options: BatchOptions & TimeoutOptions): T[] | undefined | null
-  receiveBatchSync(options: BatchOptions & TimeoutOptions = {}): T[] | undefined | null {
-    const limit = this.#batchLimitOf(options)
-    return this.#blockFor(() => this.#tryTakeBatch(limit), deadlineOf(options, this.#attempt))
-  }
-
-  /**
-   * As receiveBatchSync, without blocking the event loop. Takes its turn among the calls of `receive`.
-   * @throws AbortError when the signal aborts; no message is lost
-   *
-   * @example
-   * ```ts
-   * const batch = await consumer.receiveBatch({ maxMessages: 64, signal })
-   * batch.length // 3
-   * ```
-   */
-  receiveBatch(options?: BatchOptions & UntimedOptions): Promise<T[] | null>
-  receiveBatch(options: BatchOptions & WaitOptions): Promise<T[] | undefined | null>
-  receiveBatch(options: BatchOptions & WaitOptions = {}): Promise<T[] | undefined | null> {
-    try {
-      const limit = this.#batchLimitOf(options)
-      return this.#take<T[] | null>(() => this.#tryTakeBatch(limit), undefined, options)
-    } catch (error) {
-      return Promise.reject(error)
-    }
-  }
-
-  /**
-   * Receives one batch after the other (see tryReceiveBatch), without blocking the event loop, until the producer closes.
-   * Otherwise as `messages`.
-   *
-   * @example
-   * ```ts
-   * for await (const batch of consumer.batches({ maxMessages: 64, signal })) for (const message of batch) handle(message)
-   * ```
-   */
-  batches(options: BatchOptions & MessagesOptions = {}): MessageIterator<T[]> {
-    const limit = this.#batchLimitOf(options)
-    const tryNext = (): IteratorResult<T[], void> | undefined => {
-      const value = this.#tryTakeBatch(limit)
-      if (value === undefined) return undefined
-      return value === null ? { done: true, value: undefined } : { done: false, value }
-    }
-    const signal = signalOf(options, `Iterating over ${this.#subject}`)
-    return new MessageIterator({ ...this.#source, tryNext }, signal)
-  }
-
-  /**
-   * Calls back for one message after the other, on the event loop, until the producer closes: the way with the least cost
-   * for each message, without a promise for each of them. The value is what `receive` would give. If the callback returns a
-   * promise, it is awaited before the next message.
-   *
-   * One turn of the event loop gives messages for about 1 ms; then timers and sockets have their turn. The callback is first
-   * called after this call has returned. Other calls that await something of this consumer have their turn when this one is
-   * over: do not await one in the callback.
-   *
-   * If the callback throws, or its promise rejects, its message counts as received, and the promise of this call rejects with
-   * the same error. After an error, call again to go on.
-   * @throws PeerDiedError `ERR_ISTHMUS_PEER_DIED` if the producer died, after all that it had committed
-   * @throws IncompleteMessageError `ERR_ISTHMUS_MESSAGE_INCOMPLETE` if a large message breaks off
-   * @throws IsthmusError `ERR_ISTHMUS_CLOSED` if the consumer, or its region, is closed, also by the callback
-   * @throws AbortError when the signal aborts; no message is lost. A promise of the callback is awaited first
-   *
-   * @example
-   * ```ts
-   * await consumer.forEach((message) => handle(message), { signal })
-   * ```
-   */
-  async forEach(callback: (value: T) => unknown, options?: ForEachOptions): Promise<void> {
-    return this.#forEach(callback, options, (slice) => this.#giveCopies(callback, slice))
-  }
-
-  /**
-   * As forEach, with messages in place as `drain` shows them: without a copy and without the codec, `byteLength` bytes from
-   * `byteOffset` on in `bytes`. They are valid until the callback returns, or until the promise that it returns settles; the
-   * space of the message stays taken as long. A message that came in fragments is shown in a private array.
-   *
-   * @example
-   * ```ts
-   * await consumer.forEachInPlace((bytes, byteOffset, byteLength) => handle(byteLength), { signal })
-   * ```
-   */
-  async forEachInPlace(callback: InPlaceCallback, options?: ForEachOptions): Promise<void> {
-    return this.#forEach(callback, options, (slice) => this.#showInPlace(callback, slice))
-  }
-
-  /**
-   * Receives the next part of a message, if it is there now: for messages that are too large to be held in memory, and to
-   * show progress. A message is received either whole or in chunks. The codec is not used.
-   * @returns `undefined` if there is none yet; `null` at the end
-   * @throws as tryReceive
-   * @throws IsthmusRangeError `ERR_ISTHMUS_INVALID_ARGUMENT` if the chunk does not fit into `into`; nothing was received
-   *
-   * @example
-   * ```ts
-   * const chunk = consumer.tryReceiveChunk()
-   * chunk.isLast // true
-   * ```
-   */
-  tryReceiveChunk(options: ChunkOptions = {}): MessageChunk | undefined | null {
-    const into = this.#targetOf(options)
-    if (this.#receives.isBusy) return undefined
-    return this.#tryTakeChunk(into)
-  }
-
-  /**
-   * As tryReceiveChunk, and blocks the thread until a part is there, or `timeoutMs` is over.
-   *
-   * @example
-   * ```ts
-   * const into = new Uint8Array(consumer.maxRecordBytes)
-   * consumer.receiveChunkSync({ into, timeoutMs: 1000 }).messageByteLength // 1
-   * ```
-   */
-  receiveChunkSync(options?: ChunkOptions & UntimedOptions): MessageChunk | null
-  receiveChunkSync(options: ChunkOptions & TimeoutOptions): MessageChunk | undefined | null
-  receiveChunkSync(options: ChunkOptions & TimeoutOptions = {}): MessageChunk | undefined | null {
-    const into = this.#targetOf(options)
-    return this.#blockFor(() => this.#tryTakeChunk(into), deadlineOf(options, this.#attempt))
-  }
-
-  /**
-   * As receiveChunkSync, without blocking the event loop.
-   *
-   * @example
-   * ```ts
-   * const chunk = await consumer.receiveChunk({ signal })
-   * chunk.messageOffset // 0
-   * ```
-   */
-  receiveChunk(options?: ChunkOptions & UntimedOptions): Promise<MessageChunk | null>
-  receiveChunk(options: ChunkOptions & WaitOptions): Promise<MessageChunk | undefined | null>
-  receiveChunk(options: ChunkOptions & WaitOptions = {}): Promise<MessageChunk | undefined | null> {
-    try {
-      const into = this.#targetOf(options)
-      return this.#take<MessageChunk | null>(() => this.#tryTakeChunk(into), undefined, options)
-    } catch (error) {
-      return Promise.reject(error)
-    }
-  }
-
   /** For waitAny: ready when a receive would not have to wait, because of a record, an end, or a reason to throw. */
   [WAITABLE](): WaitFor {
     this.#producer.judgeBeforeWait()
@@ -700,7 +295,7 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
    * ```
    */
   acknowledge(): void {
-    this.#assertUsable('Acknowledging')
+    this.assertUsable('Acknowledging')
     this.#returnSpace()
   }
 
@@ -716,7 +311,7 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
   close(): void {
     if (this.#isCloseOver) return
     if (!this.#isClosed) {
-      this.#endShowing()
+      this.endShowing()
       this.#returnSpace()
       this.#producer.recordTold()
       this.#isClosed = true
@@ -734,161 +329,86 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
     this.#isCloseOver = true
   }
 
-  [Symbol.dispose](): void {
-    this.close()
-  }
-
   protected override waitPoints(): readonly EventCount[] {
     return [this.#dataEvents]
   }
 
-  /** Blocks until `tryTake` gives something. A single message takes a way of its own: it is the hot one. */
-  #blockFor<R>(tryTake: () => R | undefined, deadline: number): R | undefined {
-    this.#assertOurTurn()
+  /** @internal */
+  protected override get isClosed(): boolean {
+    return this.#isClosed
+  }
+
+  /** @internal A single message takes a way of its own: it is the hot one. */
+  protected override blockFor<R>(tryTake: () => R | undefined, deadline: number): R | undefined {
+    this.assertOurTurn()
     for (;;) {
       const taken = tryTake()
       if (taken !== undefined || !this.#waitForDataSync(deadline)) return taken
     }
   }
 
-  /** Blocks until a whole message is there. */
-  #receiveBytesSync(deadline: number): Uint8Array | undefined | null {
-    this.#assertOurTurn()
+  /** @internal */
+  protected override blockForMessage(deadline: number): Uint8Array | undefined | null {
+    this.assertOurTurn()
     if (this.#position === this.#writePosition && !this.#isDraining && this.#producer.isHeld && !this.#hasNews()) {
       // Without a proof that the producer lives: most waits end with a message, and one that lasts asks for the proof.
       this.#returnSpace()
       this.#waitForDataSync(deadline)
     }
     for (;;) {
-      const message = this.#tryTake(false, this.#assemble)
+      const message = this.#takeRecords(false, this.#assemble)
       if (message !== undefined || !this.#waitForDataSync(deadline)) return message
     }
   }
 
-  /**
-   * What `tryTake` gives, as soon as it gives something. If it does so now, the promise is resolved already: no chain of
-   * promises for each message. `decode` makes of it what the caller gets.
-   */
-  #take<R, V = R>(
-    tryTake: () => R | undefined,
-    decode: ((taken: R | undefined) => V | undefined) | undefined,
-    options: WaitOptions | undefined,
-  ): Promise<V | undefined> {
-    try {
-      const deadline = deadlineOf(options, this.#attempt)
-      const signal = signalOf(options, this.#attempt)
-      throwIfAborted(signal)
-      this.#assertUsable('Receiving')
-      const hasTried = this.#receives.canCompleteSynchronously()
-      const taken = hasTried ? tryTake() : undefined
-      if (taken !== undefined) return Promise.resolve(decode === undefined ? (taken as unknown as V) : decode(taken))
-      const taking = this.#takeInTurn(tryTake, deadline, signal, hasTried)
-      return decode === undefined ? (taking as Promise<unknown> as Promise<V | undefined>) : taking.then(decode)
-    } catch (error) {
-      return Promise.reject(error)
-    }
-  }
-
-  /**
-   * The slow path of receive, receiveChunk and the iterators, for a call that could not complete at once: tries again and
-   * again, without blocking, after all earlier calls are over.
-   *
-   * 1. Wait for this call's turn, and let the event loop have its own, if that is due.
-   * 2. Try. If there is nothing: mark this consumer as a sleeper, poll once more, and let the event loop wait. But in the
-   *    midst of a large message, poll for the next fragment first (see LargeMessagePolling).
-   * 3. Woken by the producer, by its death, or by a timer: try again. A retry may find only fragments, and waits again.
-   *
-   * Unlike a send, a receive keeps no state between two tries, so its drivers share a loop and not a generator.
-   */
-  async #takeInTurn<R>(
-    tryTake: () => R | undefined,
+  /** @internal */
+  protected override waitToTake(
+    taking: Taking<unknown>,
     deadline: number,
     signal: Signal | undefined,
-    hasTried: boolean,
-  ): Promise<R | undefined> {
-    if (!this.#receives.tryEnter() && !(await this.#receives.enter(deadline, signal))) return undefined
-    try {
-      let taken: R | undefined
-      if (!hasTried) {
-        await this.#receives.yieldToEventLoop()
-        taken = tryTake()
-      }
-      let polling: LargeMessagePolling | undefined
-      while (taken === undefined) {
-        // If records arrive as fast as they are taken and complete no message, no wait ever sleeps or times out.
-        if (nowMs() >= deadline && this.#hasNews()) return undefined
-        if (this.#assembly.isInsideMessage) {
-          polling ??= new LargeMessagePolling(this.#receives)
-          if (polling.until(this.#dataCondition)) {
-            taken = tryTake()
-            continue
-          }
-          if (polling.isTurnDue) await polling.yieldToEventLoop()
-        }
-        if (!(await this.#dataEvents.wait(this.#dataCondition, deadline, signal))) return undefined
-        taken = tryTake()
-      }
-      return taken
-    } finally {
-      this.#receives.leave()
-    }
+  ): Promise<unknown> {
+    if (this.#assembly.isInsideMessage) return this.#waitInMessage(taking, deadline, signal)
+    return this.#dataEvents.wait(this.#dataCondition, deadline, signal)
   }
 
-  #tryTakeChunk(target: Uint8Array | undefined): MessageChunk | undefined | null {
+  /** In the midst of a large message, polls for the next fragment first (see LargeMessagePolling). */
+  async #waitInMessage(taking: Taking<unknown>, deadline: number, signal: Signal | undefined): Promise<void> {
+    const polling = new LargeMessagePolling(this.receives)
+    do {
+      while (polling.until(this.#dataCondition)) if (taking.poll() || nowMs() >= deadline) return
+      if (polling.isTurnDue) await polling.yieldToEventLoop()
+      await this.#dataEvents.wait(this.#dataCondition, deadline, signal)
+    } while (!taking.poll() && nowMs() < deadline && this.#assembly.isInsideMessage)
+  }
+
+  /** @internal */
+  protected override tryTakeChunk(target: Uint8Array | undefined): MessageChunk | undefined | null {
     this.#target = target
     this.#run.drop()
-    return this.#tryTake(true, this.#takeChunk)
+    return this.#takeRecords(true, this.#takeChunk)
   }
 
-  #tryReceiveInto(options: IntoOptions): Uint8Array | undefined | null {
-    const into = this.#targetOf(options)
-    if (this.#receives.isBusy) return undefined
-    return into === undefined ? this.#tryTake(false, this.#assemble) : this.#tryTakeInto(into)
-  }
-
-  #tryTakeInto(into: Uint8Array): Uint8Array | undefined | null {
+  /** @internal */
+  protected override tryTakeMessageInto(into: Uint8Array): Uint8Array | undefined | null {
     this.#target = into
     this.#run.drop()
     try {
-      return this.#tryTake(false, this.#assembleInto)
+      return this.#takeRecords(false, this.#assembleInto)
     } finally {
       this.#target = undefined
     }
   }
 
-  readonly #takeMessage = (): Uint8Array | undefined | null => this.#tryTake(false, this.#assemble)
-  readonly #source: MessageSource<T> = {
-    tryNext: () => {
-      const message = this.#tryTake(false, this.#assemble)
-      if (message === undefined) return undefined
-      if (message === null) return { done: true, value: undefined }
-      return { done: false, value: this.#decoded(message) as T }
-    },
-    canCompleteSynchronously: () => {
-      this.#assertUsable('Receiving')
-      return this.#receives.canCompleteSynchronously()
-    },
-    inTurn: (tryTake, signal, hasTried) => this.#takeInTurn(tryTake, Number.POSITIVE_INFINITY, signal, hasTried),
-  }
-
-  #tryTakeBatch(limit: number): T[] | undefined | null {
-    const message = this.#tryTake(false, this.#assemble)
-    if (message === undefined || message === null) return message
-    const batch = [this.#codec === undefined ? (message as T) : this.#codec.decode(message)]
-    if (limit === 1 || this.#isClosed) return batch
-    try {
-      this.#takeMore(batch, limit)
-    } catch {
-      // The stack is full. The batch has been taken, and must not be lost.
-    }
-    return batch
+  /** @internal */
+  protected override tryTakeMessage(): Uint8Array | undefined | null {
+    return this.#takeRecords(false, this.#assemble)
   }
 
   /**
-   * Takes what follows the first message of a batch, and returns no space. An error is left to the next call: the record that
+   * @internal Takes what follows the first message of a batch, and returns no space. An error is left to the next call: the record that
    * causes it is not taken. For that reason this takes whole messages alone, which can be read again.
    */
-  #takeMore(batch: T[], limit: number): void {
+  protected override takeMore(batch: T[], limit: number): number {
     const start = this.#position
     let position = start
     // A codec that calls this consumer would move it. It may close it.
@@ -908,7 +428,7 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
           continue
         }
         this.#position = position
-        const value = this.#decoded(message) as T
+        const value = this.decoded(message) as T
         if (this.#isClosed) break
         batch.push(value)
         this.#position = nextPosition
@@ -919,51 +439,19 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
     } finally {
       this.#isDraining = false
     }
-    const bytes = distance(position, start)
-    this.#receives.countMore(batch.length / BATCH_MESSAGES_PER_COMPLETION + bytes / BATCH_BYTES_PER_COMPLETION)
+    return distance(position, start)
   }
 
-  async #forEach(
-    callback: unknown,
-    options: ForEachOptions | undefined,
-    round: (slice: Slice) => RoundEnd,
-  ): Promise<void> {
-    const signal = signalOf(options, this.#attempt)
-    if (typeof callback !== 'function') throw this.#callbackError(callback)
-    throwIfAborted(signal)
-    this.#assertUsable('Receiving')
-    if (!this.#receives.tryEnter()) await this.#receives.enter(Number.POSITIVE_INFINITY, signal)
-    try {
-      // The callback is not called from within this call, whose caller may hold anything.
-      await this.#receives.yieldToEventLoop()
-      await forEachOf(
-        {
-          round,
-          endCallback: () => this.#endShowing(),
-          hasNews: () => this.#hasNews(),
-          wait: (signal) => this.#dataEvents.wait(this.#dataCondition, Number.POSITIVE_INFINITY, signal),
-          yieldToEventLoop: () => this.#receives.yieldNow(),
-        },
-        signal,
-      )
-    } finally {
-      this.#receives.leave()
+  /** @internal */
+  protected override newsFor(): { hasNews(): boolean; wait(signal: Signal | undefined): Promise<unknown> } {
+    return {
+      hasNews: () => this.#hasNews(),
+      wait: (signal) => this.#dataEvents.wait(this.#dataCondition, Number.POSITIVE_INFINITY, signal),
     }
   }
 
-  #giveCopies(callback: (value: T) => unknown, slice: Slice): RoundEnd {
-    do {
-      const message = this.#tryTake(false, this.#assemble)
-      if (message === undefined) return EMPTY
-      if (message === null) return OVER
-      const result = callback(this.#decoded(message) as T)
-      if (isPromiseLike(result)) return result
-    } while (slice.goesOn())
-    return DUE
-  }
-
-  /** A record is stepped over after the callback is done with it: whatever returns space meanwhile returns what lies before it. */
-  #showInPlace(callback: InPlaceCallback, slice: Slice): RoundEnd {
+  /** @internal A record is stepped over after the callback is done with it: whatever returns space meanwhile returns what lies before it. */
+  protected override showInPlace(callback: InPlaceCallback, slice: Slice): RoundEnd {
     this.#beginReading(false)
     this.#run.drop()
     const { words, bytes } = this
@@ -989,26 +477,26 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
           this.#shownBytes = recordBytesOf(byteLength)
           result = callback(bytes, this.#recordsByteOffset + index + RECORD_HEADER_BYTES, byteLength)
           if (isPromiseLike(result)) return result
-          this.#endShowing()
+          this.endShowing()
         } else {
           // This throws for a record that does not end within the published bytes.
           const message = this.#assemble(kind, byteLength, index)
           if (message !== undefined) result = callback(message, 0, message.byteLength)
           if (isPromiseLike(result)) return result
         }
-        if (this.#isClosed) throw closedError(this.#attempt)
+        if (this.#isClosed) throw closedError(this.attempt)
       } while (slice.goesOn())
       return DUE
     } catch (error) {
-      this.#endShowing()
+      this.endShowing()
       throw error
     } finally {
       if (this.#producerEvents.isAwaited && !this.#isClosed) this.#showSpace()
     }
   }
 
-  /** The callback of forEachInPlace is done with its record. Its space is kept until the next one, as that of any message. */
-  #endShowing(): void {
+  /** @internal The callback of forEachInPlace is done with its record. Its space is kept until the next one, as that of any message. */
+  protected override endShowing(): void {
     if (this.#shownBytes === 0) return
     const position = advance(this.#position, this.#shownBytes)
     this.#shownBytes = 0
@@ -1017,16 +505,11 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
     if (!this.#isListed) this.#list()
   }
 
-  #decoded(message: Uint8Array | undefined | null): T | undefined | null {
-    if (message === undefined || message === null || this.#codec === undefined) return message as T | undefined | null
-    return this.#codec.decode(message)
-  }
-
   /**
    * Takes records until one of them gives a result, or none is left, or EMPTY_RECORDS_MAX gave none. `take` is a method of
    * this class without `this`: binding it would make garbage in every call.
    */
-  #tryTake<R>(
+  #takeRecords<R>(
     inChunks: boolean,
     take: (kind: number, byteLength: number, index: number) => R | undefined,
   ): R | undefined | null {
@@ -1076,7 +559,7 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
       return this.#assembleFragment(kind, byteLength, index, recordBytes, into)
     }
     const start = this.#recordsByteOffset + index + RECORD_HEADER_BYTES
-    const message = this.#partOf(into, byteLength)
+    const message = this.partOf(into, byteLength)
     message.set(this.bytes.subarray(start, start + byteLength))
     this.#position = advance(this.#position, recordBytes)
     return message
@@ -1108,17 +591,9 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
     // Its array may have been transferred to another thread meanwhile, or cut off.
     if (begun !== undefined && begun.byteLength !== messageByteLength) throw this.#lostArray()
     if (begun !== undefined && into === this.#messageInto) return begun
-    const message = into === undefined ? this.#allocate(messageByteLength) : this.#partOf(into, messageByteLength)
+    const message = into === undefined ? this.#allocate(messageByteLength) : this.partOf(into, messageByteLength)
     if (begun !== undefined) message.set(begun.subarray(0, messageOffset))
     return message
-  }
-
-  #partOf(into: Uint8Array, byteLength: number): Uint8Array {
-    if (byteLength <= into.byteLength) return into.subarray(0, byteLength)
-    throw new IsthmusRangeError(
-      'ERR_ISTHMUS_MESSAGE_TOO_LARGE',
-      `${this.#attempt}: the message has ${byteLength} bytes, and the array to copy it into has ${into.byteLength}. It was not received; give a longer array, or receive it in chunks (receiveChunk).`,
-    )
   }
 
   /** The message under way cannot become whole any more: its remaining fragments will be dropped. */
@@ -1158,7 +633,7 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
     } catch (cause) {
       throw new IsthmusError(
         'ERR_ISTHMUS_MESSAGE_TOO_LARGE',
-        `${this.#attempt}: no memory for a message of ${byteLength} bytes. It was not received; receive it in chunks (receiveChunk), or free memory and try again.`,
+        `${this.attempt}: no memory for a message of ${byteLength} bytes. It was not received; receive it in chunks (receiveChunk), or free memory and try again.`,
         { cause },
       )
     }
@@ -1220,7 +695,7 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
   #checkedRecordBytes(byteLength: number, index: number): number {
     const publishedBytes = distance(this.#writePosition, this.#position)
     if (fitsRecord(byteLength, publishedBytes, this.#capacityBytes - index)) return recordBytesOf(byteLength)
-    throw corruptError(this.#subject, `a record of ${byteLength} bytes stands where ${publishedBytes} are published`)
+    throw corruptError(this.subject, `a record of ${byteLength} bytes stands where ${publishedBytes} are published`)
   }
 
   /** Refreshes #writePosition; returns false if everything has been read. */
@@ -1231,7 +706,7 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
     if (writePosition === this.#writePosition) return writePosition !== this.#position
     const isBehindUs = distance(writePosition, this.#position) < 0
     if (isBehindUs || !arePositionsValid(writePosition, this.#returnedPosition, this.#capacityBytes)) {
-      throw corruptError(this.#subject, `the write position is ${writePosition}, and ${this.#position} has been read`)
+      throw corruptError(this.subject, `the write position is ${writePosition}, and ${this.#position} has been read`)
     }
     this.#writePosition = writePosition
     return writePosition !== this.#position
@@ -1316,7 +791,7 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
         : `, except for a large message of which ${incomplete.receivedBytes} of ${incomplete.messageByteLength} bytes had come`
     const producer = this.#producer.agentIn(epoch)
     return new PeerDiedError(
-      `${this.#attempt}: its producer${nameOf(producer)} died, or ended without closing. Everything that it had committed was received${lost}. Receive again to wait for the next producer.`,
+      `${this.attempt}: its producer${nameOf(producer)} died, or ended without closing. Everything that it had committed was received${lost}. Receive again to wait for the next producer.`,
       producer,
     )
   }
@@ -1337,81 +812,31 @@ export class Consumer<T = Uint8Array> extends Awaitable implements Waitable {
     if (this.#producer.isOwnThread()) {
       throw new IsthmusError(
         'EDEADLK',
-        `Waiting for a message from ${this.#subject}: its producer belongs to this very thread and cannot send while the thread blocks. Send first.`,
+        `Waiting for a message from ${this.subject}: its producer belongs to this very thread and cannot send while the thread blocks. Send first.`,
       )
     }
     return this.#dataEvents.waitSync(this.#dataCondition, deadline)
   }
 
-  #assertOurTurn(): void {
-    if (!this.#receives.isBusy) return
-    throw new IsthmusError(
-      'EDEADLK',
-      `Waiting for a message from ${this.#subject}: a receive of this very thread has its turn first, and blocking would keep it from ending. Await it first.`,
-    )
-  }
-
-  /** Checked before anything is received. */
-  #targetOf(options: ChunkOptions): Uint8Array | undefined {
-    assertOptions(options, this.#attempt)
-    const { into } = options
-    if (into === undefined || isUint8Array(into)) return into
-    throw new IsthmusTypeError(
-      'ERR_ISTHMUS_INVALID_ARGUMENT',
-      `${this.#attempt}: into is ${inWords(into)}. Give a Uint8Array that is long enough, or leave it out.`,
-    )
-  }
-
-  #batchLimitOf(maxMessagesOrOptions: number | BatchOptions): number {
-    let maxMessages: unknown = maxMessagesOrOptions
-    if (typeof maxMessages === 'object') {
-      assertOptions(maxMessages, this.#attempt)
-      maxMessages = (maxMessages as BatchOptions).maxMessages ?? BATCH_MESSAGES
-    }
-    if (typeof maxMessages === 'number' && maxMessages >= 1) {
-      if (Number.isInteger(maxMessages) || maxMessages === Number.POSITIVE_INFINITY) return maxMessages
-    }
-    throw new IsthmusRangeError(
-      'ERR_ISTHMUS_INVALID_ARGUMENT',
-      `${this.#attempt}: maxMessages is ${inWords(maxMessages)}. Give a whole number from 1 on, or leave it out.`,
-    )
-  }
-
-  #limitOf(options: DrainOptions): number {
-    assertOptions(options, this.#attempt)
-    const { limit = Number.POSITIVE_INFINITY } = options
-    if (typeof limit === 'number' && limit >= 0) return limit
-    throw new IsthmusRangeError(
-      'ERR_ISTHMUS_INVALID_ARGUMENT',
-      `Draining ${this.#subject}: limit is ${inWords(limit)}. Give a number of messages, or leave it out.`,
-    )
-  }
-
-  #callbackError(callback: unknown): Error {
-    return new IsthmusTypeError(
-      'ERR_ISTHMUS_INVALID_ARGUMENT',
-      `${this.#attempt}: got ${inWords(callback)} instead of the callback. Give a function.`,
-    )
-  }
-
   #beginReading(inChunks: boolean): void {
-    this.#assertUsable('Receiving')
+    this.assertUsable('Receiving')
     if (this.#isReadingChunks === inChunks) return
     if (this.#assembly.isInsideMessage) {
       throw new IsthmusError(
         'ERR_ISTHMUS_CALL_ORDER',
-        `${this.#attempt}: the message under way is being received ${inChunks ? 'whole' : 'in chunks'}. Receive the rest of it in the same way.`,
+        `${this.attempt}: the message under way is being received ${inChunks ? 'whole' : 'in chunks'}. Receive the rest of it in the same way.`,
       )
     }
     this.#isReadingChunks = inChunks
   }
 
-  #assertUsable(attempt: string): void {
-    if (this.#isClosed) throw closedError(`${attempt} through the consumer of ${this.#subject}`)
+  /** @internal */
+  protected override assertUsable(attempt: string): void {
+    if (this.#isClosed) throw closedError(`${attempt} through the consumer of ${this.subject}`)
     if (!this.#isDraining) return
     throw new IsthmusError(
       'ERR_ISTHMUS_CALL_ORDER',
-      `${attempt} through the consumer of ${this.#subject} from within a drain callback: the callback still reads its message. Return from the callback first.`,
+      `${attempt} through the consumer of ${this.subject} from within a drain callback: the callback still reads its message. Return from the callback first.`,
     )
   }
 }
