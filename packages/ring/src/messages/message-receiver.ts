@@ -535,8 +535,10 @@ export abstract class MessageReceiver<T = Uint8Array> extends Awaitable implemen
     const message = this.tryTakeMessage()
     if (message === undefined || message === null) return message
     const batch = [this.codec === undefined ? (message as T) : this.codec.decode(message)]
-    if (limit === 1 || this.isClosed) return batch
+    if (limit === 1) return batch
     try {
+      // The codec may have closed it.
+      if (this.isClosed) return batch
       const byteCount = this.takeMore(batch, limit)
       this.receives.countMore(batch.length / BATCH_MESSAGES_PER_COMPLETION + byteCount / BATCH_BYTES_PER_COMPLETION)
     } catch {
