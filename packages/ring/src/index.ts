@@ -1,3 +1,12 @@
+export {
+  type BroadcastRing,
+  type BroadcastRingDescription,
+  type BroadcastRingOptions,
+  broadcastRing,
+  type PublisherDescription,
+} from './broadcast/broadcast-ring.js'
+export type { GateDescription } from './broadcast/gates.js'
+export type { Publisher } from './broadcast/publisher.js'
 export { type Codec, json, utf8 } from './codec.js'
 export { IncompleteMessageError, type IncompleteReason } from './errors.js'
 export type { BatchError } from './messages/batch.js'
@@ -12,6 +21,7 @@ export type {
   IntoOptions,
   MessageReceiver,
 } from './messages/message-receiver.js'
+export type { MessageSpace } from './messages/message-space.js'
 export type { SendLoan, TakenLoan } from './mpmc/loan.js'
 export {
   type BlockDescription,
@@ -24,7 +34,6 @@ export type { Receiver, ReceiverOptions } from './mpmc/receiver.js'
 export type { PriorityOptions, Sender } from './mpmc/sender.js'
 export type { RoleDescription } from './role/role.js'
 export type { Consumer } from './spsc/consumer.js'
-export type { MessageSpace } from './spsc/message-space.js'
 export type { Producer } from './spsc/producer.js'
 export {
   type RingSideDescription,

@@ -102,6 +102,17 @@ export class Gates {
     return furthest
   }
 
+  /** An ACTIVE gate of this very thread that is more than `bytesMax` behind this position; undefined if there is none. */
+  ownBehind(low: number, era: number, bytesMax: number): number | undefined {
+    const { peers } = this.#geometry.region
+    for (let gate = 0; gate < this.#cursors.length; gate++) {
+      const owner = this.#ownerOf(gate)
+      const isOwn = stateOfGate(owner) === ACTIVE && peers.isOwnThread(peerOfGate(owner))
+      if (isOwn && this.#behind(gate, low, era) > bytesMax) return gate
+    }
+    return undefined
+  }
+
   /** The peers that hold the publisher back, or could: dead or alive. */
   owners(): PeerId[] {
     const owners: PeerId[] = []

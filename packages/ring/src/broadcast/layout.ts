@@ -1,6 +1,7 @@
 import type { PeerId } from '@isthmus/sync'
 import { EVENT_COUNT_BYTES, WAITER_SET_BYTES } from '@isthmus/sync/internal'
 import { RECORD_HEADER_BYTES } from '../record/layout.js'
+import { MESSAGE_NUMBER_BYTES } from '../record/message-number.js'
 
 /**
  * The broadcast ring in memory: one publisher, and any number of subscribers, each of which gets every message. A lossy
@@ -30,8 +31,8 @@ import { RECORD_HEADER_BYTES } from '../record/layout.js'
  *
  * gate owner:  31  30     29 28                  0      number:  0              4                       12        16
  *             +---+---------+---------------------+             +--------------+-----------------------+---------+
- *             | 0 | state   | peer id, 0 if FREE  |             | position     | number of the next    | unused  |
- *             +---+---------+---------------------+             | (low)        | message (64 bits)     |         |
+ *             | 0 | state   | peer id, 0 if FREE  |             | position     | number of the next    | inside: |
+ *             +---+---------+---------------------+             | (low)        | message (64 bits)     | 0 or 1  |
  *                                                               +--------------+-----------------------+---------+
  * ```
  *
@@ -40,6 +41,10 @@ import { RECORD_HEADER_BYTES } from '../record/layout.js'
  * The payload of a DATA, FIRST, MIDDLE or LAST record begins with the number of its message, 64 bits; in a FIRST record the
  * total length follows it. PADDING and ABORT have none. The number of a message says how many whole messages were published
  * before it, so a subscriber counts exactly how many it has lost. A message that was aborted gives its number to the next one.
+ *
+ * "Inside" says that fragments of a message are published and its last one is not: then the successor of a publisher that died
+ * begins with an ABORT. After a FIRST or MIDDLE that is published, 8 bytes are free for it, and no gate opens later that needs
+ * them: a subscriber begins at the write position, or after it.
  *
  * | word           | written by                | read by    | publishes                | its writer is killed, or stopped, right after |
  * |----------------|---------------------------|------------|--------------------------|-----------------------------------------------|
@@ -84,11 +89,12 @@ import { RECORD_HEADER_BYTES } from '../record/layout.js'
  * | G2   | E > intent: store intent = min(E + capacity / 8, limit), then load it                                         |
  * | G3   | plain stores: the records, with their numbers                                                                 |
  * | G4   | plain stores: the other number. Then store the write position: E                                               |
- * | G5   | E is the end of a whole message, in another sixteenth than the last checkpoint: store the checkpoints up to it|
+ * | G5   | E is in another sixteenth than the last checkpoint: store E in those that were passed; inside a message, 1    |
  * | G6   | notify data: one load                                                                                          |
  *
  * - E - P is at most the capacity: a publisher that holds more back publishes first. So a subscriber that has read everything
  *   can always read what is published next, and the era of a position grows by at most 1 at a time.
+ * - The limit counts from P and not from the end of what is held back: a subscriber that joins begins at P (J3).
  * - The loads of G2 and G6 order the plain stores after them behind the atomic stores before them, on every processor: an
  *   atomic store and a later atomic load stay in order, and nothing passes an atomic load upwards. So new bytes are seen only
  *   with the new intent, and a number changes only after the publication of the other one.
@@ -101,8 +107,9 @@ import { RECORD_HEADER_BYTES } from '../record/layout.js'
  * another position. The two positions differ from each other and from what is written over them by less than 2 ** 32 bytes.
  *
  * A checkpoint, c, with the write position W (62 bits): d = W - c modulo 2 ** 32, and the position is W - d. It is used if
- * 0 <= d <= capacity, and validated by the intent as every position. That suffices: checkpoints that the publisher passes are
- * replaced, so each of them was stored less than two rings ago, or, if W is old, the intent says so.
+ * c is a multiple of 8 and 0 <= d <= capacity, and validated by the intent as every position. That suffices: checkpoints that the
+ * publisher passes are replaced, and its successor begins by replacing those that are not of the last ring. So each of them is
+ * less than three rings old, or, if W is old, the intent says so.
  *
  * Joining (broadcast/gates.ts):
  *
@@ -144,6 +151,9 @@ if (Math.max(EVENT_COUNT_BYTES, WAITER_SET_BYTES) > SEPARATION) {
 }
 
 export const CHECKPOINTS = 16
+/** Stands for "none": positions are multiples of 8. */
+export const NO_CHECKPOINT = 1
+
 /** The intent goes ahead of what is written by this part of the ring. */
 export const INTENT_STEPS = 8
 
@@ -156,12 +166,9 @@ export function recordsOffsetOf(gates: number): number {
   return GATES_OFFSET + gates * GATE_BYTES
 }
 
-/** The number of the message at the beginning of its payload. */
-export const NUMBER_PREFIX_BYTES = 8
-
 /** The largest message that travels in one record: with its padding it fits at any position of an empty ring. */
 export function maxNumberedRecordBytesOf(capacityBytes: number): number {
-  return capacityBytes / 2 - RECORD_HEADER_BYTES - NUMBER_PREFIX_BYTES
+  return capacityBytes / 2 - RECORD_HEADER_BYTES - MESSAGE_NUMBER_BYTES
 }
 
 export const FREE = 0

@@ -92,9 +92,9 @@ export class SharedPosition {
     return true
   }
 
-  /** The low word as it stands: whether the position has changed since it was read, to a reader that was not stopped. */
-  get lowNow(): number {
-    return Atomics.load(this.#words, this.#word)
+  /** For its writer: keeps the plain stores that come after it behind the store of this position, on every processor. */
+  fence(): void {
+    Atomics.load(this.#words, this.#word)
   }
 
   /** For its writer, which has read or written it before: moves it to the position whose low word this is, within 2 ** 30 bytes. */
@@ -134,9 +134,10 @@ export class SharedPosition {
   }
 }
 
-/** The era of the position with this low word, which lies from 0 to 2 ** 30 bytes after a position of `era`. */
+/** The era of the position with this low word, which lies at most 2 ** 30 bytes before or after a position of `era`. */
 export function eraAt(low: number, era: number): number {
-  return (era + (((low >>> ERA_SHIFT) - era) & 3)) | 0
+  const ahead = ((low >>> ERA_SHIFT) - era) & 3
+  return (ahead === 3 ? era - 1 : era + ahead) | 0
 }
 
 /** How many bytes the first position lies ahead of the second; negative if behind. Exact up to 2 ** 53. */
