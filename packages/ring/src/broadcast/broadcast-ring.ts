@@ -10,6 +10,7 @@ import {
   CAPACITY_BYTES_MAX,
   CAPACITY_BYTES_MIN,
   GATES_MAX,
+  maxLossyMessageBytesOf,
   maxNumberedRecordBytesOf,
   recordsOffsetOf,
 } from './layout.js'
@@ -22,9 +23,9 @@ export interface BroadcastRingOptions<T = Uint8Array> {
   /** How many subscribers at a time can hold the publisher back, so that they miss nothing: 0 to 128; 0 if not given. */
   readonly gates?: number
   /**
-   * The largest message that may be published, in bytes; half of capacityBytes if not given. More only with gates, and only if
-   * each subscriber has one: a subscriber without a gate receives a message that is larger than the ring in no case. A receiver
-   * allocates no more than this, whatever the memory says.
+   * The largest message that may be published, in bytes; half of capacityBytes if not given (in a ring below 512 bytes, what travels
+   * in one record). More only with gates: a subscriber without one then misses those that are overwritten before it has read all
+   * of them. A receiver allocates no more than this, whatever the memory says.
    */
   readonly maxMessageBytes?: number
   /** How values become messages and messages values: `utf8`, `json<Order>()`, your own. If not given, messages are bytes. */
@@ -75,7 +76,7 @@ export function broadcastRing<T>(
 export function broadcastRing(options: BroadcastRingOptions): Layout<BroadcastRing>
 export function broadcastRing<T>(options: BroadcastRingOptions<T>): Layout<BroadcastRing<T>> {
   assertOptions(options, ATTEMPT)
-  const { capacityBytes, gates = 0, maxMessageBytes = capacityBytes / 2, codec } = options
+  const { capacityBytes, gates = 0, codec } = options
   const isPowerOfTwo = Number.isInteger(capacityBytes) && Number.isInteger(Math.log2(capacityBytes))
   if (!isPowerOfTwo || capacityBytes < CAPACITY_BYTES_MIN || capacityBytes > CAPACITY_BYTES_MAX) {
     throw rangeError(
@@ -85,12 +86,14 @@ export function broadcastRing<T>(options: BroadcastRingOptions<T>): Layout<Broad
   if (!Number.isInteger(gates) || gates < 0 || gates > GATES_MAX) {
     throw rangeError(`gates is ${inWords(gates)}. Give a whole number from 0 to ${GATES_MAX}.`)
   }
+  const maxLossyBytes = maxLossyMessageBytesOf(capacityBytes)
+  const { maxMessageBytes = maxLossyBytes } = options
   if (!Number.isSafeInteger(maxMessageBytes) || maxMessageBytes < 0) {
     throw rangeError(`maxMessageBytes is ${inWords(maxMessageBytes)}. Give a number of bytes, 0 or more.`)
   }
-  if (maxMessageBytes > capacityBytes / 2 && gates === 0) {
+  if (maxMessageBytes > maxLossyBytes && gates === 0) {
     throw rangeError(
-      `maxMessageBytes is ${maxMessageBytes}, more than half of capacityBytes, and there are no gates. Nothing would keep the publisher from overwriting such a message before it is read: give gates, a larger capacityBytes, or a smaller maxMessageBytes.`,
+      `maxMessageBytes is ${maxMessageBytes}, and there are no gates. Nothing would keep the publisher from overwriting the beginning of such a message before it is read: give gates, a larger capacityBytes, or at most ${maxLossyBytes}.`,
     )
   }
   if (codec !== undefined) assertCodec(codec, ATTEMPT)

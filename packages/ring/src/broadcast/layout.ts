@@ -171,6 +171,14 @@ export function maxNumberedRecordBytesOf(capacityBytes: number): number {
   return capacityBytes / 2 - RECORD_HEADER_BYTES - MESSAGE_NUMBER_BYTES
 }
 
+/** From this capacity on, fragments are large enough for a message of half the ring to leave an eighth of it free. */
+const CAPACITY_BYTES_OF_FRAGMENTS = 512
+
+/** The largest message that a subscriber without a gate can receive when all of it is published, wherever it begins. */
+export function maxLossyMessageBytesOf(capacityBytes: number): number {
+  return capacityBytes < CAPACITY_BYTES_OF_FRAGMENTS ? maxNumberedRecordBytesOf(capacityBytes) : capacityBytes / 2
+}
+
 export const FREE = 0
 export const JOINING = 1
 export const ACTIVE = 2

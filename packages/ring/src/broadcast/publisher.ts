@@ -15,6 +15,9 @@ import { INTENT_STEPS, recordsOffsetOf } from './layout.js'
 import type { NextNumber } from './next-number.js'
 import { distanceOf, type SharedPosition } from './position.js'
 
+/** No more than this part of the ring is held back. */
+const HELD_BACK_PART = 4
+
 const WORDS: WriterWords = {
   writer: 'publisher',
   doing: 'Publishing',
@@ -83,6 +86,8 @@ export class Publisher<T = Uint8Array> extends RecordWriter<T> {
         recordsByteOffset: byteOffset + recordsOffsetOf(gates),
         position: writePosition.low,
         messageNumber: number,
+        // Once the publisher goes on, the beginning of a larger part would be overwritten before it is read.
+        heldBackBytesMax: capacityBytes / HELD_BACK_PART,
         codec,
         role: side.publisherRole,
         roleWord: word,

@@ -96,6 +96,8 @@ export interface WriterPlace<T> {
   readonly position: number
   /** The number of the next message, if messages begin with their number. `commit` and the others let it advance. */
   readonly messageNumber: MessageNumber | undefined
+  /** More than this is not held back by `cork`, nor by a batch. */
+  readonly heldBackBytesMax: number
   readonly codec: Codec<T> | undefined
   readonly role: Role
   readonly roleWord: number
@@ -151,6 +153,7 @@ export abstract class RecordWriter<T> extends Awaitable implements Waitable {
   /** From here on records must stay, as last seen. It may be old; the current position is never before it. */
   #keptFrom: number
   #publishedPosition: number
+  readonly #heldBackBytesMax: number
   #corkDepth = 0
   #messageId = 0
   #isClosed = false
@@ -191,6 +194,7 @@ export abstract class RecordWriter<T> extends Awaitable implements Waitable {
     this.doubles = place.doubles
     this.view = place.view
 
+    this.#heldBackBytesMax = place.heldBackBytesMax
     this.#role = place.role
     this.#roleWord = place.roleWord
     this.#space = place.space
@@ -804,6 +808,8 @@ export abstract class RecordWriter<T> extends Awaitable implements Waitable {
         `Claiming space in ${this.#subject}: the last claim is still open. Commit or abort it first.`,
       )
     }
+    if (distance(this.#position, this.#publishedPosition) > this.#heldBackBytesMax)
+      this.#publish(this.#position, 0, false)
     const neededBytes = this.#neededBytes(recordBytes, reserveBytes)
     if (this.#freeBytes() < neededBytes) this.#refreshKept()
     if (this.#freeBytes() < neededBytes && this.#publishedPosition !== this.#position) {

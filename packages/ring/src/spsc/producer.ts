@@ -64,6 +64,7 @@ export class Producer<T = Uint8Array> extends RecordWriter<T> {
         // Only the producer writes this word, so we continue where our predecessor stopped.
         position: Atomics.load(side.words, writePositionWord),
         messageNumber: undefined,
+        heldBackBytesMax: capacityBytes,
         codec,
         role: side.role,
         roleWord: word,
