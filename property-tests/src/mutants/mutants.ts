@@ -10,7 +10,7 @@ const POSIX = 'packages/shm-posix/src'
 export const mutants: readonly Mutant[] = [
   {
     name: 'a message is published before it is written',
-    file: `${RING}/spsc/producer.ts`,
+    file: `${RING}/messages/record-writer.ts`,
     from: '      this.bytes.set(bytes, byteOffset)\n      this.commit()\n',
     to: '      this.commit()\n      this.bytes.set(bytes, byteOffset)\n',
     rung: interleaver('spsc-send-receive'),
@@ -18,26 +18,26 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a message that had to wait for space is published before it is written',
-    file: `${RING}/spsc/producer.ts`,
-    from: `    this.bytes.set(bytes, this.#writeHeader(this.#claimStart, byteLength, DATA))
+    file: `${RING}/messages/record-writer.ts`,
+    from: `    this.bytes.set(bytes, this.#beginRecord(this.#claimStart, byteLength, DATA))
     const end = advance(this.#claimStart, recordBytes)
 `,
-    to: `    const at = this.#writeHeader(this.#claimStart, byteLength, DATA)
+    to: `    const at = this.#beginRecord(this.#claimStart, byteLength, DATA)
     const end = advance(this.#claimStart, recordBytes)
-    Atomics.store(this.words, this.#writePositionWord, end)
+    this.storePosition(end, 0, false)
     this.bytes.set(bytes, at)
 `,
     rung: interleaver('spsc-wrap'),
   },
   {
     name: 'a batch is published before it is written',
-    file: `${RING}/spsc/producer.ts`,
+    file: `${RING}/messages/record-writer.ts`,
     from: `        target.set(bytes, payloadsByteOffset + index)
-        const end = advance(start, recordBytes)
+        if (prefixBytes !== 0) {
 `,
-    to: `        const end = advance(start, recordBytes)
-        Atomics.store(words, this.#writePositionWord, end)
+    to: `        this.storePosition(advance(start, recordBytes), 0, false)
         target.set(bytes, payloadsByteOffset + index)
+        if (prefixBytes !== 0) {
 `,
     rung: killPoints('ring producer: sends batches, in a blocking call'),
   },
@@ -101,14 +101,14 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'ABORT is left out',
-    file: `${RING}/spsc/producer.ts`,
+    file: `${RING}/messages/record-writer.ts`,
     from: '    } finally {\n      if (this.#isMessageUnderWay) this.#publishAbort()',
     to: '    } finally {',
     rung: tests('packages/ring/test/spsc/spsc-ring.property.test.ts', 'large messages'),
   },
   {
     name: 'no space is kept for an ABORT',
-    file: `${RING}/spsc/producer.ts`,
+    file: `${RING}/messages/record-writer.ts`,
     from: 'while (!this.#findRoom(recordBytes, RECORD_HEADER_BYTES)) {',
     to: 'while (!this.#findRoom(recordBytes, 0)) {',
     rung: tests('packages/ring/test/spsc/spsc-ring.property.test.ts', 'large messages'),
@@ -448,8 +448,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a successor does not publish ABORT after an unfinished message',
     file: `${RING}/spsc/producer.ts`,
-    from: '    if (predecessorDied && this.#freeBytes() >= RECORD_HEADER_BYTES) this.#publishAbort()\n',
-    to: '',
+    from: 'this.begin((freeBytes) => predecessorDied && freeBytes >= RECORD_HEADER_BYTES)',
+    to: 'this.begin(() => false)',
     rung: killPoints('ring producer: takes over from a dead one inside a large message'),
   },
   {

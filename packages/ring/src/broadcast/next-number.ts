@@ -19,8 +19,6 @@ export class NextNumber {
   readonly #words: Int32Array
   readonly #word: number
   readonly #subject: string
-  /** The place that counts now; the publisher writes the other one, and changes this once it has published. */
-  place = 0
 
   /** @param byteOffset where the two places lie in the region of these words */
   constructor(words: Int32Array, byteOffset: number, subject: string) {
@@ -40,8 +38,8 @@ export class NextNumber {
       writePosition.read()
       const { low, era } = writePosition
       // The publisher may be writing the other place, and in it any position but this one.
-      this.place = Atomics.load(words, this.#word + POSITION) === low ? 0 : 1
-      const word = this.#word + this.place * WORDS
+      const isFirst = Atomics.load(words, this.#word + POSITION) === low
+      const word = isFirst ? this.#word : this.#word + WORDS
       const isOfPosition = Atomics.load(words, word + POSITION) === low
       number.set(Atomics.load(words, word + LOW), Atomics.load(words, word + HIGH))
       const isInside = Atomics.load(words, word + INSIDE) !== 0
@@ -53,10 +51,13 @@ export class NextNumber {
     throw corruptError(this.#subject, `it has no message number for its write position, ${writePosition.low}`)
   }
 
-  /** For the publisher: what counts once this is the write position. Plain stores. */
-  write(position: number, low: number, high: number, isInside: boolean): void {
+  /**
+   * For the publisher: what counts once `position` is the write position. Plain stores, to the place that does not count now, with
+   * `published` as the write position.
+   */
+  write(published: number, position: number, low: number, high: number, isInside: boolean): void {
     const words = this.#words
-    const word = this.#word + (this.place ^ 1) * WORDS
+    const word = words[this.#word + POSITION] === published ? this.#word + WORDS : this.#word
     words[word + POSITION] = position
     words[word + LOW] = low
     words[word + HIGH] = high

@@ -110,6 +110,8 @@ export class Publisher<T = Uint8Array> extends RecordWriter<T> {
     this.#gateCount = gates
     this.#data = side.data
     this.#space = side.space
+    // The same position once more. What is called here is compiled then: a publication at the edge of the stack has no room for that.
+    this.storePosition(writePosition.low, 0, isInside)
     // After each fragment 8 bytes stay free: see layout.ts.
     this.begin(() => isInside)
   }
@@ -256,19 +258,15 @@ export class Publisher<T = Uint8Array> extends RecordWriter<T> {
     return isDemoted
   }
 
-  protected override waitPoints(): readonly EventCount[] {
-    return [this.#space]
-  }
-
   /** @internal Step G4. */
   protected override storePosition(position: number, messages: number, isInside: boolean): void {
     const number = this.#number
     const low = (number.low + messages) | 0
     const high = messages === 1 && low === 0 ? (number.high + 1) | 0 : number.high
-    this.#nextNumber.write(position, low, high, isInside)
-    this.#writePosition.moveTo(position)
+    const writePosition = this.#writePosition
+    this.#nextNumber.write(writePosition.low, position, low, high, isInside)
+    writePosition.moveTo(position)
     // The message is sent: from here on nothing is called.
-    this.#nextNumber.place ^= 1
     number.low = low
     number.high = high
     this.#isInside = isInside

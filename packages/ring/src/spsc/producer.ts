@@ -47,7 +47,6 @@ export class Producer<T = Uint8Array> extends RecordWriter<T> {
   readonly #readPositionWord: number
   readonly #consumer: Counterpart
   readonly #consumerEvents: EventCount
-  readonly #spaceEvents: EventCount
 
   /** @internal Use `ring.producer()`. */
   constructor(side: RingSide, codec: Codec<T> | undefined, { previous, word }: AcquiredRole) {
@@ -80,7 +79,6 @@ export class Producer<T = Uint8Array> extends RecordWriter<T> {
     this.#readPositionWord = (byteOffset + READ_POSITION_OFFSET) >>> 2
     this.#consumer = side.counterpart
     this.#consumerEvents = side.counterpartEvents
-    this.#spaceEvents = side.events
     const predecessorDied = stateOfRole(previous) === HELD || stateOfRole(previous) === DIED
     // A predecessor that left a message half sent left 8 free bytes as well. If they are not free, it did not.
     this.begin((freeBytes) => predecessorDied && freeBytes >= RECORD_HEADER_BYTES)
@@ -186,10 +184,6 @@ export class Producer<T = Uint8Array> extends RecordWriter<T> {
    */
   sendBatch(values: readonly T[], options?: WaitOptions): Promise<number> {
     return this.sendBatchAwaiting(values, options)
-  }
-
-  protected override waitPoints(): readonly EventCount[] {
-    return [this.#spaceEvents]
   }
 
   /** @internal */
