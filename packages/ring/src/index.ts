@@ -22,6 +22,7 @@ export type {
   MessageReceiver,
 } from './messages/message-receiver.js'
 export type { MessageSpace } from './messages/message-space.js'
+export type { RecordWriter } from './messages/record-writer.js'
 export type { SendLoan, TakenLoan } from './mpmc/loan.js'
 export {
   type BlockDescription,
