@@ -24,7 +24,7 @@ export const mutants: readonly Mutant[] = [
 `,
     to: `    const at = this.#beginRecord(this.#claimStart, byteLength, DATA)
     const end = advance(this.#claimStart, recordBytes)
-    this.storePosition(end, 0, false)
+    this.storePosition(end)
     this.bytes.set(bytes, at)
 `,
     rung: interleaver('spsc-wrap'),
@@ -33,11 +33,11 @@ export const mutants: readonly Mutant[] = [
     name: 'a batch is published before it is written',
     file: `${RING}/messages/record-writer.ts`,
     from: `        target.set(bytes, payloadsByteOffset + index)
-        if (prefixBytes !== 0) {
+        const end = advance(start, recordBytes)
 `,
-    to: `        this.storePosition(advance(start, recordBytes), 0, false)
+    to: `        const end = advance(start, recordBytes)
+        this.storePosition(end)
         target.set(bytes, payloadsByteOffset + index)
-        if (prefixBytes !== 0) {
 `,
     rung: killPoints('ring producer: sends batches, in a blocking call'),
   },

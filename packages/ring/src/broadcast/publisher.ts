@@ -1,12 +1,22 @@
 import { IsthmusError, type PeerId, type TimeoutOptions, type WaitOptions } from '@isthmus/sync'
-import { type EventCount, heldSpace, LivenessCheckThrottle, type WaiterSet } from '@isthmus/sync/internal'
+import { deadlineOf, type EventCount, heldSpace, LivenessCheckThrottle, type WaiterSet } from '@isthmus/sync/internal'
 import type { Codec } from '../codec.js'
 import { corruptError } from '../errors.js'
 import { Batch } from '../messages/batch.js'
 import { bytesOf } from '../messages/message-bytes.js'
 import { RecordWriter, type WriterWords } from '../messages/record-writer.js'
-import { advance, distance } from '../record/layout.js'
-import { MessageNumber } from '../record/message-number.js'
+import {
+  ABORT,
+  advance,
+  distance,
+  FIRST,
+  KIND_MASK,
+  MIDDLE,
+  PADDING,
+  RECORD_HEADER_BYTES,
+  recordBytesOf,
+} from '../record/layout.js'
+import { MESSAGE_NUMBER_BYTES, MessageNumber } from '../record/message-number.js'
 import type { AcquiredRole } from '../role/role.js'
 import type { BroadcastSide } from './broadcast-side.js'
 import type { Checkpoints } from './checkpoints.js'
@@ -49,18 +59,16 @@ export class Publisher<T = Uint8Array> extends RecordWriter<T> {
   readonly #attempt: string
   readonly #codec: Codec<T> | undefined
   readonly #capacityBytes: number
+  readonly #recordsWord: number
   readonly #intentStepBytes: number
   readonly #writePosition: SharedPosition
   readonly #intent: SharedPosition
   readonly #nextNumber: NextNumber
-  /** The number of the next message that is committed. */
+  /** The number of the first message after the write position. */
   readonly #number: MessageNumber
-  readonly #checkpoints: Checkpoints
-  /** Whether fragments of a message are published and its last one is not. */
-  #isInside: boolean
+  readonly #subscribers: Subscribers
   readonly #gates: Gates
   readonly #gateCount: number
-  readonly #data: WaiterSet
   readonly #space: EventCount
   readonly #check = new LivenessCheckThrottle()
 
@@ -69,9 +77,9 @@ export class Publisher<T = Uint8Array> extends RecordWriter<T> {
     const { geometry, writePosition } = side
     const { byteOffset, subject, capacityBytes, gates } = geometry
     const number = new MessageNumber()
-    let isInside: boolean
+    const subscribers = new Subscribers(side)
     try {
-      isInside = takeOver(side, number)
+      subscribers.isInside = takeOver(side, number)
     } catch (error) {
       side.publisherRole.close(word)
       throw error
@@ -85,13 +93,14 @@ export class Publisher<T = Uint8Array> extends RecordWriter<T> {
         view: side.view,
         recordsByteOffset: byteOffset + recordsOffsetOf(gates),
         position: writePosition.low,
-        messageNumber: number,
+        prefixBytes: MESSAGE_NUMBER_BYTES,
         // Once the publisher goes on, the beginning of a larger part would be overwritten before it is read.
         heldBackBytesMax: capacityBytes / HELD_BACK_PART,
         codec,
         role: side.publisherRole,
         roleWord: word,
         space: side.space,
+        readers: subscribers,
       },
       WORDS,
     )
@@ -99,21 +108,20 @@ export class Publisher<T = Uint8Array> extends RecordWriter<T> {
     this.#attempt = `Publishing to ${subject}`
     this.#codec = codec
     this.#capacityBytes = capacityBytes
+    this.#recordsWord = (byteOffset + recordsOffsetOf(gates)) >>> 2
     this.#intentStepBytes = capacityBytes / INTENT_STEPS
     this.#writePosition = writePosition
     this.#intent = side.intent
     this.#nextNumber = side.nextNumber
     this.#number = number
-    this.#checkpoints = side.checkpoints
-    this.#isInside = isInside
+    this.#subscribers = subscribers
     this.#gates = side.gates
     this.#gateCount = gates
-    this.#data = side.data
     this.#space = side.space
     // The same position once more. What is called here is compiled then: a publication at the edge of the stack has no room for that.
-    this.storePosition(writePosition.low, 0, isInside)
+    this.storePosition(writePosition.low)
     // After each fragment 8 bytes stay free: see layout.ts.
-    this.begin(() => isInside)
+    this.begin(() => subscribers.isInside)
   }
 
   /**
@@ -168,7 +176,11 @@ export class Publisher<T = Uint8Array> extends RecordWriter<T> {
    * ```
    */
   publishSync(value: T, options?: TimeoutOptions): boolean {
-    return this.sendBlocking(value, options)
+    const deadline = deadlineOf(options, this.#attempt)
+    const bytes = bytesOf(value, this.#codec, this.#attempt)
+    this.assertNoTurn()
+    if (bytes.length <= this.maxRecordBytes && this.trySendBytes(bytes)) return true
+    return this.sendBlocking(bytes, deadline)
   }
 
   /**
@@ -258,25 +270,47 @@ export class Publisher<T = Uint8Array> extends RecordWriter<T> {
     return isDemoted
   }
 
-  /** @internal Step G4. */
-  protected override storePosition(position: number, messages: number, isInside: boolean): void {
-    const number = this.#number
-    const low = (number.low + messages) | 0
-    const high = messages === 1 && low === 0 ? (number.high + 1) | 0 : number.high
+  /**
+   * @internal Step G4. The records get their numbers here: a message that is given up has none, so none is left out. The headers
+   * are our own, but the memory is shared, so they are checked: what is not as we wrote it gets no number.
+   */
+  protected override storePosition(position: number): void {
+    const { words } = this
     const writePosition = this.#writePosition
+    const capacityBytes = this.#capacityBytes
+    let { low, high } = this.#number
+    let { isInside } = this.#subscribers
+    for (
+      let at = writePosition.low, leftBytes = distance(position, at);
+      leftBytes > 0;
+      leftBytes = distance(position, at)
+    ) {
+      const index = at & (capacityBytes - 1)
+      const word = this.#recordsWord + (index >> 2)
+      const byteLength = words[word]
+      const kind = words[word + 1] & KIND_MASK
+      // As fitsRecord and kindOf, without a call that the stack might have no room to compile.
+      const recordBytes = recordBytesOf(byteLength)
+      if (byteLength >>> 0 > leftBytes - RECORD_HEADER_BYTES || recordBytes > capacityBytes - index) break
+      if (kind === ABORT) {
+        isInside = false
+      } else if (kind !== PADDING && byteLength >= MESSAGE_NUMBER_BYTES) {
+        words[word + 2] = low
+        words[word + 3] = high
+        isInside = kind === FIRST || kind === MIDDLE
+        if (!isInside) {
+          low = (low + 1) | 0
+          if (low === 0) high = (high + 1) | 0
+        }
+      }
+      at = advance(at, recordBytes)
+    }
     this.#nextNumber.write(writePosition.low, position, low, high, isInside)
     writePosition.moveTo(position)
-    // The message is sent: from here on nothing is called.
-    number.low = low
-    number.high = high
-    this.#isInside = isInside
-  }
-
-  /** @internal Steps G5 and G6. */
-  protected override notifyReaders(): void {
-    const { low } = this.#writePosition
-    if (this.#checkpoints.isDueAt(low)) this.#checkpoints.pass(low, this.#isInside)
-    this.#data.notifyAll()
+    // The messages are sent: from here on nothing is called.
+    this.#number.low = low
+    this.#number.high = high
+    this.#subscribers.isInside = isInside
   }
 
   /** @internal Step G1. */
@@ -336,6 +370,28 @@ export class Publisher<T = Uint8Array> extends RecordWriter<T> {
       'EDEADLK',
       `Waiting for space in ${this.#subject}: its gate ${gate} belongs to a subscriber of this very thread, which cannot receive while the thread blocks. Receive first.`,
     )
+  }
+}
+
+/** What the subscribers get to know after a publication. */
+class Subscribers {
+  /** Whether fragments of a message are published and its last one is not. */
+  isInside = false
+  readonly #writePosition: SharedPosition
+  readonly #checkpoints: Checkpoints
+  readonly #data: WaiterSet
+
+  constructor({ writePosition, checkpoints, data }: BroadcastSide) {
+    this.#writePosition = writePosition
+    this.#checkpoints = checkpoints
+    this.#data = data
+  }
+
+  /** Steps G5 and G6. */
+  notify(): void {
+    const { low } = this.#writePosition
+    if (this.#checkpoints.isDueAt(low)) this.#checkpoints.pass(low, this.isInside)
+    this.#data.notifyAll()
   }
 }
 

@@ -42,7 +42,6 @@ import {
   TOTAL_LENGTH_BYTES,
   writeTotalLength,
 } from '../record/layout.js'
-import { MESSAGE_NUMBER_BYTES, MessageNumber } from '../record/message-number.js'
 import type { Role } from '../role/role.js'
 import { Batch } from './batch.js'
 import { assertLength, bytesOf } from './message-bytes.js'
@@ -94,8 +93,8 @@ export interface WriterPlace<T> {
   readonly recordsByteOffset: number
   /** Where the predecessor stopped. */
   readonly position: number
-  /** The number of the next message, if messages begin with their number. `commit` and the others let it advance. */
-  readonly messageNumber: MessageNumber | undefined
+  /** What the records of a message have before its bytes, a multiple of 8. `storePosition` writes it. */
+  readonly prefixBytes: number
   /** More than this is not held back by `cork`, nor by a batch. */
   readonly heldBackBytesMax: number
   readonly codec: Codec<T> | undefined
@@ -103,6 +102,8 @@ export interface WriterPlace<T> {
   readonly roleWord: number
   /** Where the writer waits for space. */
   readonly space: EventCount
+  /** Wakes the readers that sleep, after a publication. It may throw if the stack is full; then it is called once more. */
+  readonly readers: { notify(): void }
 }
 
 /**
@@ -137,9 +138,6 @@ export abstract class RecordWriter<T> extends Awaitable implements Waitable {
   readonly #recordsWord: number
   /** Of a message in one record, less the index of the record. */
   readonly #payloadsByteOffset: number
-  /** Used only if messages begin with their number. */
-  readonly #messageNumber: MessageNumber
-  /** What a message's record has before the message: its number, or nothing. */
   readonly #prefixBytes: number
 
   /** Where the next record begins: the end of the last committed one. */
@@ -163,6 +161,7 @@ export abstract class RecordWriter<T> extends Awaitable implements Waitable {
   readonly #role: Role
   readonly #roleWord: number
   readonly #space: EventCount
+  readonly #readers: { notify(): void }
   readonly #turns = new TurnQueue()
   /** Whether fragments of a message are published and its last one is not. */
   #isMessageUnderWay = false
@@ -184,8 +183,7 @@ export abstract class RecordWriter<T> extends Awaitable implements Waitable {
     this.#indexMask = capacityBytes - 1
     this.#recordsByteOffset = place.recordsByteOffset
     this.#recordsWord = this.#recordsByteOffset >>> 2
-    this.#messageNumber = place.messageNumber ?? new MessageNumber()
-    this.#prefixBytes = place.messageNumber === undefined ? 0 : MESSAGE_NUMBER_BYTES
+    this.#prefixBytes = place.prefixBytes
     this.#payloadsByteOffset = place.recordsByteOffset + RECORD_HEADER_BYTES + this.#prefixBytes
     this.maxRecordBytes = maxRecordBytes
     this.maxMessageBytes = maxMessageBytes
@@ -198,6 +196,7 @@ export abstract class RecordWriter<T> extends Awaitable implements Waitable {
     this.#role = place.role
     this.#roleWord = place.roleWord
     this.#space = place.space
+    this.#readers = place.readers
 
     this.#position = place.position
     this.#publishedPosition = place.position
@@ -233,20 +232,15 @@ export abstract class RecordWriter<T> extends Awaitable implements Waitable {
     this.#space.reset()
     this.#forgetClose = this.#region.onClose(() => this.close())
     // Wake sleeping readers: they must now watch this writer.
-    this.notifyReaders()
+    this.#readers.notify()
     if (isAbortDue(this.#freeBytes())) this.#publishAbort()
   }
 
   /**
    * @internal Makes everything before this position visible. It throws before that or not at all: a message that failed was not
-   * sent.
-   * @param messages how many messages end with this publication, beyond those that the message number counts already
-   * @param isInside whether fragments of a message are visible then, and its last one is not
+   * sent. From the position that it stored last, whole records follow each other up to this one, without their prefixes.
    */
-  protected abstract storePosition(position: number, messages: number, isInside: boolean): void
-
-  /** @internal Wakes the readers that sleep. It may throw if the stack is full; then it is called once more. */
-  protected abstract notifyReaders(): void
+  protected abstract storePosition(position: number): void
 
   /**
    * @internal The position from which on records must stay, at this moment.
@@ -312,7 +306,6 @@ export abstract class RecordWriter<T> extends Awaitable implements Waitable {
     // position covers it.
     this.words[headerWord] = byteLength + prefixBytes
     this.words[headerWord + 1] = DATA
-    if (prefixBytes !== 0) this.#writeNumber(headerWord + 2)
     this.#claimEnd = advance(start, recordBytes)
     return this.#payloadsByteOffset + index
   }
@@ -330,12 +323,8 @@ export abstract class RecordWriter<T> extends Awaitable implements Waitable {
   commit(): void {
     const claimEnd = this.#claimEnd
     if (claimEnd === this.#position) throw this.#noClaimError('Committing')
-    if (this.#corkDepth === 0) {
-      this.#publish(claimEnd, 1, false)
-    } else {
-      if (this.#prefixBytes !== 0) this.#messageNumber.advance()
-      this.#position = claimEnd
-    }
+    if (this.#corkDepth === 0) this.#publish(claimEnd)
+    else this.#position = claimEnd
   }
 
   /**
@@ -434,13 +423,13 @@ export abstract class RecordWriter<T> extends Awaitable implements Waitable {
     if (!this.#isClosed) {
       this.#claimEnd = this.#position
       if (this.#isMessageUnderWay) this.#publishAbort()
-      if (this.#publishedPosition !== this.#position) this.#publish(this.#position, 0, false)
+      if (this.#publishedPosition !== this.#position) this.#publish(this.#position)
       this.#isClosed = true
     }
     // Our own waits must end before a successor begins its own.
     this.#space.pollOwnWaits()
     this.#role.close(this.#roleWord)
-    this.notifyReaders()
+    this.#readers.notify()
     this.#forceSlowPath()
     this.#forgetClose?.()
     this.#isCloseOver = true
@@ -477,11 +466,7 @@ export abstract class RecordWriter<T> extends Awaitable implements Waitable {
   }
 
   /** @internal Blocks the thread while there is no space. Returns false after the deadline. */
-  protected sendBlocking(value: T, options: TimeoutOptions | undefined): boolean {
-    const deadline = deadlineOf(options, this.#attempt)
-    const bytes = bytesOf(value, this.#codec, this.#attempt)
-    this.#assertNoTurn()
-    if (bytes.length <= this.maxRecordBytes && this.trySendBytes(bytes)) return true
+  protected sendBlocking(bytes: Uint8Array, deadline: number): boolean {
     return this.#driveBlocking(this.#sending(bytes), deadline)
   }
 
@@ -490,7 +475,7 @@ export abstract class RecordWriter<T> extends Awaitable implements Waitable {
     const deadline = deadlineOf(options, this.#attempt)
     const batch = new Batch(values, this.#attempt)
     try {
-      this.#assertNoTurn()
+      this.assertNoTurn()
       if (this.#sendWhatFits(batch, true) !== undefined) this.#driveBlocking(this.#sendingBatch(batch), deadline)
       return batch.sentCount
     } catch (error) {
@@ -618,10 +603,6 @@ export abstract class RecordWriter<T> extends Awaitable implements Waitable {
         words[recordsWord + (index >> 2)] = length + prefixBytes
         words[recordsWord + (index >> 2) + 1] = DATA
         target.set(bytes, payloadsByteOffset + index)
-        if (prefixBytes !== 0) {
-          this.#writeNumber(recordsWord + (index >> 2) + 2)
-          this.#messageNumber.advance()
-        }
         const end = advance(start, recordBytes)
         this.#position = end
         this.#claimEnd = end
@@ -665,8 +646,7 @@ export abstract class RecordWriter<T> extends Awaitable implements Waitable {
     }
     this.bytes.set(bytes, this.#beginRecord(this.#claimStart, byteLength, DATA))
     const end = advance(this.#claimStart, recordBytes)
-    if (this.#corkDepth === 0) return this.#publish(end, 1, false)
-    if (this.#prefixBytes !== 0) this.#messageNumber.advance()
+    if (this.#corkDepth === 0) return this.#publish(end)
     this.#position = end
     this.#claimEnd = end
   }
@@ -700,7 +680,7 @@ export abstract class RecordWriter<T> extends Awaitable implements Waitable {
         sent += fragmentBytes
         // Before the publication: a superfluous ABORT says nothing, a missing one leaves half a message.
         this.#isMessageUnderWay = true
-        this.#publish(advance(this.#claimStart, recordBytes), kind === LAST ? 1 : 0, kind !== LAST)
+        this.#publish(advance(this.#claimStart, recordBytes))
         this.#isMessageUnderWay = sent < total
       }
     } finally {
@@ -726,21 +706,13 @@ export abstract class RecordWriter<T> extends Awaitable implements Waitable {
   /** Needs 8 free bytes; the caller knows that they are free. */
   #publishAbort(): void {
     this.#writeHeader(this.#position, 0, ABORT)
-    this.#publish(advance(this.#position, RECORD_HEADER_BYTES), 0, false)
+    this.#publish(advance(this.#position, RECORD_HEADER_BYTES))
     this.#isMessageUnderWay = false
   }
 
-  /** A record of a message, with its number. Returns the byte offset of what comes after that. */
+  /** A record of a message. Returns the byte offset of what comes after the prefix. */
   #beginRecord(position: number, byteLength: number, kind: number): number {
-    const byteOffset = this.#writeHeader(position, byteLength + this.#prefixBytes, kind)
-    if (this.#prefixBytes !== 0) this.#writeNumber(byteOffset >>> 2)
-    return byteOffset + this.#prefixBytes
-  }
-
-  /** The number of the next message, at the beginning of a payload. */
-  #writeNumber(word: number): void {
-    this.words[word] = this.#messageNumber.low
-    this.words[word + 1] = this.#messageNumber.high
+    return this.#writeHeader(position, byteLength + this.#prefixBytes, kind) + this.#prefixBytes
   }
 
   /** Returns the byte offset of the payload. */
@@ -753,13 +725,13 @@ export abstract class RecordWriter<T> extends Awaitable implements Waitable {
   }
 
   /** Publishes everything before this position. It throws before that or not at all: a message that failed was not sent. */
-  #publish(position: number, messages: number, isInside: boolean): void {
-    this.storePosition(position, messages, isInside)
+  #publish(position: number): void {
+    this.storePosition(position)
     this.#position = position
     this.#claimEnd = position
     this.#publishedPosition = position
     try {
-      this.notifyReaders()
+      this.#readers.notify()
     } catch {
       try {
         // The stack is full. Notify again when it is empty; an error of that is reported as an unhandled rejection.
@@ -772,7 +744,7 @@ export abstract class RecordWriter<T> extends Awaitable implements Waitable {
   }
 
   readonly #notifyLater = (): void => {
-    if (!this.#isClosed) this.notifyReaders()
+    if (!this.#isClosed) this.#readers.notify()
   }
 
   /**
@@ -808,12 +780,11 @@ export abstract class RecordWriter<T> extends Awaitable implements Waitable {
         `Claiming space in ${this.#subject}: the last claim is still open. Commit or abort it first.`,
       )
     }
-    if (distance(this.#position, this.#publishedPosition) > this.#heldBackBytesMax)
-      this.#publish(this.#position, 0, false)
+    if (distance(this.#position, this.#publishedPosition) > this.#heldBackBytesMax) this.#publish(this.#position)
     const neededBytes = this.#neededBytes(recordBytes, reserveBytes)
     if (this.#freeBytes() < neededBytes) this.#refreshKept()
     if (this.#freeBytes() < neededBytes && this.#publishedPosition !== this.#position) {
-      this.#publish(this.#position, 0, false)
+      this.#publish(this.#position)
       this.#refreshKept()
     }
     if (this.#freeBytes() < neededBytes) {
@@ -858,7 +829,7 @@ export abstract class RecordWriter<T> extends Awaitable implements Waitable {
 
   /** Before a sleep: wakes sleeping readers, which may keep the space of what they have received. */
   #askForSpace(): false {
-    this.notifyReaders()
+    this.#readers.notify()
     return false
   }
 
@@ -922,7 +893,7 @@ export abstract class RecordWriter<T> extends Awaitable implements Waitable {
 
   #blockUntilSpaceOf(byteLength: number, deadline: number): boolean {
     this.assertOpen(WAITING)
-    this.#assertNoTurn()
+    this.assertNoTurn()
     this.#publishHeldBack()
     const condition = this.#spaceConditionOf(byteLength)
     if (condition.poll()) return true
@@ -935,7 +906,7 @@ export abstract class RecordWriter<T> extends Awaitable implements Waitable {
   #publishHeldBack(): void {
     if (this.#publishedPosition === this.#position) return
     const claimEnd = this.#claimEnd
-    this.#publish(this.#position, 0, false)
+    this.#publish(this.#position)
     this.#claimEnd = claimEnd
   }
 
@@ -948,8 +919,8 @@ export abstract class RecordWriter<T> extends Awaitable implements Waitable {
     }
   }
 
-  /** For calls that block the thread. */
-  #assertNoTurn(): void {
+  /** @internal For calls that block the thread. */
+  protected assertNoTurn(): void {
     if (!this.#turns.isBusy) return
     throw new IsthmusError(
       'EDEADLK',

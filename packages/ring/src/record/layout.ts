@@ -35,7 +35,7 @@ export const MIDDLE = 4
 export const LAST = 5
 export const ABORT = 6
 
-const KIND_MASK = 0xff
+export const KIND_MASK = 0xff
 const MESSAGE_ID_SHIFT = 8
 const MESSAGE_ID_MASK = 0xffffff
 

@@ -1,5 +1,5 @@
 import { IsthmusError, PeerDiedError, type PeerId, type TimeoutOptions, type WaitOptions } from '@isthmus/sync'
-import type { EventCount } from '@isthmus/sync/internal'
+import { deadlineOf } from '@isthmus/sync/internal'
 import type { Codec } from '../codec.js'
 import { corruptError } from '../errors.js'
 import { Batch } from '../messages/batch.js'
@@ -46,7 +46,6 @@ export class Producer<T = Uint8Array> extends RecordWriter<T> {
   readonly #writePositionWord: number
   readonly #readPositionWord: number
   readonly #consumer: Counterpart
-  readonly #consumerEvents: EventCount
 
   /** @internal Use `ring.producer()`. */
   constructor(side: RingSide, codec: Codec<T> | undefined, { previous, word }: AcquiredRole) {
@@ -62,12 +61,13 @@ export class Producer<T = Uint8Array> extends RecordWriter<T> {
         recordsByteOffset: byteOffset + RECORDS_OFFSET,
         // Only the producer writes this word, so we continue where our predecessor stopped.
         position: Atomics.load(side.words, writePositionWord),
-        messageNumber: undefined,
+        prefixBytes: 0,
         heldBackBytesMax: capacityBytes,
         codec,
         role: side.role,
         roleWord: word,
         space: side.events,
+        readers: side.counterpartEvents,
       },
       WORDS,
     )
@@ -78,7 +78,6 @@ export class Producer<T = Uint8Array> extends RecordWriter<T> {
     this.#writePositionWord = writePositionWord
     this.#readPositionWord = (byteOffset + READ_POSITION_OFFSET) >>> 2
     this.#consumer = side.counterpart
-    this.#consumerEvents = side.counterpartEvents
     const predecessorDied = stateOfRole(previous) === HELD || stateOfRole(previous) === DIED
     // A predecessor that left a message half sent left 8 free bytes as well. If they are not free, it did not.
     this.begin((freeBytes) => predecessorDied && freeBytes >= RECORD_HEADER_BYTES)
@@ -138,7 +137,11 @@ export class Producer<T = Uint8Array> extends RecordWriter<T> {
    * ```
    */
   sendSync(value: T, options?: TimeoutOptions): boolean {
-    return this.sendBlocking(value, options)
+    const deadline = deadlineOf(options, this.#attempt)
+    const bytes = bytesOf(value, this.#codec, this.#attempt)
+    this.assertNoTurn()
+    if (bytes.length <= this.maxRecordBytes && this.trySendBytes(bytes)) return true
+    return this.sendBlocking(bytes, deadline)
   }
 
   /**
@@ -190,11 +193,6 @@ export class Producer<T = Uint8Array> extends RecordWriter<T> {
   protected override storePosition(position: number): void {
     // SYNC records visible to consumer: everything before this position, with all its bytes
     Atomics.store(this.words, this.#writePositionWord, position)
-  }
-
-  /** @internal */
-  protected override notifyReaders(): void {
-    this.#consumerEvents.notify()
   }
 
   /** @internal */
