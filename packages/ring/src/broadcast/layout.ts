@@ -105,8 +105,8 @@ import { MESSAGE_NUMBER_BYTES } from '../record/message-number.js'
  * The number of the next message, at a position W: load the write position, W; the number whose position is W's low word; then
  * the write position again. If it is still W, that number was whole: the publisher writes it again only after it has published
  * another position. The two positions differ from each other and from what is written over them by less than 2 ** 32 bytes.
- * Both are W's in a new ring, and after a successor has published W once more: then the first one counts, and the second one is
- * written next.
+ * Both are W's in a new ring alone: then the first one counts, and the second one is written next. A successor must not publish W
+ * once more: while it writes the other number, that one has W's position and not yet W's number.
  *
  * A checkpoint, c, with the write position W (62 bits): d = W - c modulo 2 ** 32, and the position is W - d. It is used if
  * c is a multiple of 8 and 0 <= d <= capacity, and validated by the intent as every position. That suffices: checkpoints that the

@@ -118,7 +118,7 @@ export class Publisher<T = Uint8Array> extends RecordWriter<T> {
     this.#gates = side.gates
     this.#gateCount = gates
     this.#space = side.space
-    // The same position once more. What is called here is compiled then: a publication at the edge of the stack has no room for that.
+    // Compiles it: see takeOver.
     this.storePosition(writePosition.low)
     // After each fragment 8 bytes stay free: see layout.ts.
     this.begin(() => subscribers.isInside)
@@ -277,6 +277,7 @@ export class Publisher<T = Uint8Array> extends RecordWriter<T> {
   protected override storePosition(position: number): void {
     const { words } = this
     const writePosition = this.#writePosition
+    if (position === writePosition.low) return
     const capacityBytes = this.#capacityBytes
     let { low, high } = this.#number
     let { isInside } = this.#subscribers
@@ -409,5 +410,9 @@ function takeOver(side: BroadcastSide, number: MessageNumber): boolean {
     throw corruptError(geometry.subject, `its intent is ${ahead} bytes ahead of its write position`)
   }
   side.checkpoints.restore(writePosition.low, isInside)
+  // What a publication calls is compiled here: at the edge of the stack there would be no room for that. This writes the same
+  // position once more, and, as every publication does first, to the place that does not count.
+  side.nextNumber.write(writePosition.low, advance(writePosition.low, RECORD_HEADER_BYTES), 0, 0, false)
+  writePosition.moveTo(writePosition.low)
   return isInside
 }
