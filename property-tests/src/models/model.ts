@@ -41,7 +41,8 @@ export class Model {
     const folder = join(repository, 'property-tests/models')
     const source = join(folder, `${name}.cpp`)
     const hash = createHash('sha256')
-    for (const file of [source, join(folder, 'explorer.hpp')]) hash.update(readFileSync(file))
+    for (const file of [source, join(folder, 'explorer.hpp'), join(folder, 'command.hpp')])
+      hash.update(readFileSync(file))
     const cache = join(repository, 'node_modules/.cache/models')
     this.#program = join(cache, `${name}-${hash.digest('hex').slice(0, 16)}`)
     if (existsSync(this.#program)) return

@@ -1,5 +1,9 @@
+export type ModelName = 'mpmc-queue' | 'broadcast-lossy' | 'broadcast-gates' | 'broadcast-position'
+
 export interface ModelSize {
   readonly name: string
+  /** The program in property-tests/models. */
+  readonly model: ModelName
   /** As the program in property-tests/models reads it. */
   readonly parameters: string
   /** The mutants that have to be caught in this size. */
@@ -89,6 +93,35 @@ export const sizes: readonly ModelSize[] = [
   full('two lanes, a death', 'senders=2 messages=1 lanes=2 receivers=2 kills=1 sweepers=1 restarts=1', [
     'T3 reads the lane only before the position',
   ]),
+  of('broadcast-lossy', 'a reader and a newcomer', 'readers=1 newcomer=1', [
+    'a copy is validated by the write position',
+    'the intent is stored after the words',
+    'a copy is not validated',
+    'a successor begins at the intent',
+    'the number is written after the position',
+    'the number has one place',
+    'a newcomer does not look at the position again',
+    'a successor publishes the same position again',
+  ]),
+  of('broadcast-lossy', 'two readers', 'readers=2', []),
+  of('broadcast-lossy', 'two successors', 'messages=4 newcomer=1 kills=2', []),
+  of('broadcast-lossy', 'messages held back', 'words=6 cork=3 messages=8 newcomer=1', [
+    'a successor takes the intent back',
+  ]),
+  of('broadcast-gates', 'gates', 'messages=6', [
+    'J3 left out',
+    'a gate holds the publisher back only once its subscriber reads',
+    'a gate is freed without a proof',
+  ]),
+  of('broadcast-gates', 'gates, a demotion', 'messages=5 demotions=1', ['a copy is not validated by the gate']),
+  of('broadcast-gates', 'gates, messages held back', 'messages=6 cork=2', ['the limit counts from what is held back']),
+  of('broadcast-position', 'position', 'kills=2', [
+    'the era is read once',
+    'low is stored before the era',
+    'an era that is one ahead is ignored',
+  ]),
+  of('broadcast-position', 'cursor', 'cursor=1', ['a cursor is replaced without a mark']),
+  of('broadcast-position', 'cursor, other laps', 'cursor=1 jump=7', []),
 ]
 
 /** Mutants that are neither caught nor shown to be harmless: their cases are larger than the sizes here. */
@@ -109,9 +142,14 @@ export const harmlessMutants: Readonly<Record<string, string>> = {
 }
 
 function brief(name: string, parameters: string, catches: readonly string[]): ModelSize {
-  return { name, parameters, catches, isBrief: true, runsSolo: true }
+  return { name, model: 'mpmc-queue', parameters, catches, isBrief: true, runsSolo: true }
 }
 
 function full(name: string, parameters: string, catches: readonly string[]): ModelSize {
-  return { name, parameters, catches, isBrief: false, runsSolo: false }
+  return { name, model: 'mpmc-queue', parameters, catches, isBrief: false, runsSolo: false }
+}
+
+/** Of another model, whose peers do not run alone. */
+function of(model: ModelName, name: string, parameters: string, catches: readonly string[]): ModelSize {
+  return { name, model, parameters, catches, isBrief: true, runsSolo: false }
 }

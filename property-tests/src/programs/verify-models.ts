@@ -28,13 +28,20 @@ if (hasCompiler()) process.exitCode = verify() ? 0 : 1
 else console.log('skipped: no g++')
 
 function verify(): boolean {
-  const model = new Model(fileURLToPath(new URL('../..', import.meta.url)), 'mpmc-queue')
+  const repository = fileURLToPath(new URL('../..', import.meta.url))
+  const models = new Map<string, Model>()
+  const modelOf = (name: string) => {
+    const model = models.get(name) ?? new Model(repository, name)
+    models.set(name, model)
+    return model
+  }
   const pattern = new RegExp(options.only)
   const rows: Row[] = []
   const caught = new Set<string>()
   const chosen = sizes.filter(({ name, isBrief }) => (options.full || isBrief) && pattern.test(name))
   if (chosen.length === 0) throw new Error(`No size matches ${options.only}`)
-  for (const { name, parameters, catches, runsSolo, statesMax = STATES_MAX } of chosen) {
+  for (const { name, model: modelName, parameters, catches, runsSolo, statesMax = STATES_MAX } of chosen) {
+    const model = modelOf(modelName)
     const result = model.run({ parameters, statesMax, runsSolo })
     note({ size: name, isRight: result.violation === '' && (result.isComplete || statesMax < STATES_MAX), result })
     for (const mutant of catches) {
@@ -45,7 +52,8 @@ function verify(): boolean {
   }
   // Each mutant belongs to a size, or has its explanation.
   const catching = new Set(sizes.flatMap(({ catches }) => catches))
-  const unknown = model.mutants.filter(
+  const mutants = [...new Set(sizes.map(({ model }) => model))].flatMap((name) => modelOf(name).mutants)
+  const unknown = mutants.filter(
     (mutant) => !catching.has(mutant) && !(mutant in harmlessMutants) && !openMutants.includes(mutant),
   )
   for (const mutant of unknown) console.log(`No size catches "${mutant}"`)

@@ -35,7 +35,7 @@ export interface GateDescription {
 
 const STATE_NAMES = { [JOINING]: 'joining', [ACTIVE]: 'active', [DEMOTED]: 'demoted' } as const
 
-/** So often the owner of a gate may change while its cursor is read. */
+/** So often a cursor may be found while its gate's next owner replaces it. */
 const TRIES_MAX = 1000
 
 /** The gates of a ring, as one attachment uses them. See layout.ts. */
@@ -184,11 +184,10 @@ export class Gates {
     for (let tries = 0; tries < TRIES_MAX; tries++) {
       const owner = this.#ownerOf(gate)
       if (stateOfGate(owner) !== ACTIVE) return 0
-      const isRead = cursor.tryRead()
-      // Another subscriber may have taken the gate in between, and was moving the cursor.
-      if (this.#ownerOf(gate) !== owner) continue
-      const behind = isRead ? distanceOf(low, era, cursor.low, cursor.era) : -1
-      if (behind < 0) throw this.#corrupt(gate, owner)
+      // The gate may have its next owner, which is replacing the cursor. Once that is done, its cursor is as good.
+      if (!cursor.tryRead()) continue
+      const behind = distanceOf(low, era, cursor.low, cursor.era)
+      if (behind < 0) break
       return behind
     }
     throw this.#corrupt(gate, this.#ownerOf(gate))
