@@ -40,6 +40,24 @@ export class IncompleteMessageError extends IsthmusError {
   }
 }
 
+/**
+ * A subscriber was overtaken by its publisher, and has lost messages. It goes on with messages that are still there: call again.
+ */
+export class OverrunError extends IsthmusError {
+  override readonly name: string = 'OverrunError'
+  /** How many messages this overrun has cost: exact up to 2 ** 53. 0 if the subscriber had not received any yet, and asked for history. */
+  readonly lost: number
+
+  /** @param attempt begins the error message */
+  constructor(attempt: string, lost: number) {
+    super(
+      'ERR_ISTHMUS_OVERRUN',
+      `${attempt}: the publisher has overwritten ${lost} ${lost === 1 ? 'message' : 'messages'} before this subscriber has read them. Receive again to go on with the messages that are there; give the ring a larger capacityBytes, or the subscriber a gate.`,
+    )
+    this.lost = lost
+  }
+}
+
 function inWords(reason: IncompleteReason): string {
   switch (reason) {
     case 'abandoned':

@@ -15,6 +15,10 @@ export type IsthmusErrorCode =
   | 'ERR_ISTHMUS_MESSAGE_TOO_LARGE'
   /** The rest of a large message will never come. */
   | 'ERR_ISTHMUS_MESSAGE_INCOMPLETE'
+  /** The publisher has overwritten messages that this subscriber had not read. */
+  | 'ERR_ISTHMUS_OVERRUN'
+  /** Live subscribers have all gates of the broadcast ring. */
+  | 'ERR_ISTHMUS_NO_GATE'
   /** Another live agent has the requested role. */
   | 'ERR_ISTHMUS_ROLE_TAKEN'
   /** The agent on the other side is proven dead, and it has no successor yet. */

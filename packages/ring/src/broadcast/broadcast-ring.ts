@@ -1,4 +1,4 @@
-import { IsthmusRangeError, type Layout, type PeerDescription, type Region } from '@isthmus/sync'
+import { IsthmusRangeError, IsthmusTypeError, type Layout, type PeerDescription, type Region } from '@isthmus/sync'
 import { assertOpen, assertOptions, inWords, MAX_ALIGNMENT, subjectOf } from '@isthmus/sync/internal'
 import { assertCodec, type Codec } from '../codec.js'
 import { MessageNumber } from '../record/message-number.js'
@@ -16,6 +16,7 @@ import {
 } from './layout.js'
 import { Publisher } from './publisher.js'
 import { recoverBroadcast } from './recovery.js'
+import { Subscriber, type SubscriberOptions } from './subscriber.js'
 
 export interface BroadcastRingOptions<T = Uint8Array> {
   /** Bytes for records: a power of two from 64 to 2 ** 30. A message of up to half of it, less 16 bytes, travels in one record. */
@@ -174,6 +175,41 @@ export class BroadcastRing<T = Uint8Array> {
     return acquired && new Publisher<T>(side, this.#codec, acquired)
   }
 
+  /**
+   * Begins to receive. There may be any number of subscribers, also before there is a publisher.
+   * @throws IsthmusError `ERR_ISTHMUS_NO_GATE` if it asks for a gate, and live subscribers have all of them; `ERR_ISTHMUS_CORRUPT`
+   * @throws IsthmusRangeError `ERR_ISTHMUS_INVALID_ARGUMENT` if it asks for a gate of a ring without gates
+   * @throws IsthmusTypeError `ERR_ISTHMUS_INVALID_ARGUMENT` for an unknown value of an option
+   *
+   * @example
+   * ```ts
+   * const ring = HeapRegion.create(broadcastRing({ capacityBytes: 4096, gates: 1, codec: utf8 })).root
+   * const lossy = ring.subscriber()
+   * const gating = ring.subscriber({ gate: true })
+   * ring.publisher().tryPublish('hello')
+   * lossy.tryReceive() // 'hello'
+   * gating.tryReceive() // 'hello'
+   * ```
+   */
+  subscriber(options: SubscriberOptions = {}): Subscriber<T> {
+    const { region, subject, gates } = this.#geometry
+    const attempt = `Subscribing to ${subject}`
+    assertOptions(options, attempt)
+    const { gate = false } = options
+    const { from = 'latest', onOverrun = gate ? 'throw' : 'skip' } = options
+    assertOneOf(from, ['latest', 'oldest'], 'from', attempt)
+    assertOneOf(onOverrun, ['skip', 'throw'], 'onOverrun', attempt)
+    assertOneOf(gate, [true, false], 'gate', attempt)
+    if (gate && gates === 0) {
+      throw new IsthmusRangeError(
+        'ERR_ISTHMUS_INVALID_ARGUMENT',
+        `${attempt}: it has no gates. Make it with broadcastRing({ gates }), or subscribe without one.`,
+      )
+    }
+    assertOpen(region)
+    return new Subscriber<T>(new BroadcastSide(this.#geometry), this.#codec, { from, gate, onOverrun })
+  }
+
   get capacityBytes(): number {
     return this.#geometry.capacityBytes
   }
@@ -246,4 +282,12 @@ export class BroadcastRing<T = Uint8Array> {
 
 function rangeError(what: string): IsthmusRangeError {
   return new IsthmusRangeError('ERR_ISTHMUS_INVALID_ARGUMENT', `${ATTEMPT}: ${what}`)
+}
+
+function assertOneOf(value: unknown, allowed: readonly unknown[], option: string, attempt: string): void {
+  if (allowed.includes(value)) return
+  throw new IsthmusTypeError(
+    'ERR_ISTHMUS_INVALID_ARGUMENT',
+    `${attempt}: ${option} is ${inWords(value)}. Give ${allowed.map((each) => inWords(each)).join(' or ')}, or leave it out.`,
+  )
 }

@@ -97,6 +97,11 @@ export class SharedPosition {
     Atomics.load(this.#words, this.#word)
   }
 
+  /** The low word as it stands: whether there may be another position than the one that was read. */
+  get lowNow(): number {
+    return Atomics.load(this.#words, this.#word)
+  }
+
   /** For its writer, which has read or written it before: moves it to the position whose low word this is, within 2 ** 30 bytes. */
   moveTo(low: number): void {
     const words = this.#words
@@ -138,6 +143,11 @@ export class SharedPosition {
 export function eraAt(low: number, era: number): number {
   const ahead = ((low >>> ERA_SHIFT) - era) & 3
   return (ahead === 3 ? era - 1 : era + ahead) | 0
+}
+
+/** The era of the position with this low word, which lies from 0 to 2 ** 30 bytes before a position of `era`. */
+export function eraBefore(low: number, era: number): number {
+  return (era - ((era - (low >>> ERA_SHIFT)) & 3)) | 0
 }
 
 /** How many bytes the first position lies ahead of the second; negative if behind. Exact up to 2 ** 53. */

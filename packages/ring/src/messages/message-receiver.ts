@@ -501,15 +501,6 @@ export abstract class MessageReceiver<T = Uint8Array> extends Awaitable implemen
     )
   }
 
-  /** @internal The part of `into` that a message of this length is copied to. */
-  protected partOf(into: Uint8Array, byteLength: number): Uint8Array {
-    if (byteLength <= into.byteLength) return into.subarray(0, byteLength)
-    throw new IsthmusRangeError(
-      'ERR_ISTHMUS_MESSAGE_TOO_LARGE',
-      `${this.attempt}: the message has ${byteLength} bytes, and the array to copy it into has ${into.byteLength}. It was not received; give a longer array, or receive it in chunks (receiveChunk).`,
-    )
-  }
-
   #tryReceiveInto(options: IntoOptions): Uint8Array | undefined | null {
     const into = this.#targetOf(options)
     if (this.receives.isBusy) return undefined

@@ -22,6 +22,7 @@ import {
   MessageReceiver,
 } from '../messages/message-receiver.js'
 import { Taking } from '../messages/taking.js'
+import { partOf } from '../record/large-message.js'
 import { LargeMessagePolling } from '../record/large-message-polling.js'
 import { privateCopyOf } from '../record/private-run.js'
 import { NO_BLOCK } from './block-table.js'
@@ -587,12 +588,12 @@ export class Receiver<T = Uint8Array> extends MessageReceiver<T> {
   #copyNextInto(into: Uint8Array): Uint8Array {
     if (this.#pack !== undefined || this.#pipe !== undefined) {
       const message = this.#copyNext()
-      const part = this.partOf(into, message.length)
+      const part = partOf(into, message.length, this.attempt)
       part.set(message)
       return part
     }
     const cellWord = this.#firstCell + this.#block * this.#stride
-    const part = this.partOf(into, this.#byteLengthIn(cellWord))
+    const part = partOf(into, this.#byteLengthIn(cellWord), this.attempt)
     const start = (cellWord << 2) + BLOCK_HEADER_BYTES
     part.set(this.bytes.subarray(start, start + part.length))
     return part

@@ -72,6 +72,19 @@ export class MessageAssembly {
     return this.#now.state === INSIDE
   }
 
+  /** Whether the fragments of a message whose beginning was not seen, or that was given up, are being dropped. */
+  get isSkipping(): boolean {
+    return this.#now.state === SKIPPING
+  }
+
+  /**
+   * The reader begins at another place: between two messages, or inside one, which is dropped silently. A message that it has
+   * received a part of is forgotten.
+   */
+  restart(isInside: boolean): void {
+    this.#now.state = isInside ? SKIPPING : BETWEEN
+  }
+
   /** Whether a message has begun and not ended, whether its beginning was seen or not. */
   get isMessageOpen(): boolean {
     return this.#now.state === INSIDE || this.#now.state === SKIPPING

@@ -47,6 +47,8 @@ export const isWorthRun = (byteLength: number, publishedBytes: number): boolean 
  * ring decides anything here: the headers are read in the copy, checked there, and used.
  */
 export class PrivateRun {
+  /** What a payload has before the message. */
+  readonly #prefixBytes: number
   #block = NO_BLOCK
   /** Of the next record in the block. */
   #offset = 0
@@ -56,7 +58,11 @@ export class PrivateRun {
   /** Of the next record in the ring. */
   position = 0
 
-  /** Length of the next message, if it is the one at this position of the ring; -1 if it must be read from the ring. */
+  constructor(prefixBytes = 0) {
+    this.#prefixBytes = prefixBytes
+  }
+
+  /** Length of the next payload, if it is the one at this position of the ring; -1 if it must be read from the ring. */
   byteLengthAt(position: number): number {
     const remainingBytes = this.#endOffset - this.#offset
     if (remainingBytes === 0 || position !== this.position) return -1
@@ -67,13 +73,15 @@ export class PrivateRun {
     return words[word + 1] === DATA && fitsRecord(byteLength, remainingBytes, remainingBytes) ? byteLength : -1
   }
 
-  /** Takes the next message, which has this length, and moves `position` behind its record. */
+  /** Takes the next message, whose payload has this length, and moves `position` behind its record. */
   take(byteLength: number): Uint8Array {
     const block = this.#block
     const recordBytes = recordBytesOf(byteLength)
     const nextOffset = this.#offset + recordBytes
     const nextPosition = advance(this.position, recordBytes)
-    const message = new Uint8Array(block.bytes.buffer, this.#offset + RECORD_HEADER_BYTES, byteLength)
+    const prefixBytes = this.#prefixBytes
+    const from = this.#offset + RECORD_HEADER_BYTES + prefixBytes
+    const message = new Uint8Array(block.bytes.buffer, from, byteLength - prefixBytes)
     this.#offset = nextOffset
     this.position = nextPosition
     if (nextOffset === this.#endOffset) this.#block = NO_BLOCK

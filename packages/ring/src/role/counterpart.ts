@@ -75,6 +75,12 @@ export class Counterpart {
     this.#inheritedEpoch = Atomics.load(this.#region.words, this.#reportedEpochWord)
   }
 
+  /** An epoch that has ended before this handle began is not told. */
+  passOverEnded(): void {
+    const { word } = this.#role
+    if (hasEnded(stateOfRole(word))) this.#inheritedEpoch = epochOfRole(word)
+  }
+
   /** The peer that has the role, dead or alive: none, or one. */
   holders(): PeerId[] {
     return this.#role.holders()

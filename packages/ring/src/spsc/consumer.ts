@@ -1,4 +1,4 @@
-import { IsthmusError, IsthmusRangeError, PeerDiedError, type Signal } from '@isthmus/sync'
+import { IsthmusError, IsthmusRangeError, type Signal } from '@isthmus/sync'
 import {
   assertStackRoom,
   type Condition,
@@ -11,7 +11,7 @@ import {
   type WaitFor,
 } from '@isthmus/sync/internal'
 import type { Codec } from '../codec.js'
-import { corruptError, type IncompleteMessageError } from '../errors.js'
+import { corruptError } from '../errors.js'
 import { DUE, EMPTY, isPromiseLike, OVER, type RoundEnd, type Slice } from '../messages/for-each.js'
 import type { MessageChunk } from '../messages/message-chunk.js'
 import {
@@ -20,8 +20,10 @@ import {
   type InPlaceCallback,
   MessageReceiver,
 } from '../messages/message-receiver.js'
+import { newsOfEnd } from '../messages/news-of-end.js'
 import type { Taking } from '../messages/taking.js'
-import { LargeMessagePolling } from '../record/large-message-polling.js'
+import { LargeMessage, ownCopyOf, partOf } from '../record/large-message.js'
+import { takeFragments } from '../record/large-message-polling.js'
 import {
   advance,
   DATA,
@@ -36,9 +38,8 @@ import {
   TOTAL_LENGTH_BYTES,
 } from '../record/layout.js'
 import { type Fragment, MessageAssembly } from '../record/message-assembly.js'
-import { privateBytes } from '../record/private-bytes.js'
 import { isWorthRun, PrivateRun } from '../record/private-run.js'
-import { type Counterpart, type EndedEpoch, nameOf } from '../role/counterpart.js'
+import type { Counterpart, EndedEpoch } from '../role/counterpart.js'
 import { CLOSED } from '../role/layout.js'
 import type { AcquiredRole, Role } from '../role/role.js'
 import { arePositionsValid, READ_POSITION_OFFSET, RECORDS_OFFSET, WRITE_POSITION_OFFSET } from './layout.js'
@@ -49,9 +50,6 @@ import type { RingSide } from './ring-side.js'
  * a large message come in as fast as it reads them, or the memory is full of padding.
  */
 const EMPTY_RECORDS_MAX = 1024
-
-/** From here on, memory that is not filled with zeros first saves more than it costs to ask for it. */
-const UNZEROED_BYTES_MIN = 8192
 
 /**
  * The receiving side of an SPSC ring. It gives private copies (`tryReceive`, `receiveSync`, `receive`), or shows messages
@@ -111,10 +109,8 @@ export class Consumer<T = Uint8Array> extends MessageReceiver<T> {
   readonly #run = new PrivateRun()
   readonly #assembly: MessageAssembly
   /** The large message under way, if it is received whole. */
-  #message: Uint8Array | undefined
+  readonly #large: LargeMessage
   #isReadingChunks = false
-  /** The array of the program in which #message lies; undefined if it has its own. */
-  #messageInto: Uint8Array | undefined
   /** Where the call under way copies what it takes, if the program has given an array. */
   #target: Uint8Array | undefined
 
@@ -139,6 +135,7 @@ export class Consumer<T = Uint8Array> extends MessageReceiver<T> {
     this.#readPositionWord = (byteOffset + READ_POSITION_OFFSET) >>> 2
     this.maxRecordBytes = maxRecordBytes
     this.#assembly = new MessageAssembly(maxMessageBytes, subject)
+    this.#large = new LargeMessage(this.#assembly, this.attempt)
     this.#role = side.role
     this.#roleWord = word
     this.#producer = side.counterpart
@@ -315,8 +312,7 @@ export class Consumer<T = Uint8Array> extends MessageReceiver<T> {
       this.#returnSpace()
       this.#producer.recordTold()
       this.#isClosed = true
-      this.#message = undefined
-      this.#messageInto = undefined
+      this.#large.drop()
     }
     // Our own waits must end before a successor begins its own.
     this.#dataEvents.pollOwnWaits()
@@ -367,18 +363,10 @@ export class Consumer<T = Uint8Array> extends MessageReceiver<T> {
     deadline: number,
     signal: Signal | undefined,
   ): Promise<unknown> {
-    if (this.#assembly.isInsideMessage) return this.#waitInMessage(taking, deadline, signal)
-    return this.#dataEvents.wait(this.#dataCondition, deadline, signal)
-  }
-
-  /** In the midst of a large message, polls for the next fragment first (see LargeMessagePolling). */
-  async #waitInMessage(taking: Taking<unknown>, deadline: number, signal: Signal | undefined): Promise<void> {
-    const polling = new LargeMessagePolling(this.receives)
-    do {
-      while (polling.until(this.#dataCondition)) if (taking.poll() || nowMs() >= deadline) return
-      if (polling.isTurnDue) await polling.yieldToEventLoop()
-      await this.#dataEvents.wait(this.#dataCondition, deadline, signal)
-    } while (!taking.poll() && nowMs() < deadline && this.#assembly.isInsideMessage)
+    const wait = () => this.#dataEvents.wait(this.#dataCondition, deadline, signal)
+    if (!this.#assembly.isInsideMessage) return wait()
+    const isInside = () => this.#assembly.isInsideMessage
+    return takeFragments({ turns: this.receives, condition: this.#dataCondition, isInside, wait }, taking, deadline)
   }
 
   /** @internal */
@@ -544,7 +532,7 @@ export class Consumer<T = Uint8Array> extends MessageReceiver<T> {
       if (isWorthRun(byteLength, distance(this.#writePosition, this.#position)))
         return this.#copyRun(recordBytes, index)
       const start = this.#recordsByteOffset + index + RECORD_HEADER_BYTES
-      const copy = this.#copyOf(start, byteLength)
+      const copy = ownCopyOf(this.bytes, start, byteLength, this.attempt)
       this.#position = advance(this.#position, recordBytes)
       return copy
     }
@@ -559,7 +547,7 @@ export class Consumer<T = Uint8Array> extends MessageReceiver<T> {
       return this.#assembleFragment(kind, byteLength, index, recordBytes, into)
     }
     const start = this.#recordsByteOffset + index + RECORD_HEADER_BYTES
-    const message = this.partOf(into, byteLength)
+    const message = partOf(into, byteLength, this.attempt)
     message.set(this.bytes.subarray(start, start + byteLength))
     this.#position = advance(this.#position, recordBytes)
     return message
@@ -576,32 +564,13 @@ export class Consumer<T = Uint8Array> extends MessageReceiver<T> {
     if (fragment === undefined) return undefined
     const from = this.#recordsByteOffset + index + RECORD_HEADER_BYTES + fragment.prefixBytes
     const isLast = isLastOf(fragment)
-    const message = this.#messageFor(fragment, into)
+    const message = this.#large.arrayFor(fragment, into)
     message.set(this.bytes.subarray(from, from + fragment.byteLength), fragment.messageOffset)
     this.#step(recordBytes)
     // A complete message is the program's: keep no reference, it may be large.
-    this.#message = isLast ? undefined : message
-    this.#messageInto = isLast ? undefined : into
+    this.#large.array = isLast ? undefined : message
+    this.#large.into = isLast ? undefined : into
     return isLast ? message : undefined
-  }
-
-  /** The array of the message that this fragment belongs to. If an earlier call began it elsewhere, that part is copied. */
-  #messageFor({ messageOffset, messageByteLength }: Fragment, into: Uint8Array | undefined): Uint8Array {
-    const begun = messageOffset === 0 ? undefined : this.#message
-    // Its array may have been transferred to another thread meanwhile, or cut off.
-    if (begun !== undefined && begun.byteLength !== messageByteLength) throw this.#lostArray()
-    if (begun !== undefined && into === this.#messageInto) return begun
-    const message = into === undefined ? this.#allocate(messageByteLength) : this.partOf(into, messageByteLength)
-    if (begun !== undefined) message.set(begun.subarray(0, messageOffset))
-    return message
-  }
-
-  /** The message under way cannot become whole any more: its remaining fragments will be dropped. */
-  #lostArray(): IncompleteMessageError {
-    const lost = this.#assembly.giveUp('array-lost')
-    this.#message = undefined
-    this.#messageInto = undefined
-    return lost
   }
 
   /** Copies the message at #position, together with small ones that follow it, and takes it. */
@@ -618,25 +587,6 @@ export class Consumer<T = Uint8Array> extends MessageReceiver<T> {
     const message = this.#run.take(byteLength)
     this.#position = this.#run.position
     return message
-  }
-
-  #copyOf(start: number, byteLength: number): Uint8Array {
-    if (byteLength < UNZEROED_BYTES_MIN) return this.bytes.slice(start, start + byteLength)
-    const copy = this.#allocate(byteLength)
-    copy.set(this.bytes.subarray(start, start + byteLength))
-    return copy
-  }
-
-  #allocate(byteLength: number): Uint8Array {
-    try {
-      return privateBytes(byteLength)
-    } catch (cause) {
-      throw new IsthmusError(
-        'ERR_ISTHMUS_MESSAGE_TOO_LARGE',
-        `${this.attempt}: no memory for a message of ${byteLength} bytes. It was not received; receive it in chunks (receiveChunk), or free memory and try again.`,
-        { cause },
-      )
-    }
   }
 
   /** Takes one record; returns a copy of what it brings. */
@@ -679,8 +629,8 @@ export class Consumer<T = Uint8Array> extends MessageReceiver<T> {
     if (found !== undefined && !('code' in found)) return found
     this.#step(recordBytes)
     if (found === undefined) return undefined
-    this.#message = undefined
-    this.#messageInto = undefined
+    this.#large.array = undefined
+    this.#large.into = undefined
     throw found
   }
 
@@ -771,29 +721,14 @@ export class Consumer<T = Uint8Array> extends MessageReceiver<T> {
     if (this.#refill()) return false
     const told = this.#producer.judge(end)
     if (told !== 'untold') return told === 'told' && end.state === CLOSED
-    const news = this.#newsOfEnd(end)
+    const news = newsOfEnd(end, this.#producer, 'producer', this.#assembly, this.attempt)
     this.#assembly.endEpoch()
-    this.#message = undefined
-    this.#messageInto = undefined
+    this.#large.array = undefined
+    this.#large.into = undefined
     // Nothing after this can fail: an end counts as told only if it is told.
     this.#producer.markTold(end.epoch)
     if (news !== undefined) throw news
     return true
-  }
-
-  /** What to throw for the end of an epoch; undefined if it was closed between two messages. */
-  #newsOfEnd({ epoch, state }: EndedEpoch): PeerDiedError | IncompleteMessageError | undefined {
-    const { incomplete } = this.#assembly
-    if (state === CLOSED) return incomplete
-    const lost =
-      incomplete === undefined
-        ? ''
-        : `, except for a large message of which ${incomplete.receivedBytes} of ${incomplete.messageByteLength} bytes had come`
-    const producer = this.#producer.agentIn(epoch)
-    return new PeerDiedError(
-      `${this.attempt}: its producer${nameOf(producer)} died, or ended without closing. Everything that it had committed was received${lost}. Receive again to wait for the next producer.`,
-      producer,
-    )
   }
 
   /** Whether a receive may find something: records, or a change in the producer's role. */
