@@ -44,11 +44,11 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'space is returned before the message is copied',
     file: `${RING}/spsc/consumer.ts`,
-    from: '      const copy = this.#copyOf(start, byteLength)\n',
+    from: '      const copy = ownCopyOf(this.bytes, start, byteLength, this.attempt)\n',
     to: `      const end = advance(this.#position, recordBytes)
       Atomics.store(this.words, this.#readPositionWord, end)
       this.#producerEvents.notify()
-      const copy = this.#copyOf(start, byteLength)
+      const copy = ownCopyOf(this.bytes, start, byteLength, this.attempt)
 `,
     rung: interleaver('spsc-wrap'),
   },
@@ -70,12 +70,12 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a message that does not fit into memory of the program is taken',
     file: `${RING}/spsc/consumer.ts`,
-    from: `    const message = this.partOf(into, byteLength)
+    from: `    const message = partOf(into, byteLength, this.attempt)
     message.set(this.bytes.subarray(start, start + byteLength))
     this.#position = advance(this.#position, recordBytes)
 `,
     to: `    this.#position = advance(this.#position, recordBytes)
-    const message = this.partOf(into, byteLength)
+    const message = partOf(into, byteLength, this.attempt)
     message.set(this.bytes.subarray(start, start + byteLength))
 `,
     rung: killPoints('ring consumer: refuses a message that does not fit, then receives it'),

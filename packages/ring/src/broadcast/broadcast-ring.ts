@@ -197,9 +197,9 @@ export class BroadcastRing<T = Uint8Array> {
     assertOptions(options, attempt)
     const { gate = false } = options
     const { from = 'latest', onOverrun = gate ? 'throw' : 'skip' } = options
-    assertOneOf(from, ['latest', 'oldest'], 'from', attempt)
-    assertOneOf(onOverrun, ['skip', 'throw'], 'onOverrun', attempt)
-    assertOneOf(gate, [true, false], 'gate', attempt)
+    assertOneOf({ from }, ['latest', 'oldest'], attempt)
+    assertOneOf({ onOverrun }, ['skip', 'throw'], attempt)
+    assertOneOf({ gate }, [true, false], attempt)
     if (gate && gates === 0) {
       throw new IsthmusRangeError(
         'ERR_ISTHMUS_INVALID_ARGUMENT',
@@ -284,10 +284,12 @@ function rangeError(what: string): IsthmusRangeError {
   return new IsthmusRangeError('ERR_ISTHMUS_INVALID_ARGUMENT', `${ATTEMPT}: ${what}`)
 }
 
-function assertOneOf(value: unknown, allowed: readonly unknown[], option: string, attempt: string): void {
+/** @param option one option, by its name */
+function assertOneOf(option: Record<string, unknown>, allowed: readonly unknown[], attempt: string): void {
+  const [[name, value]] = Object.entries(option)
   if (allowed.includes(value)) return
   throw new IsthmusTypeError(
     'ERR_ISTHMUS_INVALID_ARGUMENT',
-    `${attempt}: ${option} is ${inWords(value)}. Give ${allowed.map((each) => inWords(each)).join(' or ')}, or leave it out.`,
+    `${attempt}: ${name} is ${inWords(value)}. Give ${allowed.map(inWords).join(' or ')}, or leave it out.`,
   )
 }

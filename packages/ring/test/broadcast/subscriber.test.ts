@@ -1,7 +1,7 @@
 import { HeapRegion, waitAny } from '@isthmus/sync'
 import { afterEach, describe, expect, it } from 'vitest'
 import { expectCode } from '../../../sync/test/support/expect-code.js'
-import { soon } from '../../../sync/test/support/waiting.js'
+import { stateOf } from '../../../sync/test/support/waiting.js'
 import { type BroadcastRingOptions, broadcastRing, OverrunError, utf8 } from '../../src/index.js'
 import { createBroadcast } from '../support/broadcast-memory.js'
 import { endHold } from '../support/ring-memory.js'
@@ -153,7 +153,7 @@ describe('A lossy subscriber', () => {
     })
     const publisher = ring.publisher()
     await publisher.publishBatch([messageOf(1), messageOf(2)])
-    expect(await ready).toEqual([asked])
+    expect((await ready)[0]).toBe(asked)
     publisher.close()
     await received
     expect(numbers).toEqual([1, 2])
@@ -407,7 +407,7 @@ describe('A gating subscriber', () => {
     while (publisher.tryPublish(messageOf(sent))) sent++
     closing.close()
     const waiting = publisher.publish(messageOf(sent))
-    expect(await soon(waiting)).toBe('pending')
+    expect(await stateOf(waiting)).toBe('pending')
     setup.region.declareDead(region.peers.self)
     expect(await waiting).toBe(true)
     expect(setup.ring.describe().freeGates).toBe(2)
