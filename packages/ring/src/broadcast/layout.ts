@@ -87,8 +87,8 @@ import { MESSAGE_NUMBER_BYTES } from '../record/message-number.js'
  * |------|---------------------------------------------------------------------------------------------------------------|
  * | G1   | E > limit: limit = min(P, cursors of the ACTIVE gates) + capacity. Still: the ring is full                     |
  * | G2   | E > intent: store intent = min(E + capacity / 8, limit), then load it                                         |
- * | G3   | plain stores: the records, with their numbers                                                                 |
- * | G4   | plain stores: the other number. Then store the write position: E                                               |
+ * | G3   | plain stores: the records, and, of all of them before G4, their numbers                                       |
+ * | G4   | plain stores: the other next number. Then store the write position: E                                         |
  * | G5   | E is in another sixteenth than the last checkpoint: store E in those that were passed; inside a message, 1    |
  * | G6   | notify data: one load                                                                                          |
  *

@@ -6,8 +6,16 @@ import { expectCode } from '../../../sync/test/support/expect-code.js'
 import { withoutSafetyNet } from '../../../sync/test/support/safety-net.js'
 import { soon, until } from '../../../sync/test/support/waiting.js'
 import { BroadcastSide } from '../../src/broadcast/broadcast-side.js'
-import { ACTIVE, gateWord, INTENT_OFFSET, JOINING, WRITE_POSITION_OFFSET } from '../../src/broadcast/layout.js'
+import {
+  ACTIVE,
+  gateWord,
+  INTENT_OFFSET,
+  JOINING,
+  stateOfGate,
+  WRITE_POSITION_OFFSET,
+} from '../../src/broadcast/layout.js'
 import { broadcastRing, json, type Publisher, utf8 } from '../../src/index.js'
+import { afterExchange } from '../support/atomics-hook.js'
 import { type BroadcastSetup, createBroadcast, PlainReader } from '../support/broadcast-memory.js'
 import { endHold, payload } from '../support/ring-memory.js'
 
@@ -41,9 +49,9 @@ function joined(setup: BroadcastSetup, gates = 1, capacityBytes = setup.memory.c
   return { region, side, gate, returnSpace }
 }
 
-function fill(publisher: Publisher, byteLength = 8): number {
+function fill(publisher: Publisher, byteLength = 8, limit = 1_000): number {
   let count = 0
-  while (publisher.tryPublish(payload(byteLength, count))) count++
+  while (count < limit && publisher.tryPublish(payload(byteLength, count))) count++
   return count
 }
 
@@ -309,12 +317,12 @@ describe('The role of the publisher', () => {
       // The era of the next position is stored, the low word is not.
       const setup = createBroadcast({ capacityBytes: 256 }, start + 40n)
       const reader = new PlainReader(setup.memory)
-      for (const offset of [WRITE_POSITION_OFFSET, INTENT_OFFSET]) {
-        const era = setup.memory.wordOf(offset) + 1
-        setup.memory.words[era] = (setup.memory.words[era] + 1) | 0
-      }
+      const eras = [WRITE_POSITION_OFFSET, INTENT_OFFSET].map((offset) => setup.memory.wordOf(offset) + 1)
+      const before = eras.map((word) => setup.memory.words[word])
+      for (const word of eras) setup.memory.words[word] = (setup.memory.words[word] + 1) | 0
       expect(setup.memory.writePosition).toBe(start + 40n)
       const publisher = setup.ring.publisher()
+      expect(eras.map((word) => setup.memory.words[word])).toEqual(before)
       for (const seed of [1, 2, 3]) publisher.tryPublish(payload(8, seed))
       expect(reader.messages()).toEqual(numbered(0n, [1, 2, 3], 8))
     },
@@ -431,6 +439,22 @@ describe('Gates', () => {
       }
     },
   )
+
+  test('let a subscriber begin where the publisher is once it is held back', () => {
+    const setup = createBroadcast({ capacityBytes: 256, gates: 1 })
+    const publisher = setup.ring.publisher()
+    publisher.tryPublish(payload(8))
+    afterExchange(
+      (word) => stateOfGate(word) === JOINING,
+      () => {
+        expect(fill(publisher, 8, 30)).toBe(30)
+      },
+    )
+    const { side } = joined(setup)
+    expect(setup.memory.writePosition).toBeGreaterThan(700n)
+    expect(BigInt(side.writePosition.low)).toBe(setup.memory.writePosition)
+    expect(setup.memory.positionAt(setup.memory.cursorOffsetOf(0))).toBe(setup.memory.writePosition)
+  })
 
   test('demote frees the publisher, and tells the owner', async () => {
     const setup = createBroadcast({ capacityBytes: 256, gates: 1 })
