@@ -195,8 +195,10 @@ export class PipeReceiver {
     const side = this.#side
     if (side.isClosed) return
     const { block, cell } = this
+    // Before the block is given away: the end of a wait takes the sleeper's mark back.
+    this.#pipe.receiverEvents.pollOwnWaits()
     const lease = this.#pipe.mark(mark)
-    // Before the block is given away: afterwards this word may be part of another message.
+    // Likewise: afterwards this word may be part of another message.
     notifySafely(this.#pipe.senderEvents)
     if ((lease & SENDER_GONE) !== 0) {
       side.release(block, cell)
@@ -273,7 +275,7 @@ export class PipeReceiver {
   }
 }
 
-/** A loan of a large message: a private copy. */
+/** A loan of a large message: a private copy. If leaving the pipe throws, at the edge of the stack, the loan goes on. */
 export class PipeHold implements MessageHold {
   readonly side: QueueSide
   block: number
@@ -286,20 +288,20 @@ export class PipeHold implements MessageHold {
   }
 
   release(): void {
-    this.block = NO_BLOCK
     this.#pipe.leave(RECEIVER_DONE)
+    this.block = NO_BLOCK
   }
 
   /** At most once, its sender may be gone, and with it what it was sent from. */
   requeue(): boolean {
     if (!this.side.geometry.isAtLeastOnce) return false
-    this.block = NO_BLOCK
     this.#pipe.leave(RECEIVER_LEFT)
+    this.block = NO_BLOCK
     return true
   }
 
   giveBack(): void {
-    this.block = NO_BLOCK
     this.#pipe.leave(this.side.geometry.isAtLeastOnce ? RECEIVER_LEFT : RECEIVER_DONE)
+    this.block = NO_BLOCK
   }
 }

@@ -24,7 +24,6 @@ import {
   nextInstance,
   ORPHAN,
   PIPE,
-  PIPE_BYTES_OFFSET,
   PIPE_LENGTH_OFFSET,
   POSITION_WORD,
   RECEIVER_DONE,
@@ -46,7 +45,7 @@ const DUE = 1
 /** There is nothing to do before the receiver has done something. */
 const WAITING = 2
 
-/** How often a sender polls whose receiver is about to give the block away. */
+/** How often a sender polls for the block that its receiver is about to give away. */
 const LEAVING_MS = 1
 
 /**
@@ -77,6 +76,8 @@ export class PipeSender {
   /** How many bytes the receiver had read when its position was read last. */
   #readPosition = 0
   #isOpen = false
+  /** The receiver gives the message up, and had not given the block away when that was seen. */
+  #isReceiverLeaving = false
   /** A call of the program has ended the sending. */
   #isClosed = false
   /** The receiver as it was last seen: by the time that its death is told, another peer may have its slot. */
@@ -162,9 +163,12 @@ export class PipeSender {
 
   /** Ends a sending that waits: it throws ERR_ISTHMUS_CLOSED. */
   close(): void {
+    // If it throws, the sending goes on.
+    assertStackRoom()
     this.#isClosed = true
-    this.leave(true)
+    // Before the block is left: the end of a wait takes the sleeper's mark back.
     if (!this.#side.isClosed) this.#pipe.senderEvents.pollOwnWaits()
+    this.leave(true)
   }
 
   /**
@@ -193,16 +197,23 @@ export class PipeSender {
     this.#forgetClose()
   }
 
-  /** Everything of the pipe as it is in the beginning. No other peer has the block. */
+  /**
+   * Everything of the pipe as it is in the beginning. No other peer has the block. The sequences of the two event counts stay
+   * as they are: this side knows by them which wake-up it has made, and would take a later sleep for that one.
+   */
   #rewind(): void {
     const { words } = this.#side
-    const { cellWord } = this.#pipe
-    words.fill(0, cellWord + PIPE_LENGTH_OFFSET / 4, cellWord + PIPE_BYTES_OFFSET / 4)
+    const { cellWord, writeWord, readWord, receiverEvents, senderEvents } = this.#pipe
     writeTotalLength(words, cellWord + PIPE_LENGTH_OFFSET / 4, this.#byteLength)
+    words[writeWord] = 0
+    words[readWord] = 0
+    receiverEvents.reset()
+    senderEvents.reset()
     words[cellWord + LEASE_WORD] = 0
     this.#sent = 0
     this.#index = 0
     this.#readPosition = 0
+    this.#isReceiverLeaving = false
   }
 
   /** Copies what there is space for, unless the receiver is done or gone. */
@@ -210,12 +221,17 @@ export class PipeSender {
     this.#assertOpen()
     assertLength(this.#bytes, this.#byteLength, this.#attempt)
     const pipe = this.#pipe
+    // Before the marks: of a receiver that has left the block by now, they are complete.
+    const isOrphan = pipe.cell === this.#orphan
     const lease = pipe.lease
     if ((lease & RECEIVER_DONE) !== 0) return this.#end()
     const hasLeft = (lease & RECEIVER_LEFT) !== 0
     if (hasLeft && !this.#side.geometry.isAtLeastOnce) throw this.#endOfReceiver(true)
-    if (pipe.cell === this.#orphan) this.#takeBack(hasLeft)
-    else if (hasLeft) return WAITING
+    if (isOrphan) this.#takeBack(hasLeft)
+    else if (hasLeft) {
+      this.#isReceiverLeaving = true
+      return WAITING
+    }
     const { capacityBytes, stepBytes, bytesOffset, writeWord } = pipe
     const { bytes, words } = this.#side
     const total = this.#byteLength
@@ -265,20 +281,20 @@ export class PipeSender {
 
   /**
    * A receiver that gives a message up wakes the sender before it gives the block away: afterwards it must not touch the block. So
-   * a sender that waits for the block in between is not woken, and polls.
+   * a sender that waits for the block in between is not woken, and polls. It learns of the mark in a wait without that limit, so
+   * the mark ends such a wait.
    */
   #waitUntil(deadline: number): number {
-    return (this.#pipe.lease & RECEIVER_LEFT) === 0 ? deadline : Math.min(deadline, nowMs() + LEAVING_MS)
+    return this.#isReceiverLeaving ? Math.min(deadline, nowMs() + LEAVING_MS) : deadline
   }
 
   #hasNews(): boolean {
-    // A closed one has left the block.
-    if (!this.#isOpen || this.#side.isClosed) return true
+    if (this.#isClosed || !this.#isOpen || this.#side.isClosed) return true
     const pipe = this.#pipe
     const { lease, cell } = pipe
     if (cell !== this.#receiverCell) this.#noteReceiver(cell)
     if (cell === this.#orphan || (lease & RECEIVER_DONE) !== 0) return true
-    if ((lease & RECEIVER_LEFT) !== 0) return !this.#side.geometry.isAtLeastOnce
+    if ((lease & RECEIVER_LEFT) !== 0) return !this.#side.geometry.isAtLeastOnce || !this.#isReceiverLeaving
     return this.#sent < this.#byteLength && this.#hasSpace()
   }
 
