@@ -14,8 +14,18 @@ import {
   ORPHAN,
   ORPHANS_LEFT_OFFSET,
   ORPHANS_SEEN_OFFSET,
+  LEASE_WORD as PIPE_LEASE_WORD,
+  PIPE_READ_OFFSET,
+  PIPE_RECEIVER_EVENTS_OFFSET,
+  PIPE_SENDER_EVENTS_OFFSET,
+  PIPE_WRITE_OFFSET,
   POSITION_WORD,
   placesOf,
+  RECEIVER_DONE,
+  RECEIVER_LEFT,
+  SENDER_ABORTED,
+  SENDER_GONE,
+  SENDER_WORD,
   SPACE_OFFSET,
   slotOfCell,
   stateOfCell,
@@ -280,6 +290,33 @@ export function mpmcQueueNames(name: string, byteOffset: number, size: QueueSize
     waiterSetNames(`${name}.space`, byteOffset + SPACE_OFFSET),
     waiterSetNames(`${name}.deadLetters`, byteOffset + DEAD_LETTERS_OFFSET),
   )
+}
+
+/** The words of a pipe in each block of an MPMC queue. */
+export function pipeNames(name: string, byteOffset: number, size: QueueSize): WordName[] {
+  const { blocks, blockBytes, slots, lanes } = size
+  const { blocksOffset, strideBytes } = placesOf(blocks, blockBytes, lanes, slots)
+  return Array.from({ length: blocks }, (_, block): WordName[] => {
+    const start = byteOffset + blocksOffset + block * strideBytes
+    return [
+      { byteOffset: start + PIPE_LEASE_WORD * 4, name: `${name}.lease[${block}]`, show: showPipeLease },
+      { byteOffset: start + SENDER_WORD * 4, name: `${name}.sender[${block}]`, show: showPeer },
+      { byteOffset: start + PIPE_WRITE_OFFSET, name: `${name}.writePosition[${block}]` },
+      { byteOffset: start + PIPE_READ_OFFSET, name: `${name}.readPosition[${block}]` },
+      ...eventCountNames(`${name}.receiverEvents[${block}]`, start + PIPE_RECEIVER_EVENTS_OFFSET),
+      ...eventCountNames(`${name}.senderEvents[${block}]`, start + PIPE_SENDER_EVENTS_OFFSET),
+    ]
+  }).flat()
+}
+
+function showPipeLease(word: number): string {
+  const marks = [
+    word & SENDER_GONE && 'GONE',
+    word & SENDER_ABORTED && 'ABORTED',
+    word & RECEIVER_DONE && 'DONE',
+    word & RECEIVER_LEFT && 'LEFT',
+  ].filter(Boolean)
+  return marks.length === 0 ? 'no mark' : marks.join(' ')
 }
 
 const CELL_STATES = ['FREE', 'OWNED', 'HELD', 'RETURNING']

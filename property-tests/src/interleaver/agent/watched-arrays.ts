@@ -53,6 +53,10 @@ export function watchArrays(region: SharedArrayBuffer, plainWords: Uint8Array, t
         range(PLAIN_STORE, at, (at as number) + (source as ArrayLike<number>).length)
         target.set(source as ArrayLike<number>, at as number)
       },
+      fill: (value, from, to) => {
+        range(PLAIN_STORE, from, to)
+        target.fill(value as number, from as number, to as number)
+      },
     }
   }
 

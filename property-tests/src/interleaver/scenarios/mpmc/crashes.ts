@@ -1,4 +1,5 @@
 import type { MpmcQueueOptions } from '@isthmus/ring'
+import { planHeader } from '@isthmus/sync/internal'
 import type { AgentTools } from '../../scenario.js'
 import {
   messageOf,
@@ -312,6 +313,53 @@ export const mpmcPackedCrashAgain = packed(
   'At least once: a receiver may be killed at any operation while it takes and acknowledges the two messages of one block. None is lost, and one that it has acknowledged does not come again.',
 )
 
+const recovered = new QueueCase({ blocks: 4, blockBytes: 8, slots: 8, delivery: 'at-least-once' }, 1)
+const UNDER_REPAIR = 1
+
+export const mpmcRecover = recovered.scenario({
+  name: 'mpmc-recover',
+  about:
+    'The machine stops at any operation of an agent that puts a message back, sends one, and receives one; then the queue is recovered, and another agent receives what there is. What lay in the queue untouched comes, in order, and nothing comes twice; all blocks are free.',
+  mayCrash: ['machine'],
+  isUnderRepair: (memory) => memory.note(0) === UNDER_REPAIR,
+  agents: {
+    machine: recovered.agent({
+      prepare(tools) {
+        const { queue } = tools.attach().root
+        const sender = queue.sender()
+        const receiver = queue.receiver()
+        sentOf(sender, [10, 11, 12])
+        return { sender, receiver, loan: receiver.tryTake() }
+      },
+      run({ sender, receiver, loan }) {
+        loan?.requeue()
+        sentOf(sender, [20])
+        receiver.tryReceive()
+        receiver.acknowledge()
+      },
+    }),
+    successor: recovered.agent({
+      prepare: (tools) => tools.attach(),
+      run(region, tools) {
+        if (tools.awaitCrash() === undefined) return undefined
+        const [note] = region.root.notes
+        note.value = UNDER_REPAIR
+        tools.layout.recover?.(region, planHeader(tools.layout).rootByteOffset)
+        note.value = 0
+        return received(tools.attach().root.queue.receiver(), Number.POSITIVE_INFINITY)
+      },
+    }),
+  },
+  check(ending, memory) {
+    const numbers = ending.returned('successor') as number[] | undefined
+    if (numbers === undefined) return undefined
+    if (!numbers.includes(12)) return `a message in the queue is lost: received ${numbers.join(' ')}`
+    const wrong = wrongOutcome(memory, { sent: [], maybeSent: [10, 11, 12, 20], received: [numbers] })
+    const inOrder = [11, 12, 10, 20].filter((number) => numbers.includes(number))
+    return wrong ?? (numbers.join() === inOrder.join() ? undefined : `received in the order ${numbers.join(' ')}`)
+  },
+})
+
 export const crashes = [
   mpmcCrashProducer,
   mpmcCrashConsumer,
@@ -323,4 +371,5 @@ export const crashes = [
   mpmcDrop,
   mpmcPackedCrash,
   mpmcPackedCrashAgain,
+  mpmcRecover,
 ]

@@ -140,6 +140,34 @@ export const mpmcLanes = lanes.scenario({
   },
 })
 
+export const mpmcFairness = lanes.scenario({
+  name: 'mpmc-fairness',
+  about:
+    'A message of the low priority and one of the high one are in the queue, and a sender sends more of the high one. A receiver that is fair after one message gets the high one first, and the low one second.',
+  agents: {
+    sender: lanes.agent({
+      prepare(tools) {
+        const sender = tools.attach().root.queue.sender()
+        sentOf(sender, [10])
+        sentOf(sender, [20], 1)
+        return sender
+      },
+      run: (sender) => [10, 20, ...sentOf(sender, [21, 22], 1)],
+    }),
+    receiver: lanes.agent({
+      prepare: (tools) => tools.attach().root.queue.receiver({ fairness: 1 }),
+      run: (receiver) => received(receiver, 3),
+    }),
+  },
+  check(ending, memory) {
+    const sent = receivedBy(ending, 'sender').flat()
+    const [numbers] = receivedBy(ending, 'receiver')
+    if (numbers[0] < 20) return `a message of the high priority was there, and ${numbers[0]} came first`
+    if (numbers[1] !== 10) return `the message of the low priority was due, and ${numbers[1]} came`
+    return wrongOutcome(memory, { sent, received: [numbers] })
+  },
+})
+
 export const mpmcLaneChange = oneBlockLanes.scenario({
   name: 'mpmc-lane-change',
   about:
@@ -251,6 +279,7 @@ export const loans = [
   mpmcLoanCrash,
   mpmcDeadLetters,
   mpmcLanes,
+  mpmcFairness,
   mpmcLaneChange,
   mpmcLaneEnded,
   mpmcReserved,

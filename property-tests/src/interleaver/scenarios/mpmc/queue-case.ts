@@ -4,8 +4,10 @@ import {
   COUNT_WORD,
   DONE_WORD,
   KIND_WORD,
+  LEASE_WORD,
   POSITION_WORD,
   placesOf,
+  SENDER_WORD,
 } from '../../../../../packages/ring/src/mpmc/layout.js'
 import {
   type AgentProgram,
@@ -16,7 +18,7 @@ import {
   scenario,
   type WordName,
 } from '../../scenario.js'
-import { mpmcQueueNames, type QueueSize } from '../../word-names.js'
+import { mpmcQueueNames, pipeNames, type QueueSize } from '../../word-names.js'
 import { QueueMemory } from './queue-memory.js'
 
 /** A queue, followed by words in which the agents of a scenario tell each other what they have done. */
@@ -32,16 +34,18 @@ export class QueueCase {
   readonly size: QueueSize
   readonly layout: Layout<NotedQueue>
   readonly #notes: number
+  readonly #hasPipes: boolean
 
   constructor(options: SmallQueue, notes = 0) {
     const { blocks, blockBytes, slots, lanes = 1, deadLetters = false } = options
     this.size = { blocks, blockBytes, slots, lanes: deadLetters ? lanes + 1 : lanes }
     this.layout = noted(mpmcQueue(options), notes)
     this.#notes = notes
+    this.#hasPipes = options.maxMessageBytes !== undefined
   }
 
   scenario(definition: QueueScenario): Scenario<NotedQueue> {
-    const { startPosition, startSeq = 0, check, ...rest } = definition
+    const { startPosition, startSeq = 0, isUnderRepair, check, ...rest } = definition
     const { blocks, blockBytes, slots, lanes } = this.size
     const { blocksOffset, strideBytes, byteLength } = placesOf(blocks, blockBytes, lanes, slots)
     const { wordNames, quietBytes } = mpmcQueueNames('queue', 0, this.size)
@@ -49,12 +53,13 @@ export class QueueCase {
       return { byteOffset: byteLength + note * 4, name: `notes[${note}]` }
     })
     // Of a block: the cell, the position and the kind; and `done` and `count`, which a peer reads before it takes an orphan. The
-    // rest is read by the peer that has the block, and by no other.
+    // rest is read by the peer that has the block, and by no other; but of a pipe, others read whose it is.
     const headers = Array.from({ length: blocks }, (_, block) => blocksOffset + block * strideBytes).flatMap(
       (start) => [
         [start, start + (POSITION_WORD + 1) * 4] as const,
         [start + KIND_WORD * 4, start + (KIND_WORD + 1) * 4] as const,
         [start + DONE_WORD * 4, start + (COUNT_WORD + 1) * 4] as const,
+        ...(this.#hasPipes ? [[start + LEASE_WORD * 4, start + (SENDER_WORD + 1) * 4] as const] : []),
       ],
     )
     // Every agent asks for each step: made once in its thread.
@@ -62,7 +67,7 @@ export class QueueCase {
     return scenario({
       ...rest,
       layout: this.layout,
-      wordNames: [...wordNames, ...notes],
+      wordNames: [...wordNames, ...(this.#hasPipes ? pipeNames('queue', 0, this.size) : []), ...notes],
       quietBytes,
       plainFromByteOffset: blocksOffset,
       stepBytes: [...headers, [byteLength, byteLength + this.#notes * 4]],
@@ -71,6 +76,7 @@ export class QueueCase {
       },
       invariant: (region, step) => {
         watched ??= new QueueMemory(region, this.size)
+        if (isUnderRepair?.(watched)) return undefined
         return watched.wrongStep(step) ?? watched.wrongMoment()
       },
       check: (ending) => check(ending, new QueueMemory(ending.region, this.size)),
@@ -128,11 +134,14 @@ export class QueueCase {
   }
 }
 
-interface QueueScenario extends Pick<Scenario<NotedQueue>, 'name' | 'about' | 'agents' | 'mayCrash'> {
+interface QueueScenario
+  extends Pick<Scenario<NotedQueue>, 'name' | 'about' | 'agents' | 'mayCrash' | 'hasTimeouts' | 'timersMax'> {
   /** Of all lanes; if not given, the memory is zeroed. */
   readonly startPosition?: number
   /** Of all blocks. */
   readonly startSeq?: number
+  /** At these moments the invariants do not hold. */
+  isUnderRepair?(memory: QueueMemory): boolean
   check(ending: Ending, memory: QueueMemory): string | undefined
 }
 
@@ -229,5 +238,6 @@ function noted(queue: Layout<MpmcQueue>, notes: number): Layout<NotedQueue> {
       }),
     }),
     sweep: (region, byteOffset, deadPeer) => queue.sweep?.(region, byteOffset, deadPeer),
+    recover: (region, byteOffset) => queue.recover?.(region, byteOffset),
   }
 }

@@ -11,6 +11,7 @@ import {
   headOffsetOf,
   KIND_WORD,
   kindIn,
+  LEASE_WORD,
   LENGTH_WORD,
   laneIn,
   ORPHAN,
@@ -18,16 +19,22 @@ import {
   ORPHANS_SEEN_OFFSET,
   OWNED,
   PACKED,
+  PIPE,
+  PIPE_BYTES_OFFSET,
   POSITION_WORD,
   PUSHABLE,
   placesOf,
+  RECEIVER_DONE,
+  SENDER_ABORTED,
+  SENDER_GONE,
+  SENDER_WORD,
   setLaneIn,
   slotOfCell,
   stateOfCell,
   tailOffsetOf,
 } from '../../../../../packages/ring/src/mpmc/layout.js'
 import { RECORD_HEADER_BYTES, recordBytesOf } from '../../../../../packages/ring/src/record/layout.js'
-import { COMPARE_EXCHANGE, PLAIN_STORE } from '../../operation.js'
+import { COMPARE_EXCHANGE, PLAIN_STORE, writesValue } from '../../operation.js'
 import type { RegionWords, Step } from '../../scenario.js'
 import { type QueueSize, showCell } from '../../word-names.js'
 
@@ -150,7 +157,7 @@ export class QueueMemory {
 
   /** What the three steps that matter must have found, and that a block is written only by the peer that has it. */
   wrongStep({ peer, kind, word, expected, result }: Step): string | undefined {
-    if (peer === 0 || (kind !== COMPARE_EXCHANGE && kind !== PLAIN_STORE)) return undefined
+    if (peer === 0 || !writesValue(kind)) return undefined
     if (kind === COMPARE_EXCHANGE && result !== expected) return undefined
     const block = this.#blockOf(word)
     if (block === undefined) return kind === COMPARE_EXCHANGE ? this.#wrongPush(word, peer, expected) : undefined
@@ -160,7 +167,8 @@ export class QueueMemory {
       if (stateOfCell(cell) !== 0 && slotOfCell(cell) === slotOf(peer)) return undefined
       return `4: slot ${slotOf(peer)} writes word ${at} of block ${block}, which is ${showCell(cell)}`
     }
-    return at === 0 ? this.#wrongTake(block, peer, expected) : undefined
+    if (at !== 0) return this.#wrongWriteThrough(block, at, peer, result)
+    return this.#wrongTakeBack(block, peer, expected) ?? this.#wrongTake(block, peer, expected)
   }
 
   #momentOf(lane: number): LaneMoment | string {
@@ -242,6 +250,28 @@ export class QueueMemory {
     return `3: slot ${slotOf(peer)} pushes block ${block} at position ${position}, and it is ${showCell(cell)}`
   }
 
+  /** A word of a pipe was changed through Atomics: by the peer that has its block, or by its sender, as long as that is not gone. */
+  #wrongWriteThrough(block: number, at: number, peer: PeerId, before: number): string | undefined {
+    const cell = this.cell(block)
+    if (stateOfCell(cell) !== 0 && slotOfCell(cell) === slotOf(peer)) return undefined
+    const header = this.#cellIndex(block)
+    const lease = at === LEASE_WORD ? before : this.#words[header + LEASE_WORD]
+    const isPipe = kindIn(this.#words[header + KIND_WORD]) === PIPE && (cell & HOLD_MASK) !== FREE
+    if (isPipe && this.#words[header + SENDER_WORD] === peer && (lease & SENDER_GONE) === 0) return undefined
+    return `6: slot ${slotOf(peer)} writes word ${at} of block ${block}, which is ${showCell(cell)}`
+  }
+
+  /** A cell was changed. If a sender has taken its pipe back to send the message again, the message was not acknowledged. */
+  #wrongTakeBack(block: number, peer: PeerId, before: number): string | undefined {
+    const header = this.#cellIndex(block)
+    if ((before & HOLD_MASK) !== ORPHAN || kindIn(this.#words[header + KIND_WORD]) !== PIPE) return undefined
+    const lease = this.#words[header + LEASE_WORD]
+    const isSender = this.#words[header + SENDER_WORD] === peer && (lease & SENDER_GONE) === 0
+    return isSender && (lease & RECEIVER_DONE) !== 0
+      ? `7: a sender takes back what its receiver has acknowledged`
+      : undefined
+  }
+
   /** A cell was changed. If it was taken from the queue, it must have been the first message of its lane. */
   #wrongTake(block: number, peer: PeerId, before: number): string | undefined {
     const cell = this.cell(block)
@@ -270,6 +300,9 @@ export class QueueMemory {
     const header = this.#cellIndex(block)
     const payload = (header + 8) * 4
     const bytes = new Uint8Array(this.#words.buffer, this.#words.byteOffset)
+    if (kindIn(this.#words[header + KIND_WORD]) === PIPE) {
+      return (this.#words[header + LEASE_WORD] & SENDER_ABORTED) === 0 ? [bytes[header * 4 + PIPE_BYTES_OFFSET]] : []
+    }
     if (kindIn(this.#words[header + KIND_WORD]) !== PACKED) return [bytes[payload]]
     const messages: number[] = []
     const end = payload + this.#words[header + LENGTH_WORD]
