@@ -288,7 +288,8 @@ export const setLaneIn = (word: number, lane: number): number => (word & ~(0xff 
  * for each other cannot close a circle. A message that is given up before it is taken stays in its place, with SENDER_ABORTED
  * (nothing is taken out of its order), and is passed over silently.
  *
- * At most once, a message is sent when its last byte is published. At least once, its sender is what would send it again: it
+ * At most once, a message is sent when all of it is published and its sender is GONE: if its receiver had LEFT before, the send
+ * throws. At least once, its sender is what would send it again: it
  * stays until the receiver has acknowledged the message. It ends with an error after maxDeliveries, and if the queue has ended
  * before it could push the block again. So a receiver that comes to the end waits for no pipe that another one holds.
  *

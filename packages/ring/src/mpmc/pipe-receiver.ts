@@ -1,5 +1,5 @@
 import { IsthmusError, type PeerId, type Signal } from '@isthmus/sync'
-import { assertStackRoom, type Condition, type EventCount, slotOf } from '@isthmus/sync/internal'
+import { assertRoomToCompile, type Condition, type EventCount, slotOf } from '@isthmus/sync/internal'
 import { corruptError, IncompleteMessageError } from '../errors.js'
 import type { MessageChunk } from '../messages/message-chunk.js'
 import { distance } from '../record/layout.js'
@@ -18,8 +18,11 @@ import {
   SENDER_WORD,
 } from './layout.js'
 import type { MessageHold } from './loan.js'
-import { CALL_BYTES_MAX, notifySafely, Pipe } from './pipe.js'
+import { assertRoomForPipe, CALL_BYTES_MAX, notifySafely, Pipe } from './pipe.js'
 import type { QueueSide } from './queue-side.js'
+
+/** More than what lies on the stack between a call that copies and one that leaves the pipe. */
+const LEAVING_FRAMES = 32
 
 /**
  * A large message that a receiver has taken, and whose bytes come through its block one after the other. The receiver waits for
@@ -111,6 +114,8 @@ export class PipeReceiver {
     while (this.receivedBytes < total && this.receivedBytes < end) {
       const byteLength = this.#findNext(this.#pipe.stepBytes)
       if (byteLength === 0) return false
+      // What is copied is noted in several calls: none of them may be the first that finds the stack full.
+      if (this.receivedBytes === 0) assertRoomForPipe()
       const from = this.#pipe.bytesOffset + this.#index
       message.set(bytes.subarray(from, from + byteLength), this.receivedBytes)
       this.#step(byteLength)
@@ -130,6 +135,9 @@ export class PipeReceiver {
   takeChunk(into: Uint8Array | undefined): MessageChunk | undefined {
     const byteLength = this.#findNext(into?.byteLength ?? this.#pipe.capacityBytes)
     if (byteLength === 0) return undefined
+    // As in assemble. After the last chunk, the call that leaves the pipe must not throw.
+    if (this.receivedBytes + byteLength === this.messageByteLength) assertRoomToCompile(LEAVING_FRAMES)
+    else if (this.receivedBytes === 0) assertRoomForPipe()
     const { bytes } = this.#side
     const from = this.#pipe.bytesOffset + this.#index
     const target = into === undefined ? privateBytes(byteLength) : into.subarray(0, byteLength)
@@ -188,7 +196,7 @@ export class PipeReceiver {
   leave(mark: number): void {
     if (this.#hasLeft) return
     // If it throws, it has not begun.
-    assertStackRoom()
+    assertRoomForPipe()
     this.#hasLeft = true
     this.#message = undefined
     this.#forgetClose()

@@ -1,6 +1,5 @@
 import { IsthmusError, PeerDiedError, type PeerId, type Signal } from '@isthmus/sync'
 import {
-  assertStackRoom,
   type Condition,
   closedError,
   type EventCount,
@@ -35,7 +34,7 @@ import {
   slotOfCell,
   stateOfCell,
 } from './layout.js'
-import { CALL_BYTES_MAX, notifySafely, Pipe } from './pipe.js'
+import { assertRoomForPipe, CALL_BYTES_MAX, notifySafely, Pipe } from './pipe.js'
 import type { QueueSide } from './queue-side.js'
 
 /** What a call that copies has come to. */
@@ -112,7 +111,7 @@ export class PipeSender {
    * @returns false if the lane has ended; the block is the caller's as before
    */
   begin(cell: number): boolean {
-    assertStackRoom()
+    assertRoomForPipe()
     const { words, lanes, self } = this.#side
     const { cellWord, block } = this.#pipe
     words[cellWord + LENGTH_WORD] = 0
@@ -164,7 +163,7 @@ export class PipeSender {
   /** Ends a sending that waits: it throws ERR_ISTHMUS_CLOSED. */
   close(): void {
     // If it throws, the sending goes on.
-    assertStackRoom()
+    assertRoomForPipe()
     this.#isClosed = true
     // Before the block is left: the end of a wait takes the sleeper's mark back.
     if (!this.#side.isClosed) this.#pipe.senderEvents.pollOwnWaits()
@@ -177,19 +176,22 @@ export class PipeSender {
    * - Z1: a message that is not whole: mark it as aborted, and wake the receiver.
    * - Z2: mark the sender as gone.
    * - Z3: load the cell. If the receiver has left the block before, or died, free it: the receiver has not seen the mark.
+   *
+   * @returns the marks before Z2
    */
-  leave(isAborted: boolean): void {
-    if (!this.#isOpen) return
+  leave(isAborted: boolean): number {
+    if (!this.#isOpen) return 0
     this.#isOpen = false
     this.#forgetClose()
-    if (this.#side.isClosed) return
+    if (this.#side.isClosed) return 0
     const pipe = this.#pipe
     if (isAborted) {
       pipe.mark(SENDER_ABORTED)
       notifySafely(pipe.receiverEvents)
     }
-    pipe.mark(SENDER_GONE)
+    const marks = pipe.mark(SENDER_GONE)
     this.#side.adoptPipe(pipe.block)
+    return marks
   }
 
   /** The block was not pushed. */
@@ -252,9 +254,19 @@ export class PipeSender {
     return this.#side.geometry.isAtLeastOnce ? WAITING : this.#end()
   }
 
+  /**
+   * Everything is published, and at least once acknowledged. At most once, Z2 sends the message: a receiver that has given it up
+   * before that did not lose what was sent.
+   */
   #end(): number {
-    this.leave(false)
+    const receivedBytes = this.#receivedBytes()
+    const marks = this.leave(false)
+    if ((marks & (RECEIVER_DONE | RECEIVER_LEFT)) === RECEIVER_LEFT) throw this.#endOfReceiver(true, receivedBytes)
     return SENT
+  }
+
+  #receivedBytes(): number {
+    return this.#sent - distance(this.#sent | 0, Atomics.load(this.#side.words, this.#pipe.readWord))
   }
 
   #freeBytes(): number {
@@ -309,7 +321,7 @@ export class PipeSender {
    *   and throw.
    */
   #takeBack(hasLeft: boolean): void {
-    assertStackRoom()
+    assertRoomForPipe()
     const side = this.#side
     const { words, table, lanes, geometry } = side
     const { block, cellWord } = this.#pipe
@@ -357,9 +369,7 @@ export class PipeSender {
     side.notePushed(this.#lane)
   }
 
-  #endOfReceiver(hasLeft: boolean): IsthmusError {
-    const unreadBytes = distance(this.#sent | 0, Atomics.load(this.#side.words, this.#pipe.readWord))
-    const receivedBytes = this.#sent - unreadBytes
+  #endOfReceiver(hasLeft: boolean, receivedBytes = this.#receivedBytes()): IsthmusError {
     const { isAtLeastOnce, maxDeliveries } = this.#side.geometry
     const times = isAtLeastOnce ? ` It was delivered ${maxDeliveries} times, and is given up.` : ''
     const progress = `${receivedBytes} of ${this.#byteLength} bytes were received`

@@ -1,4 +1,4 @@
-import { EventCount } from '@isthmus/sync/internal'
+import { assertRoomToCompile, assertStackRoom, EventCount } from '@isthmus/sync/internal'
 import { readTotalLength } from '../record/layout.js'
 import {
   LEASE_WORD,
@@ -16,6 +16,20 @@ import type { QueueSide } from './queue-side.js'
 const STEP_BYTES_MAX = 64 * 1024
 /** What one call copies, at most: then clocks and event loops have their turn. */
 export const CALL_BYTES_MAX = 1024 * 1024
+
+/** In so many calls of a thread, functions may run for the first time, and then have to be compiled. */
+const COLD_CALLS = 1000
+let coldCallsLeft = COLD_CALLS
+
+/** Throws the RangeError of a full stack here, before a call has begun that must not break off half-way. */
+export function assertRoomForPipe(): void {
+  if (coldCallsLeft > 0) {
+    coldCallsLeft--
+    assertRoomToCompile()
+  } else {
+    assertStackRoom()
+  }
+}
 
 /** The words of a pipe, as both of its sides use them. */
 export class Pipe {

@@ -1,5 +1,6 @@
 import { IsthmusError, IsthmusRangeError, type Signal } from '@isthmus/sync'
 import {
+  assertRoomToCompile,
   assertStackRoom,
   type Condition,
   closedError,
@@ -63,6 +64,9 @@ export interface ReceiverOptions {
    */
   readonly fairness?: number
 }
+
+/** More than what lies on the stack between `close` and the end of a large message. */
+const CLOSING_FRAMES = 32
 
 /** There is a message: in the pack that is open, in the block that was taken, or come through the pipe that was taken. */
 const FOUND = 0
@@ -319,6 +323,8 @@ export class Receiver<T = Uint8Array> extends MessageReceiver<T> {
    */
   close(): void {
     if (this.#isClosed) return
+    // If it throws, nothing is closed.
+    assertRoomToCompile(CLOSING_FRAMES)
     this.#isClosed = true
     this.#isSlow = true
     if (this.#side.isClosed) return

@@ -2,6 +2,7 @@ import { IsthmusError, IsthmusRangeError, type TimeoutOptions, type Waitable, ty
 import {
   Awaitable,
   assertOptions,
+  assertRoomToCompile,
   assertStackRoom,
   type Condition,
   closedError,
@@ -43,6 +44,9 @@ export interface PriorityOptions {
   /** From 0, the lowest, to `lanes - 1`; 0 if not given. Messages of one priority are received in the order in which they were sent. */
   readonly priority?: number
 }
+
+/** More than what lies on the stack between `close` and the end of a large message. */
+const CLOSING_FRAMES = 32
 
 /** What of a batch counts as much as one call that completed at once: sending it takes a few microseconds. */
 const MESSAGES_PER_COMPLETION = 64
@@ -415,6 +419,8 @@ export class Sender<T = Uint8Array> extends Awaitable implements Waitable {
    */
   close(): void {
     if (this.#isClosed) return
+    // If it throws, nothing is closed.
+    assertRoomToCompile(CLOSING_FRAMES)
     try {
       if (!this.#side.isClosed) this.#pushPacked()
     } finally {

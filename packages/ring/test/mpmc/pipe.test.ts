@@ -1,8 +1,8 @@
 import type { HeapRegion } from '@isthmus/sync'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { expectCode, expectRejection } from '../../../sync/test/support/expect-code.js'
 import { withoutSafetyNet } from '../../../sync/test/support/safety-net.js'
-import { soon, stateOf, turns } from '../../../sync/test/support/waiting.js'
+import { soon, stateOf, turns, until } from '../../../sync/test/support/waiting.js'
 import {
   type MessageChunk,
   type MpmcQueue,
@@ -20,6 +20,8 @@ import {
   PIPE,
   PIPE_LENGTH_OFFSET,
   PIPE_READ_OFFSET,
+  PIPE_RECEIVER_EVENTS_OFFSET,
+  PIPE_SENDER_EVENTS_OFFSET,
   PIPE_WRITE_OFFSET,
   SENDER_WORD,
 } from '../../src/mpmc/layout.js'
@@ -527,6 +529,58 @@ describe('A pipe', () => {
     pair.receiver.acknowledge()
     expect(await soon(sent)).toBe(true)
     expectAllFree(pair)
+  })
+
+  it('keeps the sequences of its event counts when it is sent again: its sender knows its own wake-ups by them', async () => {
+    const pair = createPair({ ...AT_LEAST_ONCE, blocks: 1 })
+    const sent = pair.sender.send(LARGE)
+    await turns()
+    const { words } = pair.memory
+    const [forReceiver, forSender] = [PIPE_RECEIVER_EVENTS_OFFSET, PIPE_SENDER_EVENTS_OFFSET].map(
+      (offset) => pair.memory.cellIndex(0) + offset / 4,
+    )
+    const mortal = pair.attach()
+    expect(mortal.root.receiver().tryReceive()).toBeUndefined()
+    // As if the receiver had slept, and had been woken.
+    words.set([mortal.peers.self, 1007], forReceiver)
+    words[forSender + 1] += 1000
+    pair.region.declareDead(mortal.peers.self)
+    await until(() => pair.queue.describe().depth === 1)
+    expect(words[forReceiver]).toBe(0)
+    expect(words[forReceiver + 1]).toBeGreaterThanOrEqual(1007)
+    expect(words[forSender + 1]).toBeGreaterThanOrEqual(1000)
+    expectSameMessages([(await soon(pair.receiver.receive())) as Uint8Array], [LARGE])
+    pair.receiver.acknowledge()
+    expect(await soon(sent)).toBe(true)
+    expectAllFree(pair)
+  })
+
+  it('is left after the own waits in it have ended: their end writes into its block', async () => {
+    for (const side of ['sender', 'receiver'] as const) {
+      const pair = createPair({ ...AT_LEAST_ONCE, blocks: 1 })
+      const cell = pair.memory.cellIndex(0)
+      const offset = side === 'sender' ? PIPE_SENDER_EVENTS_OFFSET : PIPE_RECEIVER_EVENTS_OFFSET
+      const sleeper = () => Atomics.load(pair.memory.words, cell + offset / 4)
+      if (side === 'sender') pair.sender.send(LARGE).catch(() => {})
+      else stoppedSender(pair, pair.attach(), 2000)
+      await turns()
+      const receiving = side === 'receiver' ? pair.receiver.receive() : undefined
+      receiving?.catch(() => {})
+      await until(() => sleeper() !== 0)
+      const sleepersWhenMarked: number[] = []
+      const { or } = Atomics
+      const marking = vi.spyOn(Atomics, 'or').mockImplementation((words, index, value) => {
+        if (index === cell + LEASE_WORD) sleepersWhenMarked.push(sleeper())
+        return or(words, index, value)
+      })
+      if (side === 'sender') pair.sender.close()
+      else pair.receiver.skipMessage()
+      marking.mockRestore()
+      expect(sleepersWhenMarked.length).toBeGreaterThan(0)
+      expect(sleepersWhenMarked.every((found) => found === 0)).toBe(true)
+      pair.receiver.close()
+      await receiving?.catch(() => {})
+    }
   })
 
   it('is received to its end in one way', async () => {

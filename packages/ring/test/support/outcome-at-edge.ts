@@ -21,6 +21,7 @@ export interface Outcome {
 export async function outcomeOf(
   way: string,
   task: (packages: Packages, way: string, atTheEdge: AtTheEdge, rounds: number) => Outcome | Promise<Outcome>,
+  { hasTicks = false }: { readonly hasTicks?: boolean } = {},
 ): Promise<Outcome> {
   const program = `
     const { parentPort, workerData } = require('node:worker_threads')
@@ -53,7 +54,7 @@ export async function outcomeOf(
       return met
     }
     Promise.all(workerData.files.map((file) => import(file))).then(async ([internal, sync, ring]) => {
-      Object.assign(internal.fallbackPolling, { sliceMs: 1e9, tickMs: 1e9 })
+      Object.assign(internal.fallbackPolling, { sliceMs: 1e9, ${hasTicks ? '' : 'tickMs: 1e9'} })
       const task = ${task}
       parentPort.postMessage(await task({ ...sync, ...ring }, workerData.way, atTheEdge, 8))
     })`

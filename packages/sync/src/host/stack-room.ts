@@ -10,6 +10,18 @@ export function assertStackRoom(): void {
   descend(FRAMES, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 }
 
+/** About 50 KiB: the engine wants 40 KiB of room to compile a function that is called for the first time, or again after long. */
+const FRAMES_TO_COMPILE = 320
+
+/**
+ * As assertStackRoom, for a clean-up whose functions may not be compiled: without room for that, the first call of one of them
+ * throws the same RangeError. It takes some microseconds.
+ * @param moreFrames for a caller after which others ask the same, which must not throw
+ */
+export function assertRoomToCompile(moreFrames = 0): void {
+  descend(FRAMES_TO_COMPILE + moreFrames, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+}
+
 function descend(
   frames: number,
   a: number,
