@@ -1,11 +1,12 @@
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { hasCompiler, Model } from '../src/models/model.js'
-import { harmlessMutants, openMutants, sizes } from '../src/models/sizes.js'
+import { modelPlans } from '../src/models/sizes.js'
 
 const repository = fileURLToPath(new URL('../..', import.meta.url))
 
 describe.skipIf(!hasCompiler())('The model of the MPMC queue', { timeout: 120_000 }, () => {
+  const [{ sizes }] = modelPlans
   const smallest = sizes[0]
 
   it('holds in its smallest size, in every order of steps', () => {
@@ -27,10 +28,12 @@ describe.skipIf(!hasCompiler())('The model of the MPMC queue', { timeout: 120_00
     const result = model.run({ parameters: smallest.parameters, statesMax: 100 })
     expect(result).toMatchObject({ violation: '', isComplete: false, states: 100 })
   })
+})
 
-  it('has a size, or a reason, for each mutant', () => {
-    const models = [...new Set(sizes.map(({ model }) => model))].map((name) => new Model(repository, name))
+describe.skipIf(!hasCompiler())('Each model', { timeout: 120_000 }, () => {
+  it.each(modelPlans)('has a size, or a reason, for each mutant: $name', (plan) => {
+    const { name, sizes, harmlessMutants, openMutants } = plan
     const known = [...sizes.flatMap(({ catches }) => catches), ...Object.keys(harmlessMutants), ...openMutants]
-    expect([...known].sort()).toEqual(models.flatMap(({ mutants }) => mutants).sort())
+    expect([...known].sort()).toEqual([...new Model(repository, name).mutants].sort())
   })
 })

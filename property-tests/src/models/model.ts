@@ -60,7 +60,7 @@ export class Model {
   }
 
   run({ parameters, mutant, statesMax, runsSolo = false }: RunOptions): ModelResult {
-    const words = ['--trace', ...parameters.split(' ')]
+    const words = ['--trace', ...parameters.split(' ').filter((word) => word !== '')]
     if (mutant !== undefined) words.push('--mutant', mutant)
     if (statesMax !== undefined) words.push('--states', String(statesMax))
     if (runsSolo) words.push('--solo')

@@ -1,5 +1,5 @@
 import type { Mutant } from './mutant.js'
-import { interleaver, tests } from './rung.js'
+import { interleaver, killPoints, tests } from './rung.js'
 
 const MPMC = 'packages/ring/src/mpmc'
 
@@ -311,5 +311,33 @@ export const mpmcMutants: readonly Mutant[] = [
     from: '    if (isPipe && isSenderAtWork(this.words, this.cellWordOf(block), this.region, proves)) return\n',
     to: '',
     rung: interleaver('mpmc-pipe-left'),
+  },
+  {
+    name: 'a sender that sends a pipe again sets back the sequences of its event counts',
+    file: `${MPMC}/pipe-sender.ts`,
+    from: '    receiverEvents.reset()\n    senderEvents.reset()\n',
+    to: '    receiverEvents.reset()\n    senderEvents.reset()\n    words.fill(0, writeWord, this.#pipe.bytesOffset / 4)\n',
+    rung: tests('packages/ring/test/mpmc/pipe.test.ts', 'keeps the sequences'),
+  },
+  {
+    name: 'a receiver leaves a pipe before its own wait there has ended',
+    file: `${MPMC}/pipe-receiver.ts`,
+    from: '    this.#pipe.receiverEvents.pollOwnWaits()\n',
+    to: '',
+    rung: tests('packages/ring/test/mpmc/pipe.test.ts', 'is left after the own waits'),
+  },
+  {
+    name: 'at most once, a large message is sent although its receiver had given it up',
+    file: `${MPMC}/pipe-sender.ts`,
+    from: '    if ((marks & (RECEIVER_DONE | RECEIVER_LEFT)) === RECEIVER_LEFT) throw this.#endOfReceiver(true, receivedBytes)\n',
+    to: '    if (marks < 0) throw this.#endOfReceiver(true, receivedBytes)\n',
+    rung: killPoints('queue pipe: sends a large message, at most once'),
+  },
+  {
+    name: 'a receiver leaves a pipe without asking for room on the stack',
+    file: `${MPMC}/pipe-receiver.ts`,
+    from: '    // If it throws, it has not begun.\n    assertRoomForPipe()\n',
+    to: '',
+    rung: tests('packages/ring/test/mpmc/pipe-stack-edge.test.ts'),
   },
 ]

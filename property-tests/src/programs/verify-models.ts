@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { hasCompiler, Model, type ModelResult } from '../models/model.js'
-import { harmlessMutants, openMutants, sizes } from '../models/sizes.js'
+import { type ModelPlan, modelPlans } from '../models/sizes.js'
 
 /** Searches all states of the models, and expects each of their mutants to be caught. See ../../models/README.md. */
 
@@ -24,24 +24,35 @@ interface Row {
   readonly result: ModelResult
 }
 
+const rows: Row[] = []
+
 if (hasCompiler()) process.exitCode = verify() ? 0 : 1
 else console.log('skipped: no g++')
 
 function verify(): boolean {
-  const repository = fileURLToPath(new URL('../..', import.meta.url))
-  const models = new Map<string, Model>()
-  const modelOf = (name: string) => {
-    const model = models.get(name) ?? new Model(repository, name)
-    models.set(name, model)
-    return model
-  }
   const pattern = new RegExp(options.only)
-  const rows: Row[] = []
+  const counts = { sizes: 0, caught: 0, mutants: 0, unknown: 0 }
+  for (const plan of modelPlans) {
+    const { sizes, caught, mutants, unknown } = verifyModel(plan, pattern)
+    counts.sizes += sizes
+    counts.caught += caught
+    counts.mutants += mutants
+    counts.unknown += unknown
+  }
+  if (counts.sizes === 0) throw new Error(`No size matches ${options.only}`)
+  const wrong = rows.filter(({ isRight }) => !isRight)
+  console.log(`${counts.sizes} sizes, ${counts.caught} of ${counts.mutants} mutants, ${wrong.length} failed`)
+  if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(rows, null, 2)}\n`)
+  return wrong.length === 0 && counts.unknown === 0
+}
+
+function verifyModel({ name, sizes, harmlessMutants, openMutants }: ModelPlan, pattern: RegExp) {
   const caught = new Set<string>()
+  const catching = new Set(sizes.flatMap(({ catches }) => catches))
   const chosen = sizes.filter(({ name, isBrief }) => (options.full || isBrief) && pattern.test(name))
-  if (chosen.length === 0) throw new Error(`No size matches ${options.only}`)
-  for (const { name, model: modelName, parameters, catches, runsSolo, statesMax = STATES_MAX } of chosen) {
-    const model = modelOf(modelName)
+  if (chosen.length === 0) return { sizes: 0, caught: 0, mutants: catching.size, unknown: 0 }
+  const model = new Model(fileURLToPath(new URL('../..', import.meta.url)), name)
+  for (const { name, parameters, catches, runsSolo, statesMax = STATES_MAX } of chosen) {
     const result = model.run({ parameters, statesMax, runsSolo })
     note({ size: name, isRight: result.violation === '' && (result.isComplete || statesMax < STATES_MAX), result })
     for (const mutant of catches) {
@@ -51,22 +62,17 @@ function verify(): boolean {
     }
   }
   // Each mutant belongs to a size, or has its explanation.
-  const catching = new Set(sizes.flatMap(({ catches }) => catches))
-  const mutants = [...new Set(sizes.map(({ model }) => model))].flatMap((name) => modelOf(name).mutants)
-  const unknown = mutants.filter(
+  const unknown = model.mutants.filter(
     (mutant) => !catching.has(mutant) && !(mutant in harmlessMutants) && !openMutants.includes(mutant),
   )
-  for (const mutant of unknown) console.log(`No size catches "${mutant}"`)
-  const wrong = rows.filter(({ isRight }) => !isRight)
-  console.log(`${chosen.length} sizes, ${caught.size} of ${catching.size} mutants, ${wrong.length} failed`)
-  if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(rows, null, 2)}\n`)
-  return wrong.length === 0 && unknown.length === 0
+  for (const mutant of unknown) console.log(`No size of ${name} catches "${mutant}"`)
+  return { sizes: chosen.length, caught: caught.size, mutants: catching.size, unknown: unknown.length }
+}
 
-  function note(row: Row): void {
-    rows.push(row)
-    console.log(line(row))
-    if (!row.isRight && row.mutant === undefined) console.log(row.result.trace)
-  }
+function note(row: Row): void {
+  rows.push(row)
+  console.log(line(row))
+  if (!row.isRight && row.mutant === undefined) console.log(row.result.trace)
 }
 
 function line({ size, mutant, isRight, result }: Row): string {

@@ -3,6 +3,7 @@ import { barrierScenarios } from './barrier.js'
 import { condvarScenarios } from './condvar.js'
 import { futexScenarios } from './futex.js'
 import { mutexScenarios } from './mutex.js'
+import { queuePipeScenarios } from './queue-pipe.js'
 import { queueReceiverScenarios } from './queue-receiver.js'
 import { queueRecoveryScenarios } from './queue-recovery.js'
 import { queueSenderScenarios } from './queue-sender.js'
@@ -22,6 +23,7 @@ export const killScenarios: readonly Scenario<unknown>[] = [
   ...queueSenderScenarios,
   ...queueReceiverScenarios,
   ...queueRecoveryScenarios,
+  ...queuePipeScenarios,
   ...mutexScenarios,
   ...condvarScenarios,
   ...semaphoreScenarios,

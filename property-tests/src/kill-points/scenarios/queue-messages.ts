@@ -29,6 +29,9 @@ export const HAS_ENDED = 6
 export const GOT = 64
 export const ACKNOWLEDGED = 512
 const TOLD_WORDS = 960
+/** For messages that are larger than a block: with these blocks, such a message goes out in five parts. */
+export const PIPE_OPTIONS = { blockBytes: 3072, maxMessageBytes: 3073 }
+export const LARGE_BYTES = 3073
 const NUMBERS_MAX = ACKNOWLEDGED - GOT
 
 export function queueLayout(delivery: Delivery, options: Partial<MpmcQueueOptions> = {}) {
@@ -50,8 +53,8 @@ export const VICTIM = 1
 /** What the survivor sends and receives while the victim is stopped. */
 const BYSTANDER = 2
 
-export function messageOf(author: number, number: number): Uint8Array {
-  const bytes = contentOf(author, number, MESSAGE_BYTES)
+export function messageOf(author: number, number: number, byteLength = MESSAGE_BYTES): Uint8Array {
+  const bytes = contentOf(author, number, byteLength)
   bytes[0] = author
   bytes[1] = number & 0xff
   bytes[2] = number >> 8
@@ -62,7 +65,7 @@ export function messageOf(author: number, number: number): Uint8Array {
 export function placeOf(message: Uint8Array): { author: number; number: number } {
   const author = message[0]
   const number = message[1] | (message[2] << 8)
-  const isWhole = Buffer.compare(message, messageOf(author, number)) === 0
+  const isWhole = Buffer.compare(message, messageOf(author, number, message.length)) === 0
   expect(isWhole, `Message ${number} of ${author} is damaged: ${Buffer.from(message).toString('hex')}`)
   return { author, number }
 }
@@ -94,6 +97,17 @@ export class Notes {
 /** Where a message is shown in place, as drain does it. */
 export function copyOf(bytes: Uint8Array, byteOffset: number, byteLength: number): Uint8Array {
   return bytes.slice(byteOffset, byteOffset + byteLength)
+}
+
+/** What a call returns; undefined if a large message breaks off, or is given up. */
+export function unlessBroken<R>(call: () => R): R | undefined {
+  try {
+    return call()
+  } catch (error) {
+    const { code } = error as { code?: string }
+    if (code === 'ERR_ISTHMUS_MESSAGE_INCOMPLETE' || code === 'ERR_ISTHMUS_PEER_DIED') return undefined
+    throw error
+  }
 }
 
 const EXCHANGES = 50
@@ -146,6 +160,14 @@ export class Partner {
     return true
   }
 
+  /** Sends a large message. Returns false if it is not sent: in time, or because its receiver died, or gave it up. */
+  sendLarge(timeoutMs: number): boolean {
+    const message = messageOf(SURVIVOR, this.sent, LARGE_BYTES)
+    const isSent = unlessBroken(() => this.sender.sendSync(message, { timeoutMs })) ?? false
+    if (isSent) this.sent++
+    return isSent
+  }
+
   sendBatch(count: number): void {
     const batch = Array.from({ length: count }, (_, at) => messageOf(SURVIVOR, this.sent + at))
     const sent = this.sender.trySendBatch(batch)
@@ -168,7 +190,7 @@ export class Partner {
   /** Receives until nothing comes for `timeoutMs`. With 0, the last look proves which peers are dead. */
   takeSync(timeoutMs: number): void {
     for (;;) {
-      const message = this.receiver.receiveSync({ timeoutMs })
+      const message = unlessBroken(() => this.receiver.receiveSync({ timeoutMs }))
       if (message === null) this.hasEnded = true
       if (message === undefined || message === null) break
       this.note(message)
@@ -200,6 +222,8 @@ export class Partner {
    */
   exchange(holdsMax: number): void {
     this.takeSync(0)
+    // Of a large message the victim has the rest.
+    this.receiver.skipMessage()
     const { free, taken } = this.queue.describe()
     expect(BLOCKS - free <= holdsMax, `The stopped victim keeps ${BLOCKS - free} blocks: ${JSON.stringify(taken)}`)
     for (let count = 0; count < EXCHANGES; count++) {
