@@ -1,5 +1,5 @@
 import { IsthmusError, IsthmusRangeError } from '@isthmus/sync'
-import { inWords } from '@isthmus/sync/internal'
+import { assertRoomToCompile, inWords } from '@isthmus/sync/internal'
 import { NO_BLOCK } from './block-table.js'
 import { DATA, LENGTH_WORD, SENDER_WORD } from './layout.js'
 import type { Pack } from './pack.js'
@@ -304,12 +304,15 @@ export class TakenHold implements MessageHold {
 
   release(): void {
     const { side, block, cell } = this
-    this.block = NO_BLOCK
+    // If one of these throws, at the edge of the stack, the loan goes on.
     if (this.#pack === undefined) side.release(block, cell)
     else this.#pack.settle(this.#index)
+    this.block = NO_BLOCK
   }
 
   requeue(message: Uint8Array, deliveries: number): boolean {
+    // If it throws, the loan goes on.
+    assertRoomToCompile()
     const { side, block, cell } = this
     const pack = this.#pack
     if (pack !== undefined && !side.sendAgain(message, pack.lane, deliveries)) return false

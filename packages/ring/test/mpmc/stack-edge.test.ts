@@ -131,4 +131,33 @@ describe('At the edge of the stack', () => {
       expect(found).toEqual(told)
     },
   )
+
+  test.each(DELIVERIES.flatMap((delivery) => ['release', 'requeue'].map((way) => `${way}, ${delivery}`)))(
+    'a loan that is not over goes on, and no block is lost: %s',
+    async (name) => {
+      const { errors, told, found } = await outcomeOf(name, ({ HeapRegion, mpmcQueue }, name, atTheEdge) => {
+        const [way, delivery] = name.split(', ') as ['release' | 'requeue', 'at-most-once']
+        const { root } = HeapRegion.create(mpmcQueue({ blocks: 20, blockBytes: 64, delivery, maxDeliveries: 1000 }))
+        const sender = root.sender()
+        const receiver = root.receiver()
+        let errors = 0
+        const found: number[] = []
+        for (let round = 0; round < 4; round++) {
+          sender.trySend(Uint8Array.of(round))
+          const loan = receiver.tryTake()
+          const end = () => {
+            if (loan?.isHeld) loan[way]()
+          }
+          errors += atTheEdge(end, 1)
+          if (loan?.isHeld) end()
+          for (let message = receiver.tryReceive(); message; message = receiver.tryReceive()) found.push(message[0])
+          receiver.acknowledge()
+        }
+        if (root.describe().free !== 20) found.push(-1 - root.describe().free)
+        return { errors, told: way === 'requeue' ? [0, 1, 2, 3] : [], found }
+      })
+      expect(errors).toBeGreaterThan(0)
+      expect(found).toEqual(told)
+    },
+  )
 })
