@@ -24,8 +24,9 @@ let coldCallsLeft = COLD_CALLS
 /** Throws the RangeError of a full stack here, before a call has begun that must not break off half-way. */
 export function assertRoomForPipe(): void {
   if (coldCallsLeft > 0) {
-    coldCallsLeft--
     assertRoomToCompile()
+    // One that found no room has compiled nothing.
+    coldCallsLeft--
   } else {
     assertStackRoom()
   }
