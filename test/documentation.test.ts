@@ -52,8 +52,11 @@ describe('The examples of the packages', () => {
   })
 
   it.each(examples)('run: $file', async ({ code }) => {
-    const { struct, f64, u32, HeapRegion, spscRing, mpmcQueue } = isthmus
+    const { struct, f64, u32, HeapRegion, spscRing, mpmcQueue, latest } = isthmus
     const orders = struct({ ring: spscRing({ capacityBytes: 4096 }), total: f64(), seen: u32() })
+    const { root: cell } = HeapRegion.create(latest({ byteLength: 64 }))
+    const writer = cell.writer()
+    writer.write(Uint8Array.of(1))
     const { root: queue } = HeapRegion.create(mpmcQueue({ blocks: 64, blockBytes: 1024 }))
     using region = HeapRegion.create(orders)
     using other = HeapRegion.attach(region.handle, orders)
@@ -69,6 +72,8 @@ describe('The examples of the packages', () => {
       producer,
       consumer,
       consumers: new Set([consumer]),
+      cell,
+      writer,
       queue,
       sender: queue.sender(),
       receiver: queue.receiver(),

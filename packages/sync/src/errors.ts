@@ -37,7 +37,7 @@ export type IsthmusErrorCode =
   | 'ERR_ISTHMUS_SIZE'
   /** The memory has another layout than the one it was opened with. */
   | 'ERR_ISTHMUS_LAYOUT_MISMATCH'
-  /** Another process held the segment's header lock until the deadline. */
+  /** Another process held the segment's header lock until the deadline; or a writer overtook a reader again and again. */
   | 'ERR_ISTHMUS_BUSY'
   /** A segment file was changed after its last flush, and then the machine went down. */
   | 'ERR_ISTHMUS_UNCLEAN'

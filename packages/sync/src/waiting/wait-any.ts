@@ -89,7 +89,7 @@ function waitForOf(waitable: Waitable | undefined): WaitFor {
   }
   throw new IsthmusTypeError(
     'ERR_ISTHMUS_INVALID_ARGUMENT',
-    `${ATTEMPT}: got ${inWords(waitable)}, which waitAny cannot wait for. Give consumers, producers, mutexes, semaphores, condition variables, barrier members, rwLock.forReading or futex.otherThan().`,
+    `${ATTEMPT}: got ${inWords(waitable)}, which waitAny cannot wait for. Give consumers, producers, mutexes, semaphores, condition variables, barrier members, rwLock.forReading, futex.otherThan() or what newerThan() of a latest value returns.`,
   )
 }
 
