@@ -1,7 +1,8 @@
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { hasCompiler, Model } from '../src/models/model.js'
-import { modelPlans } from '../src/models/sizes.js'
+import { modelPlans } from '../src/models/plans/index.js'
+import { latest } from '../src/models/plans/latest.js'
 
 const repository = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -35,5 +36,20 @@ describe.skipIf(!hasCompiler())('Each model', { timeout: 120_000 }, () => {
     const { name, sizes, harmlessMutants, openMutants } = plan
     const known = [...sizes.flatMap(({ catches }) => catches), ...Object.keys(harmlessMutants), ...openMutants]
     expect([...known].sort()).toEqual([...new Model(repository, name).mutants].sort())
+  })
+})
+
+describe.skipIf(!hasCompiler())('The model of the latest value', { timeout: 120_000 }, () => {
+  const smallest = latest.sizes[0]
+
+  it('holds, and a reader finishes in a few steps, wherever the writer was stopped or killed', () => {
+    const result = new Model(repository, 'latest').run({ parameters: smallest.parameters, runsSolo: true })
+    expect(result).toMatchObject({ violation: '', isComplete: true, longestSolo: 8 })
+    expect(result.rests).toBeGreaterThan(0)
+  })
+
+  it.each(smallest.catches)('does not hold with "%s"', (mutant) => {
+    const { violation } = new Model(repository, 'latest').run({ parameters: smallest.parameters, mutant })
+    expect(violation).not.toBe('')
   })
 })

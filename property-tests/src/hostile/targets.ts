@@ -8,7 +8,7 @@ import type { Target } from './target.js'
 
 const KINDS: readonly RegionKind[] = ['heap', 'segment']
 /** Recovery is done by one agent alone. */
-const NEVER_SCRIBBLED = ['recovery', 'queue-recovery']
+const NEVER_SCRIBBLED = ['recovery', 'queue-recovery', 'latest-recovery']
 const ONLY_SCRIBBLED = ['flooded-ring']
 
 interface TargetPlan {

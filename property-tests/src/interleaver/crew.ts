@@ -177,6 +177,7 @@ export class Crew {
 
 function plainWordsOf(scenario: Scenario, { words, rootByteOffset }: RegionWords): Uint8Array {
   const plain = new Uint8Array(words.length)
+  if (scenario.racedFromByteOffset !== undefined) plain.fill(2, (rootByteOffset + scenario.racedFromByteOffset) >>> 2)
   if (scenario.plainFromByteOffset === undefined) return plain
   plain.fill(1, (rootByteOffset + scenario.plainFromByteOffset) >>> 2)
   for (const [from, to] of scenario.stepBytes ?? []) {

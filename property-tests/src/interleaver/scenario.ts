@@ -94,6 +94,11 @@ export interface Scenario<T = unknown> {
   readonly plainFromByteOffset?: number
   /** Bytes behind that one which are no plain ones: each access to them is a step. */
   readonly stepBytes?: readonly (readonly [from: number, to: number])[]
+  /**
+   * From here to its end, the root has bytes that agents read while another one may write them: each access to them is a step, and
+   * a call that copies takes a step for each word.
+   */
+  readonly racedFromByteOffset?: number
   /** Bytes of the root that agents read and none writes, such as the words of unused slots: reading them is no step. */
   readonly quietBytes?: readonly (readonly [from: number, to: number])[]
   /** Changes the memory before the agents attach. */

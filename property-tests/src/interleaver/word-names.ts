@@ -1,6 +1,15 @@
 import type { PeerId } from '@isthmus/sync'
 import { MAX_PEERS, slotOf } from '@isthmus/sync/internal'
 import {
+  CURRENT_OFFSET,
+  LENGTH_WORD,
+  READERS_OFFSET,
+  SLOT_HEADER_BYTES,
+  SLOTS_OFFSET,
+  strideOf,
+  WRITER_ROLE_OFFSET,
+} from '../../../packages/ring/src/latest/layout.js'
+import {
   COUNT_WORD,
   DEAD_LETTERS_OFFSET,
   DONE_WORD,
@@ -317,6 +326,39 @@ function showPipeLease(word: number): string {
     word & RECEIVER_LEFT && 'LEFT',
   ].filter(Boolean)
   return marks.length === 0 ? 'no mark' : marks.join(' ')
+}
+
+/** The words of a latest value in a layout. */
+export function latestNames(name: string, byteOffset: number, byteLength: number, slots: number): Names {
+  const word = (offset: number, word: string): WordName => ({
+    byteOffset: byteOffset + offset,
+    name: `${name}.${word}`,
+  })
+  const ofSlots = Array.from({ length: slots }, (_, slot) => {
+    const start = SLOTS_OFFSET + slot * strideOf(byteLength)
+    return [
+      { ...word(start, `stamp[${slot}]`), show: showVersion },
+      word(start + LENGTH_WORD * 4, `byteLength[${slot}]`),
+      ...Array.from({ length: byteLength / 4 }, (_, index) =>
+        word(start + SLOT_HEADER_BYTES + index * 4, `bytes[${slot}][${index * 4}]`),
+      ),
+    ]
+  })
+  return allOf(
+    {
+      wordNames: [
+        { ...word(WRITER_ROLE_OFFSET, 'writerRole'), show: showRole },
+        { ...word(CURRENT_OFFSET, 'current'), show: showVersion },
+        ...ofSlots.flat(),
+      ],
+      quietBytes: [],
+    },
+    waiterSetNames(`${name}.readers`, byteOffset + READERS_OFFSET),
+  )
+}
+
+function showVersion(word: number): string {
+  return `version ${word >>> 0}`
 }
 
 const CELL_STATES = ['FREE', 'OWNED', 'HELD', 'RETURNING']

@@ -1,3 +1,4 @@
+import { latestMutants } from './latest-mutants.js'
 import { mpmcMutants } from './mpmc-mutants.js'
 import type { Mutant } from './mutant.js'
 import { hostile, interleaver, killPoints, tests } from './rung.js'
@@ -460,5 +461,6 @@ export const mutants: readonly Mutant[] = [
     rung: killPoints('mutex: locks and unlocks'),
     isBrief: true,
   },
+  ...latestMutants,
   ...mpmcMutants,
 ]

@@ -2,7 +2,8 @@ import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { hasCompiler, Model, type ModelResult } from '../models/model.js'
-import { type ModelPlan, modelPlans } from '../models/sizes.js'
+import type { ModelPlan } from '../models/model-plan.js'
+import { modelPlans } from '../models/plans/index.js'
 
 /** Searches all states of the models, and expects each of their mutants to be caught. See ../../models/README.md. */
 

@@ -1,6 +1,7 @@
 import type { Field } from './field.js'
 import { barrierField } from './fields/barrier.js'
 import { condvarField } from './fields/condvar.js'
+import { latestField } from './fields/latest.js'
 import { loopsField } from './fields/loops.js'
 import { mutexField } from './fields/mutex.js'
 import { queueFields } from './fields/queues.js'
@@ -17,6 +18,7 @@ export const fields: readonly Field[] = [
   semaphoreField,
   condvarField,
   barrierField,
+  latestField,
   segmentsField,
   loopsField,
 ]

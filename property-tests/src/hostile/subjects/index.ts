@@ -1,5 +1,6 @@
 import type { Subject } from '../subject.js'
 import { floodedRing } from './flooded-ring.js'
+import { latestRecovery, latestSubject } from './latest.js'
 import {
   barrierBreak,
   barrierDrop,
@@ -22,6 +23,8 @@ export const subjects: readonly Subject[] = [
   queueAtMostOnce,
   queueAtLeastOnce,
   queueRecovery,
+  latestSubject,
+  latestRecovery,
   peers,
   mutexSubject,
   condvarSubject,

@@ -14,12 +14,14 @@ export function targetOf<A extends object>(array: A): A {
 
 /**
  * Replaces the constructors of Int32Array and Uint8Array, so that arrays over the region report plain accesses.
- * An access to a word that is also accessed through Atomics is a step. An access to a plain word is only noted: if
+ * An access to a word that is also accessed through Atomics is a step, and so is one to a word that agents may read while
+ * another one writes it: there, a call that copies takes a step for each word. An access to a plain word is only noted: if
  * Atomics order the accesses of different agents there, as the notes show, their place in a schedule changes nothing.
  *
- * @param plainWords 1 for each word of the region that is only accessed plainly
+ * @param plainWords 1 for each word of the region that is only accessed plainly, 2 for those whose copies are steps
  */
 export function watchArrays(region: SharedArrayBuffer, plainWords: Uint8Array, turn: Turn): void {
+  const allWords = new Int32Array(region)
   const isPlain = (byte: number): boolean => plainWords[byte >>> 2] === 1
 
   const access = (kind: number, fromByte: number, toByte: number): void => {
@@ -39,19 +41,55 @@ export function watchArrays(region: SharedArrayBuffer, plainWords: Uint8Array, t
       const end = typeof to === 'number' ? to : target.length
       access(kind, target.byteOffset + start * size, target.byteOffset + end * size)
     }
+    /** The words of a range of elements whose copies are steps. */
+    const stepWords = (from: number, to: number): number[] => {
+      const words: number[] = []
+      if (!turn.isStepping) return words
+      const end = (target.byteOffset + to * size + 3) >>> 2
+      for (let word = (target.byteOffset + from * size) >>> 2; word < end; word++) {
+        if (plainWords[word] === 2) words.push(word)
+      }
+      return words
+    }
+    /** A copy of a range, each word of it in a step of its own. */
+    const loaded = (from: number, to: number): Watchable => {
+      const words = stepWords(from, to)
+      const copy = target.slice(from, to)
+      for (const word of words) {
+        turn.before(PLAIN_LOAD, word)
+        const at = Math.max(from, (word * 4 - target.byteOffset) / size)
+        const end = Math.min(to, (word * 4 + 4 - target.byteOffset) / size)
+        copy.set(target.subarray(at, end), at - from)
+        turn.done(PLAIN_LOAD, word, 0, 0, allWords[word])
+      }
+      return copy
+    }
+    const stored = (source: ArrayLike<number>, at: number): void => {
+      const words = stepWords(at, at + source.length)
+      const bytes = Array.from(source)
+      for (const word of words) {
+        turn.before(PLAIN_STORE, word)
+        const from = Math.max(at, (word * 4 - target.byteOffset) / size)
+        const end = Math.min(at + source.length, (word * 4 + 4 - target.byteOffset) / size)
+        target.set(bytes.slice(from - at, end - at), from)
+        turn.done(PLAIN_STORE, word, allWords[word], 0, allWords[word])
+      }
+      if (words.length === 0) target.set(source, at)
+    }
     return {
       // Production code uses it only as a source to copy from.
       subarray: (from, to) => {
         range(PLAIN_LOAD, from, to)
-        return target.subarray(from as number, to as number)
+        const [start, end] = [from as number, to as number]
+        return stepWords(start, end).length === 0 ? target.subarray(start, end) : loaded(start, end)
       },
       slice: (from, to) => {
         range(PLAIN_LOAD, from, to)
-        return target.slice(from as number, to as number)
+        return loaded((from as number | undefined) ?? 0, (to as number | undefined) ?? target.length)
       },
       set: (source, at = 0) => {
         range(PLAIN_STORE, at, (at as number) + (source as ArrayLike<number>).length)
-        target.set(source as ArrayLike<number>, at as number)
+        stored(source as ArrayLike<number>, at as number)
       },
       fill: (value, from, to) => {
         range(PLAIN_STORE, from, to)

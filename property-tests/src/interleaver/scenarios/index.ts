@@ -17,6 +17,7 @@ import { eventCount } from './event-count.js'
 import { eventCountCrash } from './event-count-crash.js'
 import { eventCountTimeout } from './event-count-timeout.js'
 import { futexAll, futexCrash, futexMixed, futexTwo } from './futex.js'
+import { latestScenarios } from './latest.js'
 import { mpmcScenarios } from './mpmc/index.js'
 import { mutexThree, mutexTryTimeout, mutexTwo } from './mutex.js'
 import { mutexCrash, mutexInconsistent } from './mutex-crash.js'
@@ -137,6 +138,7 @@ export const scenarios = [
   consumerTakeover,
   consumerTakeoverFull,
   ...mpmcScenarios,
+  ...latestScenarios,
 ] as unknown as readonly Scenario[]
 
 export function scenarioNamed(name: string): Scenario {

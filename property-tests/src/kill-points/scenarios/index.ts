@@ -2,6 +2,7 @@ import type { Scenario } from '../scenario.js'
 import { barrierScenarios } from './barrier.js'
 import { condvarScenarios } from './condvar.js'
 import { futexScenarios } from './futex.js'
+import { latestScenarios } from './latest.js'
 import { mutexScenarios } from './mutex.js'
 import { queuePipeScenarios } from './queue-pipe.js'
 import { queueReceiverScenarios } from './queue-receiver.js'
@@ -24,6 +25,7 @@ export const killScenarios: readonly Scenario<unknown>[] = [
   ...queueReceiverScenarios,
   ...queueRecoveryScenarios,
   ...queuePipeScenarios,
+  ...latestScenarios,
   ...mutexScenarios,
   ...condvarScenarios,
   ...semaphoreScenarios,
