@@ -163,6 +163,20 @@ const targets: readonly Target[] = [
       atMost: 1.2,
     }),
   ),
+  { text: '64 B, reading the latest value', measured: 'latest-value / 64 B read / isthmus', atLeast: 1e7 },
+  ...(
+    [
+      ['unix-socket', 0.6],
+      ['message-port', 0.4],
+    ] as const
+  ).map(
+    ([beside, atMost]): Target => ({
+      text: `8 MB frames to four viewers, CPU for each frame, against ${beside}`,
+      measured: 'latest-value / 8 MB frames, 4 viewers / isthmus',
+      beside: `latest-value / 8 MB frames, 4 viewers / ${beside}`,
+      atMost,
+    }),
+  ),
   // What the report showed before these targets were set, with the spread of its rounds.
   { text: 'idle, a blocked consumer', measured: 'idle-cost / blocked consumer / isthmus', atMost: 0.1e-2 },
   { text: 'idle, an awaiting consumer', measured: 'idle-cost / awaiting consumer / isthmus', atMost: 0.1e-2 },

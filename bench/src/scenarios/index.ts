@@ -2,6 +2,7 @@ import { attachTime } from './attach-time.js'
 import { awaitingThroughput } from './awaiting-throughput.js'
 import { idleCost } from './idle-cost.js'
 import { inProcessOperations } from './in-process-operations.js'
+import { latestValue } from './latest-value.js'
 import { lockHandoff } from './lock-handoff.js'
 import { manyToManyThroughput } from './many-to-many-throughput.js'
 import { oneToOneThroughput } from './one-to-one-throughput.js'
@@ -19,4 +20,5 @@ export const scenarios: readonly Scenario[] = [
   attachTime,
   recoveryTime,
   inProcessOperations,
+  latestValue,
 ]
