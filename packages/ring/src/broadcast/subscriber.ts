@@ -22,9 +22,9 @@ import {
   MessageReceiver,
 } from '../messages/message-receiver.js'
 import { newsOfEnd } from '../messages/news-of-end.js'
+import { takeFragments } from '../messages/take-fragments.js'
 import type { Taking } from '../messages/taking.js'
 import { LargeMessage, ownCopyOf, partOf } from '../record/large-message.js'
-import { takeFragments } from '../record/large-message-polling.js'
 import {
   ABORT,
   advance,

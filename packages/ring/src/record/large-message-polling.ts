@@ -1,5 +1,4 @@
 import { isSingleCore, nowMs, type TurnQueue } from '@isthmus/sync/internal'
-import type { Taking } from '../messages/taking.js'
 
 /** About 10 microseconds: a fragment is copied in this time. */
 const POLLS = 150
@@ -35,25 +34,4 @@ export class LargeMessagePolling {
     await this.#turns.yieldNow()
     this.#endMs = nowMs() + SLICE_MS
   }
-}
-
-/** How a reader of a ring waits for the next fragment of a large message. */
-export interface FragmentWait {
-  readonly turns: TurnQueue
-  /** Whether there may be something to take. */
-  readonly condition: { poll(): boolean }
-  /** Whether the large message is still under way. */
-  isInside(): boolean
-  /** Waits on the event loop until the condition is true. */
-  wait(): Promise<unknown>
-}
-
-/** Takes fragments until the message is whole, or the deadline has passed: polls first, and waits if nothing comes. */
-export async function takeFragments(from: FragmentWait, taking: Taking<unknown>, deadline: number): Promise<void> {
-  const polling = new LargeMessagePolling(from.turns)
-  do {
-    while (polling.until(from.condition)) if (taking.poll() || nowMs() >= deadline) return
-    if (polling.isTurnDue) await polling.yieldToEventLoop()
-    await from.wait()
-  } while (!taking.poll() && nowMs() < deadline && from.isInside())
 }
