@@ -1,5 +1,5 @@
 // Runs the tests on the Node.js lines after the oldest supported one, on which `npm test` runs them: `npm run test:nodes`.
-// The newest line runs all of them. The lines between run all but the files in SLOW, which take two thirds of the time: what
+// The newest line runs all of them. The lines between share all but the files in SLOW, which take two thirds of the time: what
 // these ask of Node.js (processes, threads, Atomics, files) both ends of the range answer. `npm run test:nodes -- 22` runs all
 // tests on the given lines. Each Node.js comes as the npm package `node`, into a cache below node_modules. With COUNTS=FILE,
 // writes how many tests passed and failed.
@@ -27,7 +27,8 @@ const SLOW = [
 ]
 
 const isChosen = process.argv.length > 2
-const versions = isChosen ? process.argv.slice(2) : ['22', '24', NEWEST]
+const BETWEEN = ['22', '24']
+const versions = isChosen ? process.argv.slice(2) : [...BETWEEN, NEWEST]
 
 const stale = SLOW.filter((name) => !existsSync(join(root, 'property-tests/test', `${name}.test.ts`)))
 if (stale.length > 0) throw new Error(`scripts/test-nodes.mjs skips what is not there: ${stale.join(', ')}`)
@@ -43,7 +44,8 @@ for (const version of versions) {
   if (skipped.length > 0) console.log(`without ${skipped.join(', ')}`)
   const vitest = join(root, 'node_modules', 'vitest', 'vitest.mjs')
   const reporters = ['--reporter=dot', '--reporter=json', `--outputFile.json=${results}`]
-  const args = [vitest, 'run', ...reporters, ...skipped.map((file) => `--exclude=${file}`)]
+  const share = skipped.length === 0 ? [] : [`--shard=${BETWEEN.indexOf(version) + 1}/${BETWEEN.length}`]
+  const args = [vitest, 'run', ...reporters, ...share, ...skipped.map((file) => `--exclude=${file}`)]
   rmSync(results, { force: true })
   const { status } = spawnSync(node, args, { cwd: root, stdio: 'inherit' })
   if (!existsSync(results)) {

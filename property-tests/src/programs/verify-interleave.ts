@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { Crew } from '../interleaver/crew.js'
@@ -20,6 +22,8 @@ const { values: options } = parseArgs({
     histories: { type: 'boolean', default: false },
     plain: { type: 'boolean', default: false },
     replay: { type: 'string' },
+    jobs: { type: 'string', default: '1' },
+    share: { type: 'string', default: '1/1' },
   },
 })
 
@@ -46,9 +50,27 @@ function line({ scenario, schedules, preemptionBound, isExhaustive, seconds, fai
   return `${scenario.padEnd(20)} ${String(schedules).padStart(9)} schedules  ${seen.padEnd(28)} ${seconds.toFixed(1).padStart(7)} s`
 }
 
+/** Several processes, each with its share of the scenarios: the agents of one scenario take turns, so it uses one core. */
+async function verifyInProcesses(jobs: number): Promise<boolean> {
+  if (options.json !== undefined)
+    throw new Error('--json and --jobs do not go together: each process would write the file')
+  const codes = await Promise.all(
+    Array.from({ length: jobs }, async (_, job) => {
+      const parameters = [...process.execArgv, ...process.argv.slice(1), '--jobs', '1', '--share', `${job + 1}/${jobs}`]
+      const [code] = await once(spawn(process.execPath, parameters, { stdio: 'inherit' }), 'exit')
+      return code
+    }),
+  )
+  return codes.every((code) => code === 0)
+}
+
 async function verify(): Promise<boolean> {
-  const chosen = scenarios.filter(({ name }) => new RegExp(options.only).test(name))
-  if (chosen.length === 0) throw new Error(`No scenario matches ${options.only}`)
+  const jobs = Number(options.jobs)
+  if (jobs > 1) return verifyInProcesses(jobs)
+  const matching = scenarios.filter(({ name }) => new RegExp(options.only).test(name))
+  if (matching.length === 0) throw new Error(`No scenario matches ${options.only}`)
+  const [share, shares] = options.share.split('/').map(Number)
+  const chosen = matching.filter((_, index) => index % shares === share - 1)
   const verdicts: Verdict[] = []
   for (const scenario of chosen) {
     const verdict = await Verification.of(scenario, effort())
