@@ -585,8 +585,10 @@ export class Subscriber<T = Uint8Array> extends MessageReceiver<T> {
       const isInside = nextNumber.read(this.#writePosition, this.#number)
       const { low, era } = this.#writePosition
       this.#writeLow = low
-      // The publisher is about to overwrite what lies further back.
-      const bytesMax = this.#capacityBytes - this.#capacityBytes / INTENT_STEPS
+      // The publisher may be overwriting what lies further back, or is about to.
+      this.#intent.read()
+      const ahead = distanceOf(this.#intent.low, this.#intent.era, low, era)
+      const bytesMax = this.#capacityBytes - Math.max(ahead, this.#capacityBytes / INTENT_STEPS)
       const behind = fromOldest && tries < RESTARTS_MAX ? checkpoints.furthestBehind(low, bytesMax) : 0
       if (behind <= 0) {
         this.#startAt(low, era, isInside)
