@@ -109,9 +109,9 @@ describe('The interleaver', { timeout: 120_000 }, () => {
   it('finds a consumer that returns space before it has copied the message', () => {
     const folder = copyWith({
       package: 'ring',
-      right: 'const copy = this.#copyOf(start, byteLength);',
+      right: 'const copy = ownCopyOf(this.bytes, start, byteLength, this.attempt);',
       wrong:
-        'Atomics.store(this.words, this.#readPositionWord, advance(this.#position, recordBytes));\n      this.#producerEvents.notify();\n      const copy = this.#copyOf(start, byteLength);',
+        'Atomics.store(this.words, this.#readPositionWord, advance(this.#position, recordBytes));\n      this.#producerEvents.notify();\n      const copy = ownCopyOf(this.bytes, start, byteLength, this.attempt);',
     })
     expect(verdictOf(folder, 'spsc-wrap').failure?.what).toContain('data race')
   })

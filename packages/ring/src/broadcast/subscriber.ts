@@ -1,11 +1,9 @@
-import { IsthmusError, IsthmusRangeError, type Signal } from '@isthmus/sync'
+import { IsthmusError, IsthmusRangeError } from '@isthmus/sync'
 import {
   assertStackRoom,
-  type Condition,
   closedError,
   type EventCount,
   heldSpace,
-  nowMs,
   type SpaceHolder,
   WAITABLE,
   type WaiterSet,
@@ -15,16 +13,9 @@ import type { Codec } from '../codec.js'
 import { corruptError, OverrunError } from '../errors.js'
 import { DUE, EMPTY, isPromiseLike, OVER, type RoundEnd, type Slice } from '../messages/for-each.js'
 import type { MessageChunk } from '../messages/message-chunk.js'
-import {
-  type DrainCallback,
-  type DrainOptions,
-  type InPlaceCallback,
-  MessageReceiver,
-} from '../messages/message-receiver.js'
-import { newsOfEnd } from '../messages/news-of-end.js'
-import { takeFragments } from '../messages/take-fragments.js'
-import type { Taking } from '../messages/taking.js'
-import { LargeMessage, ownCopyOf, partOf } from '../record/large-message.js'
+import type { DrainCallback, DrainOptions, InPlaceCallback } from '../messages/message-receiver.js'
+import { type ReaderWords, RecordReader } from '../messages/record-reader.js'
+import { ownCopyOf, partOf } from '../record/large-message.js'
 import {
   ABORT,
   advance,
@@ -40,11 +31,10 @@ import {
   recordBytesOf,
   TOTAL_LENGTH_BYTES,
 } from '../record/layout.js'
-import { type Fragment, MessageAssembly } from '../record/message-assembly.js'
+import { type Fragment, isLastOf } from '../record/message-assembly.js'
 import { MESSAGE_NUMBER_BYTES, MessageNumber } from '../record/message-number.js'
 import { isWorthRun, PrivateRun } from '../record/private-run.js'
-import { Counterpart, type EndedEpoch } from '../role/counterpart.js'
-import { CLOSED } from '../role/layout.js'
+import { Counterpart } from '../role/counterpart.js'
 import type { BroadcastSide } from './broadcast-side.js'
 import type { Gate } from './gates.js'
 import { INTENT_STEPS, recordsOffsetOf } from './layout.js'
@@ -82,6 +72,11 @@ const OVERRUN = 2
 /** A word of this thread's own: see `#isIntact`. */
 const fence = new Int32Array(1)
 
+const WORDS: ReaderWords = {
+  sender: 'publisher',
+  blockedSender: 'cannot publish while the thread blocks. Publish first',
+}
+
 /**
  * The receiving side of a broadcast ring. A ring has any number of subscribers, in any threads and processes, and each gets every
  * message. It gives private copies (`tryReceive`, `receiveSync`, `receive`), or shows messages in place (`drain`, `forEachInPlace`).
@@ -109,10 +104,7 @@ const fence = new Int32Array(1)
  * subscriber.tryReceive() // 'hello'
  * ```
  */
-export class Subscriber<T = Uint8Array> extends MessageReceiver<T> {
-  /** The largest message that comes in one record, and the largest chunk, in bytes. */
-  readonly maxRecordBytes: number
-
+export class Subscriber<T = Uint8Array> extends RecordReader<T> {
   readonly #side: BroadcastSide
   readonly #capacityBytes: number
   readonly #indexMask: number
@@ -123,7 +115,6 @@ export class Subscriber<T = Uint8Array> extends MessageReceiver<T> {
   readonly #intent: SharedPosition
   readonly #data: WaiterSet
   readonly #space: EventCount
-  readonly #publisher: Counterpart
   readonly #throwsOnOverrun: boolean
 
   /** Where the next record begins. */
@@ -154,13 +145,8 @@ export class Subscriber<T = Uint8Array> extends MessageReceiver<T> {
 
   /** Private copies of the messages from #position on. */
   readonly #run = new PrivateRun(MESSAGE_NUMBER_BYTES)
-  readonly #assembly: MessageAssembly
-  readonly #large: LargeMessage
   /** Whether the fragments that are being dropped belong to a message that an overrun has cost. */
   #isSkippingLost = false
-  #isReadingChunks = false
-  /** Where the call under way copies what it takes, if the program has given an array. */
-  #target: Uint8Array | undefined
 
   #isClosed = false
   /** Whether `close` has done everything: an earlier call may have thrown half-way. */
@@ -175,14 +161,15 @@ export class Subscriber<T = Uint8Array> extends MessageReceiver<T> {
   readonly #spaceHolderReference = new WeakRef(this.#spaceHolder)
   /** Whether the thread's list of space holders contains this subscriber. */
   #isListed = false
-  readonly #condition: Condition
   readonly #forgetClose: () => void
 
   /** @internal Use `ring.subscriber()`. */
   constructor(side: BroadcastSide, codec: Codec<T> | undefined, options: Required<SubscriberOptions>) {
     const { geometry } = side
-    const { region, byteOffset, subject, capacityBytes, gates, maxRecordBytes, maxMessageBytes } = geometry
-    super(side, subject, codec)
+    const { region, byteOffset, subject, capacityBytes, gates } = geometry
+    const { bytes, words, doubles, view, data } = side
+    const sender = new Counterpart(region, side.publisherRole)
+    super({ geometry, bytes, words, doubles, view, codec, sender, data }, WORDS)
     this.#side = side
     this.#capacityBytes = capacityBytes
     this.#indexMask = capacityBytes - 1
@@ -193,16 +180,7 @@ export class Subscriber<T = Uint8Array> extends MessageReceiver<T> {
     this.#intent = side.intent
     this.#data = side.data
     this.#space = side.space
-    this.#publisher = new Counterpart(region, side.publisherRole)
     this.#throwsOnOverrun = options.onOverrun === 'throw'
-    this.#assembly = new MessageAssembly(maxMessageBytes, subject)
-    this.#large = new LargeMessage(this.#assembly, this.attempt)
-    this.maxRecordBytes = maxRecordBytes
-    this.#condition = {
-      poll: () => this.#hasNews(),
-      reapDead: () => this.#publisher.reapDead(),
-      dependsOn: () => this.#publisher.holders(),
-    }
     this.#forgetClose = region.onClose(() => this.close())
     try {
       if (options.gate && !this.tryTakeGate()) {
@@ -297,7 +275,7 @@ export class Subscriber<T = Uint8Array> extends MessageReceiver<T> {
   drain(callback: DrainCallback, options?: DrainOptions): number | null {
     // First: a getter of the options may do anything with this subscriber.
     const limit = options === undefined ? Number.POSITIVE_INFINITY : this.drainLimitOf(options)
-    this.#beginReading(false)
+    this.beginReading(false)
     this.assertCallback(callback)
     if (this.receives.isBusy) return 0
     this.#run.drop()
@@ -346,11 +324,11 @@ export class Subscriber<T = Uint8Array> extends MessageReceiver<T> {
 
   /** For waitAny: ready when a receive would not have to wait, because of a message, an end, or a reason to throw. */
   [WAITABLE](): WaitFor {
-    this.#publisher.judgeBeforeWait()
+    this.sender.judgeBeforeWait()
     // A program that waits is done with the messages it received, and the publisher may need their space.
     if (!this.#isClosed && !this.#isInside) this.#returnSpace()
-    const isReady = () => this.#hasNews() || this.#publisher.hasClosedForGood()
-    return { point: this.#data, condition: { ...this.#condition, poll: isReady } }
+    const isReady = () => this.hasNews() || this.sender.hasClosedForGood()
+    return { point: this.#data, condition: { ...this.condition, poll: isReady } }
   }
 
   /**
@@ -387,15 +365,11 @@ export class Subscriber<T = Uint8Array> extends MessageReceiver<T> {
     this.#shownBytes = 0
     this.#writeLow = this.#position
     this.#run.drop()
-    this.#large.drop()
+    this.large.drop()
     this.#dropGate()
     this.#data.pollOwnWaits()
     this.#forgetClose()
     this.#isCloseOver = true
-  }
-
-  protected override waitPoints(): readonly WaiterSet[] {
-    return [this.#data]
   }
 
   /** @internal */
@@ -403,41 +377,12 @@ export class Subscriber<T = Uint8Array> extends MessageReceiver<T> {
     return this.#isClosed
   }
 
-  /** @internal A single message takes a way of its own: it is the hot one. */
-  protected override blockFor<R>(tryTake: () => R | undefined, deadline: number): R | undefined {
-    this.assertOurTurn()
-    for (;;) {
-      const taken = tryTake()
-      if (taken !== undefined || !this.#waitForDataSync(deadline)) return taken
-    }
-  }
-
   /** @internal */
   protected override blockForMessage(deadline: number): Uint8Array | undefined | null {
     this.assertOurTurn()
     for (;;) {
       const message = this.#takeRecords(false, this.#assemble)
-      if (message !== undefined || !this.#waitForDataSync(deadline)) return message
-    }
-  }
-
-  /** @internal */
-  protected override waitToTake(
-    taking: Taking<unknown>,
-    deadline: number,
-    signal: Signal | undefined,
-  ): Promise<unknown> {
-    const wait = () => this.#data.wait(this.#condition, deadline, signal)
-    if (!this.#assembly.isInsideMessage) return wait()
-    const isInside = () => this.#assembly.isInsideMessage
-    return takeFragments({ turns: this.receives, condition: this.#condition, isInside, wait }, taking, deadline)
-  }
-
-  /** @internal */
-  protected override newsFor(): { hasNews(): boolean; wait(signal: Signal | undefined): Promise<unknown> } {
-    return {
-      hasNews: () => this.#hasNews(),
-      wait: (signal) => this.#data.wait(this.#condition, Number.POSITIVE_INFINITY, signal),
+      if (message !== undefined || !this.waitForDataSync(deadline)) return message
     }
   }
 
@@ -448,18 +393,18 @@ export class Subscriber<T = Uint8Array> extends MessageReceiver<T> {
 
   /** @internal */
   protected override tryTakeMessageInto(into: Uint8Array): Uint8Array | undefined | null {
-    this.#target = into
+    this.target = into
     this.#run.drop()
     try {
       return this.#takeRecords(false, this.#assembleInto)
     } finally {
-      this.#target = undefined
+      this.target = undefined
     }
   }
 
   /** @internal */
   protected override tryTakeChunk(target: Uint8Array | undefined): MessageChunk | undefined | null {
-    this.#target = target
+    this.target = target
     this.#run.drop()
     return this.#takeRecords(true, this.#takeChunk)
   }
@@ -511,7 +456,7 @@ export class Subscriber<T = Uint8Array> extends MessageReceiver<T> {
 
   /** @internal A record is stepped over after the callback is done with it. */
   protected override showInPlace(callback: InPlaceCallback, slice: Slice): RoundEnd {
-    this.#beginReading(false)
+    this.beginReading(false)
     this.#run.drop()
     try {
       do {
@@ -594,7 +539,7 @@ export class Subscriber<T = Uint8Array> extends MessageReceiver<T> {
         this.#startAt(low, era, isInside)
         this.#isNumberKnown = true
         // A publisher that has ended before is not this subscriber's: it waits for the next one.
-        this.#publisher.passOverEnded()
+        this.sender.passOverEnded()
         return
       }
       const position = (low - behind) | 0
@@ -611,7 +556,7 @@ export class Subscriber<T = Uint8Array> extends MessageReceiver<T> {
     this.#era = era
     this.#isProtected = false
     this.#isSkippingLost = false
-    this.#assembly.restart(isInside)
+    this.assembly.restart(isInside)
     if (this.#gate !== undefined) this.#noteProtection()
   }
 
@@ -622,17 +567,17 @@ export class Subscriber<T = Uint8Array> extends MessageReceiver<T> {
   #skipLost(mustTell: boolean): void {
     // The count, and the place to go on at, are noted both or not at all.
     assertStackRoom()
-    const isBroken = mustTell || (this.#isReadingChunks && this.#assembly.isInsideMessage)
+    const isBroken = mustTell || this.isInsideChunks
     const known = this.#isNumberKnown ? new MessageNumber() : undefined
     known?.set(this.#number.low, this.#number.high)
     this.#run.drop()
-    this.#large.drop()
+    this.large.drop()
     const next = new MessageNumber()
     const writeLow = this.#goOn(next)
     const lost = known === undefined ? 0 : known.distanceTo(next.low, next.high)
     if (lost < 0) throw corruptError(this.subject, `its message ${next.low} comes after message ${known?.low}`)
     this.#writeLow = writeLow
-    this.#isSkippingLost = this.#assembly.isSkipping
+    this.#isSkippingLost = this.assembly.isSkipping
     this.#number.set(next.low, next.high)
     this.#isNumberKnown = true
     this.#noteLost(lost, isBroken)
@@ -707,7 +652,7 @@ export class Subscriber<T = Uint8Array> extends MessageReceiver<T> {
     inChunks: boolean,
     take: (kind: number, byteLength: number, index: number) => R | undefined,
   ): R | undefined | null {
-    this.#beginReading(inChunks)
+    this.beginReading(inChunks)
     for (let emptyRecords = 0; emptyRecords < EMPTY_RECORDS_MAX; emptyRecords++) {
       if (this.#untold !== undefined) this.#tell()
       if (this.#gate !== undefined) this.#keepUp()
@@ -737,7 +682,7 @@ export class Subscriber<T = Uint8Array> extends MessageReceiver<T> {
       kind === DATA &&
       byteLength >= MESSAGE_NUMBER_BYTES &&
       fitsRecord(byteLength, distance(this.#writeLow, this.#position), this.#capacityBytes - index) &&
-      !this.#assembly.isMessageOpen
+      !this.assembly.isMessageOpen
     )
   }
 
@@ -747,7 +692,7 @@ export class Subscriber<T = Uint8Array> extends MessageReceiver<T> {
    */
   #assemble(kind: number, byteLength: number, index: number): Uint8Array | undefined {
     const copied = this.#run.byteLengthAt(this.#position)
-    if (copied >= MESSAGE_NUMBER_BYTES && this.#assembly.takeWhole(copied - MESSAGE_NUMBER_BYTES)) {
+    if (copied >= MESSAGE_NUMBER_BYTES && this.assembly.takeWhole(copied - MESSAGE_NUMBER_BYTES)) {
       return this.#takeCopied(copied)
     }
     if (!this.#isWholeMessage(kind, byteLength, index))
@@ -762,14 +707,14 @@ export class Subscriber<T = Uint8Array> extends MessageReceiver<T> {
       const copiedByteLength = this.#run.byteLengthAt(this.#position)
       // Changed since it was checked, by a publisher that is not correct: the next attempt reads it anew.
       if (copiedByteLength < MESSAGE_NUMBER_BYTES) return undefined
-      return this.#assembly.takeWhole(copiedByteLength - MESSAGE_NUMBER_BYTES)
+      return this.assembly.takeWhole(copiedByteLength - MESSAGE_NUMBER_BYTES)
         ? this.#takeCopied(copiedByteLength)
         : undefined
     }
     const messageBytes = byteLength - MESSAGE_NUMBER_BYTES
     const start = this.#recordsByteOffset + index + RECORD_HEADER_BYTES + MESSAGE_NUMBER_BYTES
     const copy = ownCopyOf(this.bytes, start, messageBytes, this.attempt)
-    if (!this.#isIntactNumber(number) || !this.#assembly.takeWhole(messageBytes)) return undefined
+    if (!this.#isIntactNumber(number) || !this.assembly.takeWhole(messageBytes)) return undefined
     this.#shownBytes = recordBytesOf(byteLength)
     this.#takeShown()
     return copy
@@ -777,7 +722,7 @@ export class Subscriber<T = Uint8Array> extends MessageReceiver<T> {
 
   /** The same, for a call that has an array of the program. */
   #assembleInto(kind: number, byteLength: number, index: number): Uint8Array | undefined {
-    const into = this.#target as Uint8Array
+    const into = this.target as Uint8Array
     if (!this.#isWholeMessage(kind, byteLength, index)) return this.#assembleFragment(kind, byteLength, index, into)
     const number = this.words[this.#recordsWord + (index >> 2) + 2]
     const messageBytes = byteLength - MESSAGE_NUMBER_BYTES
@@ -786,7 +731,7 @@ export class Subscriber<T = Uint8Array> extends MessageReceiver<T> {
     if (messageBytes > into.byteLength && !this.#isIntactNumber(number)) return undefined
     const message = partOf(into, messageBytes, this.attempt)
     message.set(this.bytes.subarray(start, start + messageBytes))
-    if (!this.#isIntactNumber(number) || !this.#assembly.takeWhole(messageBytes)) return undefined
+    if (!this.#isIntactNumber(number) || !this.assembly.takeWhole(messageBytes)) return undefined
     this.#shownBytes = recordBytesOf(byteLength)
     this.#takeShown()
     return message
@@ -810,14 +755,14 @@ export class Subscriber<T = Uint8Array> extends MessageReceiver<T> {
     const fragment = this.#look(kind, byteLength, index)
     if (fragment === undefined) return undefined
     const from = this.#payloadOf(index, fragment)
-    const message = this.#large.arrayFor(fragment, into)
+    const message = this.large.arrayFor(fragment, into)
     message.set(this.bytes.subarray(from, from + fragment.byteLength), fragment.messageOffset)
     if (!this.#isIntactOrSkips()) return undefined
     const isLast = isLastOf(fragment)
     this.#step(recordBytesOf(byteLength), isLast)
     // A complete message is the program's: keep no reference, it may be large.
-    this.#large.array = isLast ? undefined : message
-    this.#large.into = isLast ? undefined : into
+    this.large.array = isLast ? undefined : message
+    this.large.into = isLast ? undefined : into
     return isLast ? message : undefined
   }
 
@@ -825,7 +770,7 @@ export class Subscriber<T = Uint8Array> extends MessageReceiver<T> {
   #takeChunk(kind: number, byteLength: number, index: number): MessageChunk | undefined {
     const fragment = this.#look(kind, byteLength, index)
     if (fragment === undefined) return undefined
-    const target = this.#target
+    const target = this.target
     if (target !== undefined && fragment.byteLength > target.byteLength) {
       throw new IsthmusRangeError(
         'ERR_ISTHMUS_INVALID_ARGUMENT',
@@ -864,7 +809,7 @@ export class Subscriber<T = Uint8Array> extends MessageReceiver<T> {
     const total = hasTotal ? readTotalLength(words, payloadWord + MESSAGE_NUMBER_BYTES / 4) : 0
     if (!this.#isIntactOrSkips()) return undefined
     const publishedBytes = distance(this.#writeLow, this.#position)
-    const isSkipped = this.#assembly.isSkipping
+    const isSkipped = this.assembly.isSkipping
     const isNumberRight = prefixBytes === 0 || isSkipped || number === this.#number.low
     const fits = fitsRecord(byteLength, publishedBytes, this.#capacityBytes - index) && byteLength >= prefixBytes
     if (!fits || !isNumberRight) {
@@ -873,13 +818,13 @@ export class Subscriber<T = Uint8Array> extends MessageReceiver<T> {
         `a record of ${byteLength} bytes, of message ${number}, stands where ${publishedBytes} are published, and message ${this.#number.low} is next`,
       )
     }
-    const found = this.#assembly.look(kind, byteLength - prefixBytes, total)
+    const found = this.assembly.look(kind, byteLength - prefixBytes, total)
     if (found !== undefined && !('code' in found)) return found
     const isSkippedEnd = isSkipped && bare === LAST
     this.#step(recordBytesOf(byteLength), isSkippedEnd)
     if (found !== undefined) {
-      this.#large.array = undefined
-      this.#large.into = undefined
+      this.large.array = undefined
+      this.large.into = undefined
       throw found
     }
     if (isSkippedEnd && this.#isSkippingLost) {
@@ -893,7 +838,7 @@ export class Subscriber<T = Uint8Array> extends MessageReceiver<T> {
   #step(recordBytes: number, isMessageEnd: boolean): void {
     const position = advance(this.#position, recordBytes)
     const low = (this.#number.low + 1) | 0
-    this.#assembly.step()
+    this.assembly.step()
     this.#position = position
     if (!isMessageEnd) return
     this.#number.low = low
@@ -995,63 +940,27 @@ export class Subscriber<T = Uint8Array> extends MessageReceiver<T> {
   }
 
   /**
-   * For a ring that was found empty: whether its publisher has ended, as in Consumer. If not, or if something came after all,
-   * #writeLow tells which.
+   * For a ring that was found empty: whether its publisher has ended. If not, or if something came after all, #writeLow tells which.
    */
   #isEnded(): boolean {
     this.#returnSpace()
-    const end = this.#publisher.findEnd()
-    return end !== undefined && this.#isOver(end)
+    const end = this.sender.findEnd()
+    return end !== undefined && this.isOver(end)
   }
 
-  /** The rest of #isEnded, apart from it: a program that polls an empty ring comes to it rarely. */
-  #isOver(end: EndedEpoch): boolean {
-    if (this.#refill() !== NOTHING) return false
-    const told = this.#publisher.judge(end)
-    if (told !== 'untold') return told === 'told' && end.state === CLOSED
-    const news = newsOfEnd(end, this.#publisher, 'publisher', this.#assembly, this.attempt)
-    this.#assembly.endEpoch()
-    this.#large.array = undefined
-    this.#large.into = undefined
-    // Nothing after this can fail: an end counts as told only if it is told.
-    this.#publisher.markTold(end.epoch)
-    if (news !== undefined) throw news
-    return true
+  /** @internal */
+  protected override hasMore(): boolean {
+    return this.#refill() !== NOTHING
   }
 
-  /** Whether a receive may find something: records, an overrun to tell, or a change in the publisher's role. */
-  #hasNews(): boolean {
+  /** @internal Also if there is an overrun to tell. */
+  protected override hasNews(): boolean {
     return (
       this.#isClosed ||
       this.#untold !== undefined ||
       this.#writePosition.lowNow !== this.#position ||
-      this.#publisher.hasChanged()
+      this.sender.hasChanged()
     )
-  }
-
-  /** Blocks until a receive may find something; false if the time is up. */
-  #waitForDataSync(deadline: number): boolean {
-    if (nowMs() >= deadline) return false
-    if (this.#hasNews()) return true
-    if (this.#publisher.isOwnThread()) {
-      throw new IsthmusError(
-        'EDEADLK',
-        `Waiting for a message from ${this.subject}: its publisher belongs to this very thread and cannot publish while the thread blocks. Publish first.`,
-      )
-    }
-    return this.#data.waitSync(this.#condition, deadline)
-  }
-
-  #beginReading(inChunks: boolean): void {
-    this.assertUsable('Receiving')
-    if (this.#isReadingChunks === inChunks) return
-    if (this.#assembly.isInsideMessage) {
-      throw new IsthmusError(
-        'ERR_ISTHMUS_CALL_ORDER',
-        `${this.attempt}: the message under way is being received ${inChunks ? 'whole' : 'in chunks'}. Receive the rest of it in the same way.`,
-      )
-    }
-    this.#isReadingChunks = inChunks
   }
 
   /** @internal */
@@ -1063,8 +972,4 @@ export class Subscriber<T = Uint8Array> extends MessageReceiver<T> {
       `${attempt} through a subscriber of ${this.subject} from within a callback that it has called: that still reads its message. Return from the callback first.`,
     )
   }
-}
-
-function isLastOf({ messageOffset, byteLength, messageByteLength }: Fragment): boolean {
-  return messageOffset + byteLength === messageByteLength
 }

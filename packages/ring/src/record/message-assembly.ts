@@ -11,6 +11,11 @@ export interface Fragment {
   byteLength: number
 }
 
+/** Whether a message ends with this fragment. */
+export function isLastOf({ messageOffset, byteLength, messageByteLength }: Fragment): boolean {
+  return messageOffset + byteLength === messageByteLength
+}
+
 /** Nothing has been received yet: the first record may continue a message that an earlier consumer began. */
 const JOINING = 0
 /** Between two messages. */

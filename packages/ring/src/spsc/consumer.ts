@@ -1,11 +1,9 @@
-import { IsthmusError, IsthmusRangeError, type Signal } from '@isthmus/sync'
+import { IsthmusError, IsthmusRangeError } from '@isthmus/sync'
 import {
   assertStackRoom,
-  type Condition,
   closedError,
   type EventCount,
   heldSpace,
-  nowMs,
   type SpaceHolder,
   WAITABLE,
   type WaitFor,
@@ -14,16 +12,9 @@ import type { Codec } from '../codec.js'
 import { corruptError } from '../errors.js'
 import { DUE, EMPTY, isPromiseLike, OVER, type RoundEnd, type Slice } from '../messages/for-each.js'
 import type { MessageChunk } from '../messages/message-chunk.js'
-import {
-  type DrainCallback,
-  type DrainOptions,
-  type InPlaceCallback,
-  MessageReceiver,
-} from '../messages/message-receiver.js'
-import { newsOfEnd } from '../messages/news-of-end.js'
-import { takeFragments } from '../messages/take-fragments.js'
-import type { Taking } from '../messages/taking.js'
-import { LargeMessage, ownCopyOf, partOf } from '../record/large-message.js'
+import type { DrainCallback, DrainOptions, InPlaceCallback } from '../messages/message-receiver.js'
+import { type ReaderWords, RecordReader } from '../messages/record-reader.js'
+import { ownCopyOf, partOf } from '../record/large-message.js'
 import {
   advance,
   DATA,
@@ -37,10 +28,8 @@ import {
   recordBytesOf,
   TOTAL_LENGTH_BYTES,
 } from '../record/layout.js'
-import { type Fragment, MessageAssembly } from '../record/message-assembly.js'
+import { type Fragment, isLastOf } from '../record/message-assembly.js'
 import { isWorthRun, PrivateRun } from '../record/private-run.js'
-import type { Counterpart, EndedEpoch } from '../role/counterpart.js'
-import { CLOSED } from '../role/layout.js'
 import type { AcquiredRole, Role } from '../role/role.js'
 import { arePositionsValid, READ_POSITION_OFFSET, RECORDS_OFFSET, WRITE_POSITION_OFFSET } from './layout.js'
 import type { RingSide } from './ring-side.js'
@@ -50,6 +39,11 @@ import type { RingSide } from './ring-side.js'
  * a large message come in as fast as it reads them, or the memory is full of padding.
  */
 const EMPTY_RECORDS_MAX = 1024
+
+const WORDS: ReaderWords = {
+  sender: 'producer',
+  blockedSender: 'cannot send while the thread blocks. Send first',
+}
 
 /**
  * The receiving side of an SPSC ring. It gives private copies (`tryReceive`, `receiveSync`, `receive`), or shows messages
@@ -71,10 +65,7 @@ const EMPTY_RECORDS_MAX = 1024
  * for (const message of consumer) handle(message)
  * ```
  */
-export class Consumer<T = Uint8Array> extends MessageReceiver<T> {
-  /** The largest message that comes in one record, and the largest chunk, in bytes. */
-  readonly maxRecordBytes: number
-
+export class Consumer<T = Uint8Array> extends RecordReader<T> {
   readonly #capacityBytes: number
   readonly #indexMask: number
   readonly #returnStepBytes: number
@@ -107,25 +98,18 @@ export class Consumer<T = Uint8Array> extends MessageReceiver<T> {
 
   /** Private copies of the messages from #position on. */
   readonly #run = new PrivateRun()
-  readonly #assembly: MessageAssembly
-  /** The large message under way, if it is received whole. */
-  readonly #large: LargeMessage
-  #isReadingChunks = false
-  /** Where the call under way copies what it takes, if the program has given an array. */
-  #target: Uint8Array | undefined
 
   readonly #role: Role
   readonly #roleWord: number
-  readonly #producer: Counterpart
   readonly #producerEvents: EventCount
   readonly #dataEvents: EventCount
-  readonly #dataCondition: Condition
   readonly #forgetClose: () => void
 
   /** @internal Use `ring.consumer()`. */
   constructor(side: RingSide, codec: Codec<T> | undefined, { word }: AcquiredRole) {
-    const { region, byteOffset, subject, capacityBytes, maxRecordBytes, maxMessageBytes } = side.geometry
-    super(side, subject, codec)
+    const { geometry, bytes, words, doubles, view, counterpart } = side
+    super({ geometry, bytes, words, doubles, view, codec, sender: counterpart, data: side.events }, WORDS)
+    const { region, byteOffset, capacityBytes } = geometry
     this.#capacityBytes = capacityBytes
     this.#indexMask = capacityBytes - 1
     this.#returnStepBytes = capacityBytes / 4
@@ -133,17 +117,13 @@ export class Consumer<T = Uint8Array> extends MessageReceiver<T> {
     this.#recordsWord = this.#recordsByteOffset >>> 2
     this.#writePositionWord = (byteOffset + WRITE_POSITION_OFFSET) >>> 2
     this.#readPositionWord = (byteOffset + READ_POSITION_OFFSET) >>> 2
-    this.maxRecordBytes = maxRecordBytes
-    this.#assembly = new MessageAssembly(maxMessageBytes, subject)
-    this.#large = new LargeMessage(this.#assembly, this.attempt)
     this.#role = side.role
     this.#roleWord = word
-    this.#producer = side.counterpart
     this.#producerEvents = side.counterpartEvents
     this.#dataEvents = side.events
 
     // Only the consumer writes these two words, so we continue where our predecessor returned space, and tell nothing twice.
-    this.#producer.inheritTold()
+    this.sender.inheritTold()
     this.#position = Atomics.load(this.words, this.#readPositionWord)
     this.#returnedPosition = this.#position
     this.#notifiedPosition = this.#position
@@ -156,11 +136,6 @@ export class Consumer<T = Uint8Array> extends MessageReceiver<T> {
     }
     this.#dataEvents.reset()
     this.#forgetClose = region.onClose(() => this.close())
-    this.#dataCondition = {
-      poll: () => this.#hasNews(),
-      reapDead: () => this.#producer.reapDead(),
-      dependsOn: () => this.#producer.holders(),
-    }
     // Wake a producer that sleeps until there is space: it must now watch this consumer.
     this.#producerEvents.notify()
   }
@@ -187,7 +162,7 @@ export class Consumer<T = Uint8Array> extends MessageReceiver<T> {
   drain(callback: DrainCallback, options?: DrainOptions): number | null {
     // First: a getter of the options may do anything with this consumer.
     const limit = options === undefined ? Number.POSITIVE_INFINITY : this.drainLimitOf(options)
-    this.#beginReading(false)
+    this.beginReading(false)
     this.assertCallback(callback)
     if (this.receives.isBusy) return 0
     this.#run.drop()
@@ -202,7 +177,7 @@ export class Consumer<T = Uint8Array> extends MessageReceiver<T> {
     const payloadsByteOffset = this.#recordsByteOffset + RECORD_HEADER_BYTES
     const capacityBytes = this.#capacityBytes
     const returnStepBytes = this.#returnStepBytes
-    const assembly = this.#assembly
+    const assembly = this.assembly
     let position = this.#position
     let shownPosition = position
     let count = 0
@@ -268,16 +243,16 @@ export class Consumer<T = Uint8Array> extends MessageReceiver<T> {
 
   /** For waitAny: ready when a receive would not have to wait, because of a record, an end, or a reason to throw. */
   [WAITABLE](): WaitFor {
-    this.#producer.judgeBeforeWait()
+    this.sender.judgeBeforeWait()
     // A program that waits is done with the messages it received, and the next one may need their space.
     if (!this.#isClosed && !this.#isDraining) this.#returnSpace()
-    const isReady = () => this.#hasNews() || this.#producer.hasClosedForGood()
+    const isReady = () => this.hasNews() || this.sender.hasClosedForGood()
     const pollArmed = () => {
       // Other calls of this thread may have received more meanwhile.
       if (this.#producerEvents.isAwaited && !this.#isClosed && !this.#isDraining) this.#returnSpace()
       return isReady()
     }
-    return { point: this.#dataEvents, condition: { ...this.#dataCondition, poll: isReady, pollArmed } }
+    return { point: this.#dataEvents, condition: { ...this.condition, poll: isReady, pollArmed } }
   }
 
   /**
@@ -310,9 +285,9 @@ export class Consumer<T = Uint8Array> extends MessageReceiver<T> {
     if (!this.#isClosed) {
       this.endShowing()
       this.#returnSpace()
-      this.#producer.recordTold()
+      this.sender.recordTold()
       this.#isClosed = true
-      this.#large.drop()
+      this.large.drop()
     }
     // Our own waits must end before a successor begins its own.
     this.#dataEvents.pollOwnWaits()
@@ -325,65 +300,40 @@ export class Consumer<T = Uint8Array> extends MessageReceiver<T> {
     this.#isCloseOver = true
   }
 
-  protected override waitPoints(): readonly EventCount[] {
-    return [this.#dataEvents]
-  }
-
   /** @internal */
   protected override get isClosed(): boolean {
     return this.#isClosed
   }
 
-  /** @internal A single message takes a way of its own: it is the hot one. */
-  protected override blockFor<R>(tryTake: () => R | undefined, deadline: number): R | undefined {
-    this.assertOurTurn()
-    for (;;) {
-      const taken = tryTake()
-      if (taken !== undefined || !this.#waitForDataSync(deadline)) return taken
-    }
-  }
-
   /** @internal */
   protected override blockForMessage(deadline: number): Uint8Array | undefined | null {
     this.assertOurTurn()
-    if (this.#position === this.#writePosition && !this.#isDraining && this.#producer.isHeld && !this.#hasNews()) {
+    if (this.#position === this.#writePosition && !this.#isDraining && this.sender.isHeld && !this.hasNews()) {
       // Without a proof that the producer lives: most waits end with a message, and one that lasts asks for the proof.
       this.#returnSpace()
-      this.#waitForDataSync(deadline)
+      this.waitForDataSync(deadline)
     }
     for (;;) {
       const message = this.#takeRecords(false, this.#assemble)
-      if (message !== undefined || !this.#waitForDataSync(deadline)) return message
+      if (message !== undefined || !this.waitForDataSync(deadline)) return message
     }
-  }
-
-  /** @internal */
-  protected override waitToTake(
-    taking: Taking<unknown>,
-    deadline: number,
-    signal: Signal | undefined,
-  ): Promise<unknown> {
-    const wait = () => this.#dataEvents.wait(this.#dataCondition, deadline, signal)
-    if (!this.#assembly.isInsideMessage) return wait()
-    const isInside = () => this.#assembly.isInsideMessage
-    return takeFragments({ turns: this.receives, condition: this.#dataCondition, isInside, wait }, taking, deadline)
   }
 
   /** @internal */
   protected override tryTakeChunk(target: Uint8Array | undefined): MessageChunk | undefined | null {
-    this.#target = target
+    this.target = target
     this.#run.drop()
     return this.#takeRecords(true, this.#takeChunk)
   }
 
   /** @internal */
   protected override tryTakeMessageInto(into: Uint8Array): Uint8Array | undefined | null {
-    this.#target = into
+    this.target = into
     this.#run.drop()
     try {
       return this.#takeRecords(false, this.#assembleInto)
     } finally {
-      this.#target = undefined
+      this.target = undefined
     }
   }
 
@@ -430,17 +380,9 @@ export class Consumer<T = Uint8Array> extends MessageReceiver<T> {
     return distance(position, start)
   }
 
-  /** @internal */
-  protected override newsFor(): { hasNews(): boolean; wait(signal: Signal | undefined): Promise<unknown> } {
-    return {
-      hasNews: () => this.#hasNews(),
-      wait: (signal) => this.#dataEvents.wait(this.#dataCondition, Number.POSITIVE_INFINITY, signal),
-    }
-  }
-
   /** @internal A record is stepped over after the callback is done with it: whatever returns space meanwhile returns what lies before it. */
   protected override showInPlace(callback: InPlaceCallback, slice: Slice): RoundEnd {
-    this.#beginReading(false)
+    this.beginReading(false)
     this.#run.drop()
     const { words, bytes } = this
     try {
@@ -460,7 +402,7 @@ export class Consumer<T = Uint8Array> extends MessageReceiver<T> {
         if (
           kind === DATA &&
           fitsRecord(byteLength, distance(this.#writePosition, this.#position), this.#capacityBytes - index) &&
-          this.#assembly.takeWhole(byteLength)
+          this.assembly.takeWhole(byteLength)
         ) {
           this.#shownBytes = recordBytesOf(byteLength)
           result = callback(bytes, this.#recordsByteOffset + index + RECORD_HEADER_BYTES, byteLength)
@@ -501,12 +443,12 @@ export class Consumer<T = Uint8Array> extends MessageReceiver<T> {
     inChunks: boolean,
     take: (kind: number, byteLength: number, index: number) => R | undefined,
   ): R | undefined | null {
-    this.#beginReading(inChunks)
+    this.beginReading(inChunks)
     for (let emptyRecords = 0; emptyRecords < EMPTY_RECORDS_MAX; emptyRecords++) {
       // Before the next record is taken and not after this one: a program that calls again is done with the last message.
       // If it is killed before, its successor receives that message again.
       if (distance(this.#position, this.#notifiedPosition) >= this.#returnStepBytes) this.#returnSpace()
-      else if (this.#producerEvents.isAwaited || this.#assembly.isInsideMessage) this.#showSpace()
+      else if (this.#producerEvents.isAwaited || this.assembly.isInsideMessage) this.#showSpace()
       if (this.#position === this.#writePosition && !this.#refill()) {
         if (this.#isEnded()) return null
         if (this.#position === this.#writePosition) return undefined
@@ -526,9 +468,9 @@ export class Consumer<T = Uint8Array> extends MessageReceiver<T> {
    */
   #assemble(kind: number, byteLength: number, index: number): Uint8Array | undefined {
     const copiedByteLength = this.#run.byteLengthAt(this.#position)
-    if (copiedByteLength >= 0 && this.#assembly.takeWhole(copiedByteLength)) return this.#takeCopied(copiedByteLength)
+    if (copiedByteLength >= 0 && this.assembly.takeWhole(copiedByteLength)) return this.#takeCopied(copiedByteLength)
     const recordBytes = this.#checkedRecordBytes(byteLength, index)
-    if (kind === DATA && this.#assembly.takeWhole(byteLength)) {
+    if (kind === DATA && this.assembly.takeWhole(byteLength)) {
       if (isWorthRun(byteLength, distance(this.#writePosition, this.#position)))
         return this.#copyRun(recordBytes, index)
       const start = this.#recordsByteOffset + index + RECORD_HEADER_BYTES
@@ -541,9 +483,9 @@ export class Consumer<T = Uint8Array> extends MessageReceiver<T> {
 
   /** The same, for a call that has an array of the program. */
   #assembleInto(kind: number, byteLength: number, index: number): Uint8Array | undefined {
-    const into = this.#target as Uint8Array
+    const into = this.target as Uint8Array
     const recordBytes = this.#checkedRecordBytes(byteLength, index)
-    if (kind !== DATA || !this.#assembly.takeWhole(byteLength)) {
+    if (kind !== DATA || !this.assembly.takeWhole(byteLength)) {
       return this.#assembleFragment(kind, byteLength, index, recordBytes, into)
     }
     const start = this.#recordsByteOffset + index + RECORD_HEADER_BYTES
@@ -564,12 +506,12 @@ export class Consumer<T = Uint8Array> extends MessageReceiver<T> {
     if (fragment === undefined) return undefined
     const from = this.#recordsByteOffset + index + RECORD_HEADER_BYTES + fragment.prefixBytes
     const isLast = isLastOf(fragment)
-    const message = this.#large.arrayFor(fragment, into)
+    const message = this.large.arrayFor(fragment, into)
     message.set(this.bytes.subarray(from, from + fragment.byteLength), fragment.messageOffset)
     this.#step(recordBytes)
     // A complete message is the program's: keep no reference, it may be large.
-    this.#large.array = isLast ? undefined : message
-    this.#large.into = isLast ? undefined : into
+    this.large.array = isLast ? undefined : message
+    this.large.into = isLast ? undefined : into
     return isLast ? message : undefined
   }
 
@@ -579,7 +521,7 @@ export class Consumer<T = Uint8Array> extends MessageReceiver<T> {
     this.#run.copy(this.bytes, this.words, this.#recordsByteOffset + index, recordBytes, availableBytes, this.#position)
     const byteLength = this.#run.byteLengthAt(this.#position)
     // Changed since it was checked: the next attempt reads it anew.
-    if (byteLength < 0 || !this.#assembly.takeWhole(byteLength)) return undefined
+    if (byteLength < 0 || !this.assembly.takeWhole(byteLength)) return undefined
     return this.#takeCopied(byteLength)
   }
 
@@ -592,7 +534,7 @@ export class Consumer<T = Uint8Array> extends MessageReceiver<T> {
   /** Takes one record; returns a copy of what it brings. */
   #takeChunk(kind: number, byteLength: number, index: number): MessageChunk | undefined {
     const recordBytes = this.#checkedRecordBytes(byteLength, index)
-    const target = this.#target
+    const target = this.target
     if (target !== undefined && byteLength > target.byteLength && kindOf(kind) !== PADDING) {
       throw new IsthmusRangeError(
         'ERR_ISTHMUS_INVALID_ARGUMENT',
@@ -621,7 +563,7 @@ export class Consumer<T = Uint8Array> extends MessageReceiver<T> {
    */
   #look(kind: number, byteLength: number, index: number, recordBytes: number): Fragment | undefined {
     const hasTotal = kindOf(kind) === FIRST && byteLength >= TOTAL_LENGTH_BYTES
-    const found = this.#assembly.look(
+    const found = this.assembly.look(
       kind,
       byteLength,
       hasTotal ? readTotalLength(this.words, this.#recordsWord + ((index + RECORD_HEADER_BYTES) >> 2)) : 0,
@@ -629,15 +571,15 @@ export class Consumer<T = Uint8Array> extends MessageReceiver<T> {
     if (found !== undefined && !('code' in found)) return found
     this.#step(recordBytes)
     if (found === undefined) return undefined
-    this.#large.array = undefined
-    this.#large.into = undefined
+    this.large.array = undefined
+    this.large.into = undefined
     throw found
   }
 
   /** Both stores, or none: no call stands between them that could fail at the edge of the stack. */
   #step(recordBytes: number): void {
     const position = advance(this.#position, recordBytes)
-    this.#assembly.step()
+    this.assembly.step()
     this.#position = position
   }
 
@@ -705,64 +647,24 @@ export class Consumer<T = Uint8Array> extends MessageReceiver<T> {
    *
    * 1. Return all space: the producer may need it before it can send.
    * 2. Look at the producer's role, with a liveness check if one is due. If the epoch goes on, there is no end.
-   * 3. It has ended: load the write position once more, since it published everything before it ended. Receive that first.
-   * 4. Judge the end: told to an earlier consumer (wait for a successor), told by this handle (a close is told again, a
-   *    death is not), or new.
-   * 5. Tell it: `null` for a close, an error for a death or a message that broke off. Remember that it was told.
+   * 3. It has ended: see `isOver`, apart from this. A program that polls an empty ring takes steps 1 and 2 each time.
    */
   #isEnded(): boolean {
     this.#returnSpace()
-    const end = this.#producer.findEnd()
-    return end !== undefined && this.#isOver(end)
+    const end = this.sender.findEnd()
+    return end !== undefined && this.isOver(end)
   }
 
-  /** The rest of #isEnded, apart from it: a program that polls an empty ring takes its steps 1 and 2 each time. */
-  #isOver(end: EndedEpoch): boolean {
-    if (this.#refill()) return false
-    const told = this.#producer.judge(end)
-    if (told !== 'untold') return told === 'told' && end.state === CLOSED
-    const news = newsOfEnd(end, this.#producer, 'producer', this.#assembly, this.attempt)
-    this.#assembly.endEpoch()
-    this.#large.array = undefined
-    this.#large.into = undefined
-    // Nothing after this can fail: an end counts as told only if it is told.
-    this.#producer.markTold(end.epoch)
-    if (news !== undefined) throw news
-    return true
+  /** @internal */
+  protected override hasMore(): boolean {
+    return this.#refill()
   }
 
-  /** Whether a receive may find something: records, or a change in the producer's role. */
-  #hasNews(): boolean {
+  /** @internal */
+  protected override hasNews(): boolean {
     return (
-      this.#isClosed ||
-      Atomics.load(this.words, this.#writePositionWord) !== this.#position ||
-      this.#producer.hasChanged()
+      this.#isClosed || Atomics.load(this.words, this.#writePositionWord) !== this.#position || this.sender.hasChanged()
     )
-  }
-
-  /** Blocks until a receive may find something; false if the time is up. */
-  #waitForDataSync(deadline: number): boolean {
-    if (nowMs() >= deadline) return false
-    if (this.#hasNews()) return true
-    if (this.#producer.isOwnThread()) {
-      throw new IsthmusError(
-        'EDEADLK',
-        `Waiting for a message from ${this.subject}: its producer belongs to this very thread and cannot send while the thread blocks. Send first.`,
-      )
-    }
-    return this.#dataEvents.waitSync(this.#dataCondition, deadline)
-  }
-
-  #beginReading(inChunks: boolean): void {
-    this.assertUsable('Receiving')
-    if (this.#isReadingChunks === inChunks) return
-    if (this.#assembly.isInsideMessage) {
-      throw new IsthmusError(
-        'ERR_ISTHMUS_CALL_ORDER',
-        `${this.attempt}: the message under way is being received ${inChunks ? 'whole' : 'in chunks'}. Receive the rest of it in the same way.`,
-      )
-    }
-    this.#isReadingChunks = inChunks
   }
 
   /** @internal */
@@ -774,8 +676,4 @@ export class Consumer<T = Uint8Array> extends MessageReceiver<T> {
       `${attempt} through the consumer of ${this.subject} from within a drain callback: the callback still reads its message. Return from the callback first.`,
     )
   }
-}
-
-function isLastOf({ messageOffset, byteLength, messageByteLength }: Fragment): boolean {
-  return messageOffset + byteLength === messageByteLength
 }
