@@ -15,7 +15,7 @@ import {
   peerOfGate,
   stateOfGate,
 } from './layout.js'
-import { distanceOf, SharedPosition } from './position.js'
+import { distanceOf, ERA_BYTES, SharedPosition } from './position.js'
 
 /** A gate that a subscriber has, or had. */
 export interface GateDescription {
@@ -35,7 +35,7 @@ export interface GateDescription {
 
 const STATE_NAMES = { [JOINING]: 'joining', [ACTIVE]: 'active', [DEMOTED]: 'demoted' } as const
 
-/** So often a cursor may be found while its gate's next owner replaces it. */
+/** So often a cursor may be found while its gate's next owner replaces it, and a newcomer may be left behind by more than an era. */
 const TRIES_MAX = 1000
 
 /** The gates of a ring, as one attachment uses them. See layout.ts. */
@@ -75,12 +75,16 @@ export class Gates {
       // J1
       if (Atomics.compareExchange(this.#words, word, FREE, joining) !== FREE) continue
       try {
-        gate.begin(writePosition)
-        // SYNC gate visible to publisher: from here on, it is held back
-        Atomics.compareExchange(this.#words, word, joining, active) // J2
-        writePosition.read() // J3
-        gate.begin(writePosition) // J4
-        return gate
+        for (let tries = 0; tries < TRIES_MAX; tries++) {
+          gate.begin(writePosition)
+          // SYNC gate visible to publisher: from here on, it is held back
+          Atomics.compareExchange(this.#words, word, joining, active) // J2
+          writePosition.read() // J3
+          if (gate.tryMoveUp(writePosition)) return gate // J4
+          // Stopped while more than a GiB went by: the cursor cannot move so far at once, so it begins anew, unless it was demoted.
+          if (Atomics.compareExchange(this.#words, word, active, joining) !== active) return gate
+        }
+        throw this.#corrupt(index, active)
       } catch (error) {
         gate.leave()
         throw error
@@ -245,9 +249,20 @@ export class Gate {
     return Atomics.load(this.#words, this.#word) === this.#active
   }
 
-  /** @internal For Gates. */
+  /** @internal For Gates, before the gate is active. */
   begin({ low, era }: SharedPosition): void {
     this.#cursor.replace(low, era)
+  }
+
+  /**
+   * @internal For Gates: the publisher reads the cursor already, and has to find a position at every moment. Returns false if this
+   * one lies too far ahead for that.
+   */
+  tryMoveUp({ low, era }: SharedPosition): boolean {
+    const cursor = this.#cursor
+    if (distanceOf(low, era, cursor.low, cursor.era) > ERA_BYTES) return false
+    cursor.moveTo(low)
+    return true
   }
 
   /** Gives up the space before this position, at most a ring ahead of the last one. The caller then notifies the publisher. */

@@ -123,7 +123,9 @@ import { MESSAGE_NUMBER_BYTES } from '../record/message-number.js'
  * | J4   | store cursor = that position                                | the same                         | as any subscriber        |
  *
  * J3: the publisher may have made its limit just before J2, from a position P. J3 finds P or a later one, so nothing from
- * there on is overwritten. Between J2 and J4 the cursor may be more than a ring behind: the ring is full until then.
+ * there on is overwritten. Between J2 and J4 the cursor may be more than a ring behind: the ring is full until then. J4 moves the
+ * cursor as any subscriber does: the publisher finds a position there at every moment, wherever the subscriber is stopped. If
+ * J3 finds a position more than 2 ** 30 bytes ahead, the gate goes back to JOINING, and J1 to J3 are repeated.
  */
 export const PUBLISHER_ROLE_OFFSET = 0
 

@@ -1,7 +1,7 @@
 import { corruptError } from '../errors.js'
 
 /** An era is a quarter of what the low word counts. */
-const ERA_BYTES = 2 ** 30
+export const ERA_BYTES = 2 ** 30
 const ERA_SHIFT = 30
 const IN_ERA_MASK = ERA_BYTES - 1
 
@@ -120,7 +120,7 @@ export class SharedPosition {
     if (Atomics.load(this.#words, this.#word + 1) !== this.era) Atomics.store(this.#words, this.#word + 1, this.era)
   }
 
-  /** For the new owner of a cursor, wherever the last one left it. */
+  /** For the new owner of a cursor, wherever the last one left it, while nobody relies on it. */
   replace(low: number, era: number): void {
     const words = this.#words
     const word = this.#word

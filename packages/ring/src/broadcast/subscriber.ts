@@ -290,7 +290,7 @@ export class Subscriber<T = Uint8Array> extends RecordReader<T> {
         if (this.#untold !== undefined) this.#tell()
         if (this.#position === this.#writeLow) break
         if (this.#gate !== undefined) this.#keepUp()
-        if (this.#isProtected && !this.#isListed) this.#list()
+        if (this.#gate !== undefined && !this.#isListed) this.#list()
         const index = this.#position & this.#indexMask
         const headerIndex = this.#recordsWord + (index >> 2)
         // Read once, then checked, then used.
@@ -415,6 +415,8 @@ export class Subscriber<T = Uint8Array> extends RecordReader<T> {
    */
   protected override takeMore(batch: T[], limit: number): number {
     let byteCount = 0
+    // The codec may have slept on the first message.
+    if (this.#gate !== undefined && !this.#isListed) this.#list()
     // A codec that calls this subscriber would move it. It may close it.
     this.#isInside = true
     try {
@@ -473,7 +475,7 @@ export class Subscriber<T = Uint8Array> extends RecordReader<T> {
             if (this.#position === this.#writeLow) return EMPTY
           }
         }
-        if (this.#isProtected && !this.#isListed) this.#list()
+        if (this.#gate !== undefined && !this.#isListed) this.#list()
         const index = this.#position & this.#indexMask
         const headerIndex = this.#recordsWord + (index >> 2)
         // Read once, then checked, then used.
@@ -667,7 +669,7 @@ export class Subscriber<T = Uint8Array> extends RecordReader<T> {
           if (this.#position === this.#writeLow) return undefined
         }
       }
-      if (this.#isProtected && !this.#isListed) this.#list()
+      if (this.#gate !== undefined && !this.#isListed) this.#list()
       const index = this.#position & this.#indexMask
       const headerIndex = this.#recordsWord + (index >> 2)
       const taken = take.call(this, this.words[headerIndex + 1], this.words[headerIndex], index)
@@ -915,7 +917,10 @@ export class Subscriber<T = Uint8Array> extends RecordReader<T> {
   /** Returns the space of everything before #position, and wakes a publisher that waits for it. */
   #returnSpace(): void {
     const gate = this.#gate
-    if (gate === undefined || !this.#isProtected || this.#returnedPosition === this.#position) return
+    if (gate === undefined) return
+    // It may have come so far since the last refill, and the publisher waits: then there is no other refill.
+    if (!this.#isProtected) this.#noteProtection()
+    if (!this.#isProtected || this.#returnedPosition === this.#position) return
     // SYNC space visible to publisher: this subscriber no longer reads anything before this position
     gate.moveCursor(this.#position)
     this.#space.notify()

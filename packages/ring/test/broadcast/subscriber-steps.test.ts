@@ -1,0 +1,83 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { ACTIVE, stateOfGate, WRITE_POSITION_OFFSET } from '../../src/broadcast/layout.js'
+import type { BroadcastRingOptions } from '../../src/index.js'
+import { afterLoad } from '../support/atomics-hook.js'
+import { createBroadcast } from '../support/broadcast-memory.js'
+
+const { store } = Atomics
+afterEach(() => Object.assign(Atomics, { store }))
+
+function ringOf(options: Partial<BroadcastRingOptions> = {}, start = 0n) {
+  const { memory, attach } = createBroadcast({ capacityBytes: 256, gates: 1, ...options }, start)
+  return { memory, ring: attach().root, publisher: attach().root.publisher() }
+}
+
+/** A message with a record of 40 bytes, all of whose bytes are its number. */
+function messageOf(number: number, byteLength = 24): Uint8Array {
+  return new Uint8Array(byteLength).fill(number)
+}
+
+function publishTo(publisher: { tryPublish(message: Uint8Array): boolean }, from: number, to: number): number {
+  let number = from
+  while (number <= to && publisher.tryPublish(messageOf(number))) number++
+  return number - from
+}
+
+describe('A subscriber that joins', () => {
+  it('leaves a position in its cursor at every moment: a publisher goes on beside one that is stopped anywhere', () => {
+    const { memory, ring, publisher } = ringOf({}, 2n ** 32n - 128n)
+    const cursor = memory.wordOf(memory.cursorOffsetOf(0))
+    let stores = 0
+    Atomics.store = ((array: Int32Array, at: number, value: number) => {
+      const stored = store(array, at, value)
+      const byteOffset = array.byteOffset + at * 4 - memory.words.byteOffset
+      if (array.buffer.byteLength === memory.words.buffer.byteLength && (byteOffset >>> 2) >>> 1 === cursor >>> 1) {
+        stores++
+        publishTo(publisher, stores, stores + 8)
+      }
+      return stored
+    }) as typeof Atomics.store
+    const subscriber = ring.subscriber({ gate: true })
+    Object.assign(Atomics, { store })
+    expect(stores).toBeGreaterThan(3)
+    expect(subscriber.isGating).toBe(true)
+    const left = publishTo(publisher, 100, 120)
+    for (let number = 0; number < left; number++) expect(subscriber.tryReceive()).toBeInstanceOf(Uint8Array)
+    expect(subscriber.lost).toBe(0)
+  })
+
+  it('begins anew if more than an era went by before it was active', () => {
+    const { memory, ring, publisher } = ringOf({}, 2n ** 62n - 512n)
+    const before = publisher.gates()
+    afterLoad(memory.words, memory.wordOf(WRITE_POSITION_OFFSET), 1, () => {
+      // As if 5 GiB had gone by.
+      memory.startAt(2n ** 62n - 512n + 5n * 2n ** 30n - 2n ** 62n, 7n)
+    })
+    const subscriber = ring.subscriber({ gate: true })
+    expect(before).toEqual([])
+    expect(stateOfGate(memory.words[memory.gateWordOf(0)])).toBe(ACTIVE)
+    expect(memory.positionAt(memory.cursorOffsetOf(0))).toBe(memory.writePosition)
+    subscriber.close()
+  })
+})
+
+describe('A subscriber that takes a gate before it has caught up', () => {
+  it.each(['tryReceive', 'drain'] as const)('%s: returns its space, and no publisher waits for it', (way) => {
+    const { ring, publisher } = ringOf({ capacityBytes: 128 })
+    const subscriber = ring.subscriber()
+    expect(publishTo(publisher, 1, 1)).toBe(1)
+    expect(subscriber.tryTakeGate()).toBe(true)
+    // 40 + 80 bytes: the next record, of 56, does not fit before the publisher comes round to the gate's position.
+    const published = 1 + publishTo(publisher, 2, 3)
+    expect(publisher.tryPublish(messageOf(4, 40))).toBe(false)
+    const seen: number[] = []
+    for (let number = 1; number <= published; number++) {
+      if (way === 'drain') subscriber.drain((bytes, at) => seen.push(bytes[at]), { limit: 1 })
+      else seen.push((subscriber.tryReceive() as Uint8Array)[0])
+    }
+    if (way === 'tryReceive') expect(subscriber.tryReceive()).toBeUndefined()
+    else subscriber.acknowledge()
+    expect(seen).toEqual(Array.from({ length: published }, (_, at) => at + 1))
+    expect(publisher.tryPublish(messageOf(4, 40))).toBe(true)
+  })
+})
