@@ -1,6 +1,6 @@
 import { IsthmusError, IsthmusRangeError } from '@isthmus/sync'
 import {
-  assertStackRoom,
+  assertRoomToCompile,
   closedError,
   type EventCount,
   heldSpace,
@@ -64,6 +64,9 @@ const EMPTY_RECORDS_MAX = 1024
 
 /** So often a subscriber looks for a place to go on at while the publisher comes round to it. Then it goes on with the newest. */
 const RESTARTS_MAX = 8
+
+/** Where a run stands that is not validated: whatever is thrown until it is, no later call takes it. Positions are multiples of 8. */
+const NOWHERE = 1
 
 const NOTHING = 0
 const READY = 1
@@ -229,19 +232,24 @@ export class Subscriber<T = Uint8Array> extends RecordReader<T> {
     this.#dropGate()
     const { gates } = this.#side
     // A gate that is taken, and of which nothing is noted, would hold the publisher back.
-    assertStackRoom()
+    assertRoomToCompile()
     let gate = gates.join(this.#writePosition)
     if (gate === undefined) {
       gates.reapDead()
-      assertStackRoom()
+      assertRoomToCompile()
       gate = gates.join(this.#writePosition)
     }
     this.#gate = gate
     if (gate === undefined) return false
     this.#returnedPosition = this.#writePosition.low
     this.#isProtected = false
-    // Here, or further on.
-    this.#isGateInside = this.#side.nextNumber.read(this.#writePosition, this.#gateNumber)
+    try {
+      // Here, or further on.
+      this.#isGateInside = this.#side.nextNumber.read(this.#writePosition, this.#gateNumber)
+    } catch (error) {
+      this.#dropGate()
+      throw error
+    }
     this.#gateLow = this.#writePosition.low
     this.#gateEra = this.#writePosition.era
     return true
@@ -256,7 +264,8 @@ export class Subscriber<T = Uint8Array> extends RecordReader<T> {
    * Without a gate, the publisher may overwrite a message while the callback reads it. That is found out when the callback returns:
    * drain then throws an OverrunError, whatever `onOverrun` says, and what the callback has seen of this message is worthless.
    *
-   * If a callback throws, its message counts as received: drain throws the same, and the next call continues after it.
+   * If a callback throws, its message counts as received, unless it was overwritten: drain throws the same, and the next call
+   * continues after it, or tells that.
    * @returns how many messages; `null` if the publisher closed and everything was received
    * @throws OverrunError `ERR_ISTHMUS_OVERRUN` as above, and if `onOverrun` says so
    * @throws PeerDiedError `ERR_ISTHMUS_PEER_DIED` if there is nothing and the publisher died
@@ -278,6 +287,7 @@ export class Subscriber<T = Uint8Array> extends RecordReader<T> {
     this.beginReading(false)
     this.assertCallback(callback)
     if (this.receives.isBusy) return 0
+    if (this.#shownBytes !== 0) this.endShowing()
     this.#run.drop()
     this.#keepUp()
     if (this.#refill() === OVERRUN) this.#skipLost(false)
@@ -315,8 +325,9 @@ export class Subscriber<T = Uint8Array> extends RecordReader<T> {
         }
       }
     } finally {
-      if (this.#shownBytes !== 0) this.#takeShown()
       this.#isInside = false
+      // The callback has thrown.
+      this.endShowing()
     }
     if (this.#untold !== undefined) this.#tell()
     return count
@@ -459,6 +470,7 @@ export class Subscriber<T = Uint8Array> extends RecordReader<T> {
   /** @internal A record is stepped over after the callback is done with it. */
   protected override showInPlace(callback: InPlaceCallback, slice: Slice): RoundEnd {
     this.beginReading(false)
+    if (this.#shownBytes !== 0) this.endShowing()
     this.#run.drop()
     try {
       do {
@@ -499,25 +511,28 @@ export class Subscriber<T = Uint8Array> extends RecordReader<T> {
       } while (slice.goesOn())
       return DUE
     } catch (error) {
-      if (this.#shownBytes !== 0) this.#takeShown()
+      this.endShowing()
       throw error
     }
   }
 
-  /** @internal The callback is done with its record, if it has been shown one: was it whole until now? */
+  /**
+   * @internal The callback is done with its record, if it has been shown one: was it whole until now? If this throws, the next call
+   * that receives asks again.
+   */
   protected override endShowing(): void {
     if (this.#shownBytes === 0) return
     if (this.#isIntact(this.#position)) {
-      this.#takeShown()
+      this.#takeOne(this.#shownBytes)
       return
     }
-    this.#shownBytes = 0
     this.#skipLost(true)
+    this.#shownBytes = 0
   }
 
-  /** The record that was shown is taken. */
-  #takeShown(): void {
-    const position = advance(this.#position, this.#shownBytes)
+  /** A record with a whole message is taken. */
+  #takeOne(recordBytes: number): void {
+    const position = advance(this.#position, recordBytes)
     const low = (this.#number.low + 1) | 0
     this.#shownBytes = 0
     this.#position = position
@@ -529,7 +544,7 @@ export class Subscriber<T = Uint8Array> extends RecordReader<T> {
   #begin(fromOldest: boolean): void {
     const { nextNumber, checkpoints } = this.#side
     for (let tries = 0; ; tries++) {
-      const isInside = nextNumber.read(this.#writePosition, this.#number)
+      nextNumber.read(this.#writePosition, this.#number)
       const { low, era } = this.#writePosition
       this.#writeLow = low
       // The publisher may be overwriting what lies further back, or is about to.
@@ -538,10 +553,13 @@ export class Subscriber<T = Uint8Array> extends RecordReader<T> {
       const bytesMax = this.#capacityBytes - Math.max(ahead, this.#capacityBytes / INTENT_STEPS)
       const behind = fromOldest && tries < RESTARTS_MAX ? checkpoints.furthestBehind(low, bytesMax) : 0
       if (behind <= 0) {
-        this.#startAt(low, era, isInside)
-        this.#isNumberKnown = true
-        // A publisher that has ended before is not this subscriber's: it waits for the next one.
+        // A publisher that has ended before is not this subscriber's: it waits for the next one. Whether it had ended is asked
+        // before the position is read: of what is published after it, the end is told.
         this.sender.passOverEnded()
+        const isInsideNow = nextNumber.read(this.#writePosition, this.#number)
+        this.#writeLow = this.#writePosition.low
+        this.#startAt(this.#writePosition.low, this.#writePosition.era, isInsideNow)
+        this.#isNumberKnown = true
         return
       }
       const position = (low - behind) | 0
@@ -568,7 +586,7 @@ export class Subscriber<T = Uint8Array> extends RecordReader<T> {
    */
   #skipLost(mustTell: boolean): void {
     // The count, and the place to go on at, are noted both or not at all.
-    assertStackRoom()
+    assertRoomToCompile()
     const isBroken = mustTell || this.isInsideChunks
     const known = this.#isNumberKnown ? new MessageNumber() : undefined
     known?.set(this.#number.low, this.#number.high)
@@ -655,6 +673,7 @@ export class Subscriber<T = Uint8Array> extends RecordReader<T> {
     take: (kind: number, byteLength: number, index: number) => R | undefined,
   ): R | undefined | null {
     this.beginReading(inChunks)
+    if (this.#shownBytes !== 0) this.endShowing()
     for (let emptyRecords = 0; emptyRecords < EMPTY_RECORDS_MAX; emptyRecords++) {
       if (this.#untold !== undefined) this.#tell()
       if (this.#gate !== undefined) this.#keepUp()
@@ -704,8 +723,9 @@ export class Subscriber<T = Uint8Array> extends RecordReader<T> {
     if (isWorthRun(byteLength, publishedBytes)) {
       const availableBytes = Math.min(publishedBytes, this.#capacityBytes - index)
       const start = this.#recordsByteOffset + index
-      this.#run.copy(this.bytes, this.words, start, recordBytesOf(byteLength), availableBytes, this.#position)
+      this.#run.copy(this.bytes, this.words, start, recordBytesOf(byteLength), availableBytes, NOWHERE)
       if (!this.#isIntactNumber(number)) return undefined
+      this.#run.position = this.#position
       const copiedByteLength = this.#run.byteLengthAt(this.#position)
       // Changed since it was checked, by a publisher that is not correct: the next attempt reads it anew.
       if (copiedByteLength < MESSAGE_NUMBER_BYTES) return undefined
@@ -717,8 +737,7 @@ export class Subscriber<T = Uint8Array> extends RecordReader<T> {
     const start = this.#recordsByteOffset + index + RECORD_HEADER_BYTES + MESSAGE_NUMBER_BYTES
     const copy = ownCopyOf(this.bytes, start, messageBytes, this.attempt)
     if (!this.#isIntactNumber(number) || !this.assembly.takeWhole(messageBytes)) return undefined
-    this.#shownBytes = recordBytesOf(byteLength)
-    this.#takeShown()
+    this.#takeOne(recordBytesOf(byteLength))
     return copy
   }
 
@@ -734,8 +753,7 @@ export class Subscriber<T = Uint8Array> extends RecordReader<T> {
     const message = partOf(into, messageBytes, this.attempt)
     message.set(this.bytes.subarray(start, start + messageBytes))
     if (!this.#isIntactNumber(number) || !this.assembly.takeWhole(messageBytes)) return undefined
-    this.#shownBytes = recordBytesOf(byteLength)
-    this.#takeShown()
+    this.#takeOne(recordBytesOf(byteLength))
     return message
   }
 
@@ -823,16 +841,18 @@ export class Subscriber<T = Uint8Array> extends RecordReader<T> {
     const found = this.assembly.look(kind, byteLength - prefixBytes, total)
     if (found !== undefined && !('code' in found)) return found
     const isSkippedEnd = isSkipped && bare === LAST
+    const isLost = isSkippedEnd && this.#isSkippingLost
+    // The step, and that it was lost, are noted both or not at all.
+    if (isLost) assertRoomToCompile()
     this.#step(recordBytesOf(byteLength), isSkippedEnd)
+    // At the end of its message, or of what was published of it: another one that is dropped was not lost.
+    if (!this.assembly.isSkipping) this.#isSkippingLost = false
     if (found !== undefined) {
       this.large.array = undefined
       this.large.into = undefined
       throw found
     }
-    if (isSkippedEnd && this.#isSkippingLost) {
-      this.#isSkippingLost = false
-      this.#noteLost(1, false)
-    }
+    if (isLost) this.#noteLost(1, false)
     return undefined
   }
 
@@ -937,7 +957,11 @@ export class Subscriber<T = Uint8Array> extends RecordReader<T> {
   }
 
   #dropGate(): void {
-    this.#gate?.leave()
+    if (this.#gate !== undefined) {
+      // A gate that is given back and noted as taken could be the next one of this very thread.
+      assertRoomToCompile()
+      this.#gate.leave()
+    }
     this.#gate = undefined
     this.#isProtected = false
     heldSpace.remove(this.#spaceHolderReference)
@@ -953,9 +977,20 @@ export class Subscriber<T = Uint8Array> extends RecordReader<T> {
     return end !== undefined && this.isOver(end)
   }
 
-  /** @internal */
-  protected override hasMore(): boolean {
-    return this.#refill() !== NOTHING
+  /** The rest of #isEnded, apart from it: a program that polls an empty ring comes to it rarely. */
+  #isOver(end: EndedEpoch): boolean {
+    if (this.#refill() !== NOTHING) return false
+    const told = this.sender.judge(end)
+    if (told !== 'untold') return told === 'told' && end.state === CLOSED
+    const news = newsOfEnd(end, this.#publisher, 'publisher', this.assembly, this.attempt)
+    this.assembly.endEpoch()
+    this.#isSkippingLost = false
+    this.large.array = undefined
+    this.large.into = undefined
+    // Nothing after this can fail: an end counts as told only if it is told.
+    this.sender.markTold(end.epoch)
+    if (news !== undefined) throw news
+    return true
   }
 
   /** @internal Also if there is an overrun to tell. */

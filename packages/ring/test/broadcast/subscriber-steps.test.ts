@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { ACTIVE, stateOfGate, WRITE_POSITION_OFFSET } from '../../src/broadcast/layout.js'
-import type { BroadcastRingOptions } from '../../src/index.js'
+import { expectCode, expectRejection } from '../../../sync/test/support/expect-code.js'
+import { ACTIVE, INTENT_OFFSET, stateOfGate, WRITE_POSITION_OFFSET } from '../../src/broadcast/layout.js'
+import { type BroadcastRingOptions, type IncompleteMessageError, OverrunError } from '../../src/index.js'
 import { afterLoad } from '../support/atomics-hook.js'
 import { createBroadcast } from '../support/broadcast-memory.js'
 
@@ -79,5 +80,101 @@ describe('A subscriber that takes a gate before it has caught up', () => {
     else subscriber.acknowledge()
     expect(seen).toEqual(Array.from({ length: published }, (_, at) => at + 1))
     expect(publisher.tryPublish(messageOf(4, 40))).toBe(true)
+  })
+})
+
+describe('A subscriber without a gate', () => {
+  function receiveAll(
+    subscriber: { tryReceive(): Uint8Array | undefined | null; readonly lost: number },
+    published: number,
+  ) {
+    const first = subscriber.tryReceive()
+    expect(first).toEqual(messageOf(subscriber.lost))
+    let received = 1
+    while (subscriber.tryReceive()) received++
+    expect(received + subscriber.lost).toBe(published)
+  }
+
+  it('gives out no copy that it could not validate, also later', () => {
+    const { memory, ring, publisher } = ringOf({ capacityBytes: 512 })
+    const subscriber = ring.subscriber()
+    publisher.tryPublish(messageOf(0, 100))
+    const { word } = memory.recordAt(0n)
+    // As if the publisher had come round to its bytes, and at something that makes the validation fail.
+    memory.words[word + 5] = -1
+    memory.words[memory.wordOf(INTENT_OFFSET)] = 3
+    expectCode('ERR_ISTHMUS_CORRUPT', () => subscriber.tryReceive())
+    publishTo(publisher, 1, 40)
+    receiveAll(subscriber, 41)
+  })
+
+  it.each(['drain', 'forEachInPlace'] as const)(
+    '%s: a message that was overwritten while its callback threw is lost, and told',
+    async (way) => {
+      const { ring, publisher } = ringOf()
+      const subscriber = ring.subscriber()
+      publishTo(publisher, 0, 2)
+      const failing = () => {
+        publishTo(publisher, 3, 40)
+        throw new Error('of the callback')
+      }
+      if (way === 'drain') expect(() => subscriber.drain(failing)).toThrow('of the callback')
+      else await expect(subscriber.forEachInPlace(failing)).rejects.toThrow('of the callback')
+      expect(() => subscriber.tryReceive()).toThrow(OverrunError)
+      receiveAll(subscriber, 41)
+    },
+  )
+
+  it.each([1, 2, 3, 4])('is told the end of a publisher of which it has a message (published at load %d)', (nth) => {
+    const { memory, ring, publisher } = ringOf()
+    afterLoad(memory.words, memory.wordOf(WRITE_POSITION_OFFSET), nth, () => {
+      publisher.tryPublish(messageOf(1))
+      publisher.close()
+    })
+    const subscriber = ring.subscriber()
+    const first = subscriber.tryReceive()
+    if (first instanceof Uint8Array) expect(subscriber.tryReceive()).toBeNull()
+    else expect(first).toBe(nth > 2 ? null : undefined)
+  })
+
+  it('does not count as lost what it drops for another reason, after a message that was lost and given up', async () => {
+    const { ring, publisher } = ringOf({ capacityBytes: 512, maxMessageBytes: 4096 })
+    const gating = ring.subscriber({ gate: true })
+    const subscriber = ring.subscriber()
+    const ending = new AbortController()
+    const aborted = publisher.publish(messageOf(1, 4000), { signal: ending.signal })
+    for (let chunks = 0; chunks < 20; chunks++) await gating.receiveChunk()
+    expect(subscriber.tryReceive()).toBeUndefined()
+    ending.abort()
+    await expect(aborted).rejects.toThrow()
+    const untilItEnds = async () => {
+      for (;;) await gating.receiveChunk()
+    }
+    await expectRejection('ERR_ISTHMUS_MESSAGE_INCOMPLETE', untilItEnds())
+    expect(subscriber.tryReceive()).toBeUndefined()
+    const into = new Uint8Array(4096)
+    const whole = publisher.publish(messageOf(2, 1000))
+    await gating.receiveChunk()
+    expect(subscriber.tryReceive({ into })).toBeUndefined()
+    expect(into[0]).toBe(2)
+    structuredClone(into.buffer, { transfer: [into.buffer] })
+    let isWhole = false
+    whole.then(() => {
+      isWhole = true
+    })
+    const reasons: unknown[] = []
+    while (!isWhole) {
+      await gating.receiveChunk({ timeoutMs: 1 })
+      try {
+        expect(subscriber.tryReceive()).toBeUndefined()
+      } catch (error) {
+        reasons.push((error as IncompleteMessageError).reason)
+      }
+    }
+    expect(subscriber.tryReceive()).toBeUndefined()
+    expect(reasons).toEqual(['array-lost'])
+    expect(publisher.tryPublish(messageOf(3))).toBe(true)
+    expect(subscriber.tryReceive()).toEqual(messageOf(3))
+    expect(subscriber.lost).toBe(0)
   })
 })
