@@ -45,7 +45,7 @@ export class IncompleteMessageError extends IsthmusError {
  */
 export class OverrunError extends IsthmusError {
   override readonly name: string = 'OverrunError'
-  /** How many messages this overrun has cost: exact up to 2 ** 53. 0 if the subscriber had not received any yet, and asked for history. */
+  /** How many messages this overrun has cost: exact up to 2 ** 53. 0 if it has received chunks of a message that its publisher gave up. */
   readonly lost: number
 
   /** @param attempt begins the error message */

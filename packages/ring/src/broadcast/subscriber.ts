@@ -628,7 +628,8 @@ export class Subscriber<T = Uint8Array> extends RecordReader<T> {
 
   #noteLost(lost: number, mustTell: boolean): void {
     this.#lost += lost
-    if (!mustTell && !this.#throwsOnOverrun) return
+    // What was overwritten may be parts of a message that its publisher gave up: then nothing was lost.
+    if (!mustTell && (lost === 0 || !this.#throwsOnOverrun)) return
     this.#untold = new OverrunError(this.attempt, lost + (this.#untold?.lost ?? 0))
   }
 
