@@ -52,7 +52,10 @@ async function measure({ only, brief, before }: Options, signal: AbortSignal): P
   const all = scenarios.flatMap((scenario) => scenario.contests)
   assertAllRun([...targetNames(), ...figureNames()], all)
   const buildBefore = before === undefined ? undefined : await buildIn(before)
-  const contests = all.map((contest) => narrowed(contest, only)).map((contest) => besideBefore(contest, buildBefore))
+  const contests = all
+    .map((contest) => (brief ? shortened(contest) : contest))
+    .map((contest) => narrowed(contest, only))
+    .map((contest) => besideBefore(contest, buildBefore))
   const skipped = new Set<string>()
   const environment = describeEnvironment(brief)
   console.log(environment)
@@ -93,6 +96,12 @@ function formatJson(environment: Environment, results: readonly Result[]): strin
 function narrowed(contest: Contest, only: RegExp): Contest {
   const contestants = contest.contestants.filter(({ subject }) => only.test(resultNameOf({ ...contest, subject })))
   return { ...contest, contestants }
+}
+
+function shortened(contest: Contest): Contest {
+  const { contestants, inBrief } = contest
+  if (inBrief === undefined) return contest
+  return { ...contest, contestants: contestants.filter(({ subject }) => inBrief.includes(subject)) }
 }
 
 /** @throws Error for a name of which no contestant is: the report would lack it, and show no gap */

@@ -78,6 +78,8 @@ export interface Contest {
   /** The length of a message, if messages are sent. */
   readonly messageBytes?: number
   readonly contestants: readonly Contestant[]
+  /** The subjects that take part in a brief run; all if not given. */
+  readonly inBrief?: readonly string[]
 }
 
 export interface Result {

@@ -27,6 +27,7 @@ export interface Judgement {
 const BEFORE = ' before'
 
 const many = (work: string, subject: string): ResultName => `many-to-many-throughput / ${work} / ${subject}`
+const oneToMany = (work: string, subject: string): ResultName => `one-to-many-throughput / ${work} / ${subject}`
 const awaiting = (work: string, subject: string): ResultName => `awaiting-throughput / ${work} / ${subject}`
 const roundTrip = (work: string, subject: string): ResultName => `ping-pong-latency / ${work} / ${subject}`
 
@@ -148,6 +149,42 @@ const targets: readonly Target[] = [
       beside: many(work, 'zeromq'),
       atLeast: 10,
     }),
+  ),
+  {
+    text: '1x1 64 B, broadcast, batches of 64 in place, against the native ring',
+    measured: oneToMany('1x1 64 B', 'isthmus spinning'),
+    beside: oneToMany('1x1 64 B', 'native'),
+    atLeast: 0.5,
+  },
+  {
+    text: '1x1 64 B, broadcast, the same without gates',
+    measured: oneToMany('1x1 64 B', 'isthmus lossy spinning'),
+    beside: oneToMany('1x1 64 B', 'native lossy'),
+    atLeast: 0.5,
+  },
+  ...(
+    [
+      ['zeromq', 20],
+      ['shared-memory-disruptor', 3],
+    ] as const
+  ).map(
+    ([beside, atLeast]): Target => ({
+      text: `1x8 64 B, broadcast, publishBatch and forEachInPlace, against ${beside}`,
+      measured: oneToMany('1x8 64 B', 'isthmus'),
+      beside: oneToMany('1x8 64 B', beside),
+      atLeast,
+    }),
+  ),
+  ...['64 B, publishing', '64 B, publishing one by one'].flatMap((work) =>
+    ['isthmus, 8 idle', 'isthmus, 8 asleep'].map(
+      (subject): Target => ({
+        text: `${work}, ${subject.slice('isthmus, '.length)}, against no subscriber`,
+        measured: oneToMany(work, subject),
+        beside: oneToMany(work, 'isthmus'),
+        // Rounds of one build differ by as much.
+        atLeast: 0.9,
+      }),
+    ),
   ),
   {
     text: 'three senders while a fourth is stopped',

@@ -5,6 +5,7 @@ import { inProcessOperations } from './in-process-operations.js'
 import { latestValue } from './latest-value.js'
 import { lockHandoff } from './lock-handoff.js'
 import { manyToManyThroughput } from './many-to-many-throughput.js'
+import { oneToManyThroughput } from './one-to-many-throughput.js'
 import { oneToOneThroughput } from './one-to-one-throughput.js'
 import { pingPongLatency } from './ping-pong-latency.js'
 import { recoveryTime } from './recovery-time.js'
@@ -14,6 +15,7 @@ export const scenarios: readonly Scenario[] = [
   awaitingThroughput,
   oneToOneThroughput,
   manyToManyThroughput,
+  oneToManyThroughput,
   pingPongLatency,
   lockHandoff,
   idleCost,

@@ -80,7 +80,7 @@ async function rateOf(board: Board, senders: number, durationMs: number): Promis
   return sent / (performance.now() - startMs)
 }
 
-function isStopped(pid: number): boolean {
+export function isStopped(pid: number): boolean {
   // The state stands behind the name, which may contain spaces and parentheses.
   const facts = readFileSync(`/proc/${pid}/stat`, 'utf8')
   return facts[facts.lastIndexOf(')') + 2] === 'T'
