@@ -20,7 +20,9 @@ const RESULT = /^( *)(\S[^\n]*?) \/\/ (true|false|undefined|null|[\d.]+|'[^']*')
 // <!-- file: PATH --> or <!-- output: COMMAND & COMMAND -->, and the code block after it
 const QUOTATION = /(<!-- (file|output): (.+?) -->\n\n?```\w*\n)([\s\S]*?)```/g
 
-describe.each(['README.md', 'examples/README.md'])('%s', (document) => {
+const guides = ['docs/publish-subscribe.md']
+
+describe.each(['README.md', 'examples/README.md', ...guides])('%s', (document) => {
   const text = readFileSync(join(root, document), 'utf8')
   const quotations = [...text.matchAll(QUOTATION)].map(([all, head, kind, source, content]) => {
     return { all, head, kind, source, content }
@@ -40,8 +42,11 @@ describe.each(['README.md', 'examples/README.md'])('%s', (document) => {
 describe('The examples of the packages', () => {
   const packages = ['isthmus', 'sync', 'ring', 'shm-posix'].map((name) => join(root, 'packages', name))
   const examples = [
-    ...packages.flatMap((directory) => [...examplesOf(join(directory, 'src')), ...snippetsOf(directory)]),
-    ...snippetsOf(root),
+    ...packages.flatMap((directory) => [
+      ...examplesOf(join(directory, 'src')),
+      ...snippetsOf(join(directory, 'README.md')),
+    ]),
+    ...['README.md', ...guides].flatMap((document) => snippetsOf(join(root, document))),
   ]
 
   it('are all found, and some say what comes of them', () => {
@@ -119,10 +124,10 @@ function withResultsChecked(code: string): string {
   return code.replace(RESULT, (_, indent, expression, value) => `${indent}expect(${expression}).toEqual(${value})`)
 }
 
-/** The code in a README that is not quoted from a file. */
-function snippetsOf(directory: string): { file: string; code: string }[] {
-  const text = readFileSync(join(directory, 'README.md'), 'utf8').replaceAll(QUOTATION, '')
-  return [...text.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => ({ file: `${directory}/README.md`, code }))
+/** The code in a document that is not quoted from a file. */
+function snippetsOf(file: string): { file: string; code: string }[] {
+  const text = readFileSync(file, 'utf8').replaceAll(QUOTATION, '')
+  return [...text.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => ({ file, code }))
 }
 
 /** The code of every `@example`, without the comment's stars. */

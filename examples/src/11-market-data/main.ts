@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { Segment } from 'isthmus'
 import { market } from './market.js'
 
-const QUOTES = 3000
+const QUOTES = 2000
 const name = `/isthmus-example-market-${process.pid}`
 using segment = Segment.create(name, market)
 try {

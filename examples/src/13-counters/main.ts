@@ -8,7 +8,7 @@ const name = `/isthmus-example-counters-${process.pid}`
 const segment = Segment.create(name, counters)
 try {
   // The last worker is killed after half of its requests.
-  const exits = [run('worker', '1000'), run('worker', '1000'), run('worker', '1000', '500')]
+  const exits = [run('worker', '500'), run('worker', '500'), run('worker', '500', '250')]
   for (const [code, signal] of await Promise.all(exits)) console.log(`A worker ended: ${signal ?? code}`)
   segment.root.isOver.value = 1
   await run('dashboard')
