@@ -25,8 +25,8 @@ export interface BroadcastRingOptions<T = Uint8Array> {
   readonly gates?: number
   /**
    * The largest message that may be published, in bytes; half of capacityBytes if not given (in a ring below 512 bytes, what travels
-   * in one record). More only with gates: a subscriber without one then misses those that are overwritten before it has read all
-   * of them. A receiver allocates no more than this, whatever the memory says.
+   * in one record). It may be more only if there are gates: a subscriber without one then misses the messages whose beginning is
+   * overwritten before it has read it. A receiver allocates no more than this, whatever the memory says.
    */
   readonly maxMessageBytes?: number
   /** How values become messages and messages values: `utf8`, `json<Order>()`, your own. If not given, messages are bytes. */
@@ -144,9 +144,9 @@ export class BroadcastRing<T = Uint8Array> {
   }
 
   /**
-   * Becomes the publisher, and begins a new epoch. If a predecessor died and left a message unfinished, it is marked as
-   * abandoned. Messages go on with the next number, so subscribers miss nothing without noticing.
-   * @throws IsthmusError `ERR_ISTHMUS_ROLE_TAKEN` if a live agent is the publisher; `ERR_ISTHMUS_CORRUPT`
+   * Becomes the publisher, and begins a new epoch. If a predecessor died and left a message unfinished, that message is marked as
+   * abandoned. Messages go on with the next number, so no subscriber misses one without noticing.
+   * @throws IsthmusError `ERR_ISTHMUS_ROLE_TAKEN` if a live agent is the publisher; `ERR_ISTHMUS_CLOSED`; `ERR_ISTHMUS_CORRUPT`
    *
    * @example
    * ```ts
@@ -177,7 +177,8 @@ export class BroadcastRing<T = Uint8Array> {
 
   /**
    * Begins to receive. There may be any number of subscribers, also before there is a publisher.
-   * @throws IsthmusError `ERR_ISTHMUS_NO_GATE` if it asks for a gate, and live subscribers have all of them; `ERR_ISTHMUS_CORRUPT`
+   * @throws IsthmusError `ERR_ISTHMUS_NO_GATE` if it asks for a gate, and live subscribers have all of them; `ERR_ISTHMUS_CLOSED`;
+   * `ERR_ISTHMUS_CORRUPT`
    * @throws IsthmusRangeError `ERR_ISTHMUS_INVALID_ARGUMENT` if it asks for a gate of a ring without gates
    * @throws IsthmusTypeError `ERR_ISTHMUS_INVALID_ARGUMENT` for an unknown value of an option
    *

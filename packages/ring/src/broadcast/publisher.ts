@@ -249,8 +249,8 @@ export class Publisher<T = Uint8Array> extends RecordWriter<T> {
   }
 
   /**
-   * Takes a gate away from its subscriber, which is told so, and reads on as one without a gate. It loses no message that it has
-   * received, and harms no other subscriber. A publisher never does that by itself.
+   * Takes a gate away from its subscriber, which reads on as one without a gate: its `isGating` is then false. What it has
+   * received stays as it is, and other subscribers notice nothing. A publisher never does that by itself.
    * @param gate as `gates()` or `ring.describe()` has described it
    * @returns false if the gate is not active any more, or has another owner
    *

@@ -43,7 +43,7 @@ import { distanceOf, eraAt, eraBefore, type SharedPosition } from './position.js
 export interface SubscriberOptions {
   /**
    * `'latest'`, the default: begins with what is published from now on. `'oldest'`: begins with the oldest messages that are still
-   * there, and safe from being overwritten for a while.
+   * there, at most seven eighths of a ring behind, so that they are not overwritten at once.
    */
   readonly from?: 'latest' | 'oldest'
   /**
@@ -54,7 +54,8 @@ export interface SubscriberOptions {
   /**
    * What a call does that finds messages overwritten. `'skip'`, the default without a gate: it goes on with messages that are still
    * there, and `lost` counts the others. `'throw'`, the default with a gate: it throws an OverrunError, once for each overrun, and
-   * the next call goes on. A call that has shown overwritten bytes, or has given out parts of an overwritten message, throws always.
+   * the next call goes on. If a callback has been shown bytes that were overwritten meanwhile, or if chunks of an overwritten message
+   * have been given out, the error is thrown in any case.
    */
   readonly onOverrun?: 'skip' | 'throw'
 }
@@ -84,15 +85,15 @@ const WORDS: ReaderWords = {
  * The receiving side of a broadcast ring. A ring has any number of subscribers, in any threads and processes, and each gets every
  * message. It gives private copies (`tryReceive`, `receiveSync`, `receive`), or shows messages in place (`drain`, `forEachInPlace`).
  * `undefined` means that there is nothing yet, or that the time is up; `null` means that the publisher closed and everything was
- * received.
+ * received. Until there is a successor, each call gives `null` again. A new subscriber waits for the next publisher instead.
  *
- * Without a gate it writes nothing to the memory, and the publisher never waits for it. A message that it receives is whole: what
- * it has copied is checked afterwards, and dropped if the publisher has come round to it meanwhile. If it is too slow, it loses
- * messages; `lost` says exactly how many, and `onOverrun` whether an error tells so. It goes on about half a ring behind the
- * publisher, so that it is not overrun again at once.
+ * Without a gate it writes nothing to the memory, except that it sleeps, and the publisher never waits for it. A message that it
+ * receives is whole: what it has copied is checked afterwards, and dropped if the publisher has come round to it meanwhile. If it
+ * is too slow, it loses messages; `lost` says exactly how many, and `onOverrun` whether an error tells so. After an overrun it goes
+ * on about half a ring behind the publisher, so that it is not overrun again at once.
  *
- * With a gate it loses nothing, and holds the publisher back: the space of what it has received returns in steps of a quarter of the
- * ring, whenever the ring was found empty, and before this thread sleeps. If its gate is taken away (`publisher.demote`), it reads
+ * With a gate it loses nothing, and the publisher waits for it. The space of what it has received returns in steps of a quarter of the
+ * ring, whenever the ring is found empty, with each call while the publisher waits, and before this thread sleeps. If its gate is taken away (`publisher.demote`), it reads
  * on as one without a gate: `isGating` says so, and `tryTakeGate` takes one again.
  *
  * If the publisher dies, or ends without closing, everything that it has published is received first; then a call throws
@@ -189,7 +190,7 @@ export class Subscriber<T = Uint8Array> extends RecordReader<T> {
       if (options.gate && !this.tryTakeGate()) {
         throw new IsthmusError(
           'ERR_ISTHMUS_NO_GATE',
-          `Subscribing to ${subject} with a gate: live subscribers have all ${gates} of them. Make the ring with more gates, subscribe without one, or take one away from a subscriber that is stopped (demote).`,
+          `Subscribing to ${subject} with a gate: ${gates === 1 ? 'a live subscriber has its only gate' : `live subscribers have all of its ${gates} gates`}. Make the ring with more gates, subscribe without one, or take one away from a subscriber that is stopped (demote).`,
         )
       }
       this.#begin(options.from === 'oldest')
@@ -200,8 +201,8 @@ export class Subscriber<T = Uint8Array> extends RecordReader<T> {
   }
 
   /**
-   * How many messages were overwritten before this subscriber has read them: exact up to 2 ** 53. Each overrun adds to it when a call
-   * that receives meets it.
+   * How many messages were overwritten before this subscriber had read them: exact up to 2 ** 53. A call that receives adds to it when
+   * it finds that it was overrun.
    */
   get lost(): number {
     return this.#lost

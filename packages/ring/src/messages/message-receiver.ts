@@ -80,8 +80,8 @@ export interface MemoryViews {
 }
 
 /**
- * What receives messages: the consumer of an SPSC ring, a receiver of an MPMC queue. Here stand the calls that all of them
- * have: one message, a batch or a chunk at a time, at once, blocking or awaiting; the iterations; the callbacks. What a message
+ * What receives messages: the consumer of an SPSC ring, a receiver of an MPMC queue, a subscriber of a broadcast ring. Here stand
+ * the calls that all of them have: one message, a batch or a chunk at a time, at once, blocking or awaiting; the iterations; the callbacks. What a message
  * is, where the next one stands and what ends the waiting is theirs.
  *
  * `undefined` means that there is nothing yet, or that the time is up; `null` means the end: there is nothing more, and nothing
@@ -174,7 +174,9 @@ export abstract class MessageReceiver<T = Uint8Array> extends Awaitable implemen
   /**
    * Receives one message, if it is there now.
    * @returns a private copy, or what the codec made of it; `undefined` if there is none yet; `null` at the end
-   * @throws PeerDiedError `ERR_ISTHMUS_PEER_DIED` if there is nothing and the only sender died (not a receiver of a queue)
+   * @throws PeerDiedError `ERR_ISTHMUS_PEER_DIED` if there is nothing and the only sender died. A queue has many: its receivers do not
+   * throw this
+   * @throws OverrunError `ERR_ISTHMUS_OVERRUN`, through a subscriber alone, if messages were overwritten unread: see its `onOverrun`
    * @throws IncompleteMessageError `ERR_ISTHMUS_MESSAGE_INCOMPLETE` if a large message breaks off
    * @throws IsthmusError `ERR_ISTHMUS_CLOSED`; `ERR_ISTHMUS_CORRUPT`; and what the codec throws
    *
@@ -378,7 +380,8 @@ export abstract class MessageReceiver<T = Uint8Array> extends Awaitable implemen
    *
    * If the callback throws, or its promise rejects, its message counts as received, and the promise of this call rejects with
    * the same error. After an error, call again to go on.
-   * @throws PeerDiedError `ERR_ISTHMUS_PEER_DIED` if the only sender died, after all that it had committed (not a receiver of a queue)
+   * @throws PeerDiedError `ERR_ISTHMUS_PEER_DIED` if the only sender died, after all that it had committed: see tryReceive
+   * @throws OverrunError `ERR_ISTHMUS_OVERRUN`, through a subscriber alone: see tryReceive
    * @throws IncompleteMessageError `ERR_ISTHMUS_MESSAGE_INCOMPLETE` if a large message breaks off
    * @throws IsthmusError `ERR_ISTHMUS_CLOSED` if the handle, or its region, is closed, also by the callback
    * @throws AbortError when the signal aborts; no message is lost. A promise of the callback is awaited first
@@ -396,6 +399,7 @@ export abstract class MessageReceiver<T = Uint8Array> extends Awaitable implemen
    * As forEach, with messages in place as `drain` shows them: without a copy and without the codec, `byteLength` bytes from
    * `byteOffset` on in `bytes`. They are valid until the callback returns, or until the promise that it returns settles; the
    * memory of the message stays taken as long. A message that came in parts is shown in a private array.
+   * @throws OverrunError `ERR_ISTHMUS_OVERRUN` also if the bytes that a subscriber has shown were overwritten meanwhile: see its `drain`
    *
    * @example
    * ```ts
