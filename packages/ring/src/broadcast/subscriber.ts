@@ -92,9 +92,10 @@ const WORDS: ReaderWords = {
  * is too slow, it loses messages; `lost` says exactly how many, and `onOverrun` whether an error tells so. After an overrun it goes
  * on about half a ring behind the publisher, so that it is not overrun again at once.
  *
- * With a gate it loses nothing, and the publisher waits for it. The space of what it has received returns in steps of a quarter of the
- * ring, whenever the ring is found empty, with each call while the publisher waits, and before this thread sleeps. If its gate is taken away (`publisher.demote`), it reads
- * on as one without a gate: `isGating` says so, and `tryTakeGate` takes one again.
+ * With a gate it loses nothing, and the publisher waits for it. The space of what it has received returns in steps of a quarter
+ * of the ring, whenever the ring is found empty, with each call while the publisher waits, and before this thread sleeps. If its
+ * gate is taken away (`publisher.demote`), it reads on as one without a gate: `isGating` says so, and `tryTakeGate` takes one
+ * again.
  *
  * If the publisher dies, or ends without closing, everything that it has published is received first; then a call throws
  * `ERR_ISTHMUS_PEER_DIED`, once for each publisher that died, and the handle waits for a successor. If a successor takes over before

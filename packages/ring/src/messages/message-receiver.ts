@@ -174,8 +174,8 @@ export abstract class MessageReceiver<T = Uint8Array> extends Awaitable implemen
   /**
    * Receives one message, if it is there now.
    * @returns a private copy, or what the codec made of it; `undefined` if there is none yet; `null` at the end
-   * @throws PeerDiedError `ERR_ISTHMUS_PEER_DIED` if there is nothing and the only sender died. A queue has many: its receivers do not
-   * throw this
+   * @throws PeerDiedError `ERR_ISTHMUS_PEER_DIED` if there is nothing and the only sender died; never through a receiver of a queue,
+   * which has many senders
    * @throws OverrunError `ERR_ISTHMUS_OVERRUN`, through a subscriber alone, if messages were overwritten unread: see its `onOverrun`
    * @throws IncompleteMessageError `ERR_ISTHMUS_MESSAGE_INCOMPLETE` if a large message breaks off
    * @throws IsthmusError `ERR_ISTHMUS_CLOSED`; `ERR_ISTHMUS_CORRUPT`; and what the codec throws
@@ -399,7 +399,7 @@ export abstract class MessageReceiver<T = Uint8Array> extends Awaitable implemen
    * As forEach, with messages in place as `drain` shows them: without a copy and without the codec, `byteLength` bytes from
    * `byteOffset` on in `bytes`. They are valid until the callback returns, or until the promise that it returns settles; the
    * memory of the message stays taken as long. A message that came in parts is shown in a private array.
-   * @throws OverrunError `ERR_ISTHMUS_OVERRUN` also if the bytes that a subscriber has shown were overwritten meanwhile: see its `drain`
+   * @throws OverrunError `ERR_ISTHMUS_OVERRUN` also if bytes that a subscriber was showing were overwritten: see its `drain`
    *
    * @example
    * ```ts
