@@ -980,20 +980,12 @@ export class Subscriber<T = Uint8Array> extends RecordReader<T> {
     return end !== undefined && this.isOver(end)
   }
 
-  /** The rest of #isEnded, apart from it: a program that polls an empty ring comes to it rarely. */
-  #isOver(end: EndedEpoch): boolean {
-    if (this.#refill() !== NOTHING) return false
-    const told = this.sender.judge(end)
-    if (told !== 'untold') return told === 'told' && end.state === CLOSED
-    const news = newsOfEnd(end, this.#publisher, 'publisher', this.assembly, this.attempt)
-    this.assembly.endEpoch()
+  /** @internal */
+  protected override hasMore(): boolean {
+    if (this.#refill() !== NOTHING) return true
+    // With its publisher, the message that is being dropped has ended.
     this.#isSkippingLost = false
-    this.large.array = undefined
-    this.large.into = undefined
-    // Nothing after this can fail: an end counts as told only if it is told.
-    this.sender.markTold(end.epoch)
-    if (news !== undefined) throw news
-    return true
+    return false
   }
 
   /** @internal Also if there is an overrun to tell. */
