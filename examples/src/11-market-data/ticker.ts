@@ -14,7 +14,7 @@ for (let isOver = false; !isOver; ) {
       received += quotes.length
       const { number, symbol, price } = quotes[quotes.length - 1]
       console.log(`quote ${number}: ${symbol} ${price}`)
-      await setTimeout(250)
+      await setTimeout(400)
     }
     isOver = true
   } catch (error) {
