@@ -97,9 +97,12 @@ export class SharedPosition {
     Atomics.load(this.#words, this.#word)
   }
 
-  /** The low word as it stands: whether there may be another position than the one that was read. */
-  get lowNow(): number {
-    return Atomics.load(this.#words, this.#word)
+  /**
+   * Whether it is this position now: for a condition, which must not throw. Both words count: the low one alone is the same again
+   * after 4 GiB. Words that are no position are another one.
+   */
+  isAt(low: number, era: number): boolean {
+    return this.tryRead() && this.low === low && this.era === era
   }
 
   /** For its writer, which has read or written it before: moves it to the position whose low word this is, within 2 ** 30 bytes. */

@@ -993,7 +993,7 @@ export class Subscriber<T = Uint8Array> extends RecordReader<T> {
     return (
       this.#isClosed ||
       this.#untold !== undefined ||
-      this.#writePosition.lowNow !== this.#position ||
+      !this.#writePosition.isAt(this.#position, eraAt(this.#position, this.#era)) ||
       this.sender.hasChanged()
     )
   }
