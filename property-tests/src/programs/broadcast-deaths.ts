@@ -73,7 +73,8 @@ class Mark {
 
 /** Publishes in all ways until it is killed, or so many messages are published. */
 function publish(name: string, mark: Mark, count: number): void {
-  const ring = Segment.open(name, layout).root
+  using segment = Segment.open(name, layout)
+  const ring = segment.root
   const first = ring.describe().publishedMessages
   const publisher = ring.publisher()
   const messages = new StampedMessages()
@@ -168,6 +169,19 @@ function run(kills: number, folder: string, name: string): BroadcastDeaths {
   }
 }
 
+/** Runs the code once before copies of this process are made: a copy that had to load and compile it would take long to start. */
+function rehearse(folder: string, name: string): void {
+  {
+    using segment = Segment.create(name, layout)
+    const takers = SUBSCRIBERS.filter(({ subscription }) => subscription.gate !== true).map(({ way }) => {
+      return { way, taker: new NoteTaker(segment.root.subscriber(), 0) }
+    })
+    publish(name, new Mark(join(folder, 'rehearsed'), 0), LAST_MESSAGES)
+    for (const { way, taker } of takers) taker.receiveBlocking(way)
+  }
+  Segment.unlink(name)
+}
+
 function notesIn(file: string): BroadcastNotes {
   return JSON.parse(readFileSync(file, 'utf8'))
 }
@@ -175,6 +189,7 @@ function notesIn(file: string): BroadcastNotes {
 const folder = mkdtempSync(join(tmpdir(), 'isthmus-broadcast-deaths-'))
 const name = `/isthmus-broadcast-deaths-${process.pid}`
 try {
+  rehearse(folder, `${name}-rehearsal`)
   Segment.create(name, layout).close()
   console.log(JSON.stringify(run(Number(process.argv[2]), folder, name)))
 } finally {
