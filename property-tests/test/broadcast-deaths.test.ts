@@ -3,7 +3,7 @@ import { readdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { expect, it } from 'vitest'
 import { canFork } from '../src/fork/forked-child.js'
-import { faultsOfNotes } from '../src/harness/broadcast-notes.js'
+import { beginningOf, faultsOfNotes } from '../src/harness/broadcast-notes.js'
 import type { BroadcastDeaths } from '../src/programs/broadcast-deaths.js'
 
 const KILLS = Number(process.env.ISTHMUS_KILLS ?? 100)
@@ -25,7 +25,8 @@ it.runIf(canFork)(
     expect(published).toBeGreaterThan(KILLS * 10)
     expect(subscribers.map(({ name }) => name)).toHaveLength(4)
     for (const { name, notes } of subscribers) {
-      expect(faultsOfNotes(notes, published, 0), name).toEqual([])
+      expect(faultsOfNotes(notes, published), name).toEqual([])
+      expect(beginningOf(notes, published), name).toBe(0)
       expect(notes.deaths, name).toBeLessThanOrEqual(KILLS)
       expect(notes.deaths, name).toBeGreaterThanOrEqual(KILLS - Math.floor(KILLS / 4))
       if (name === 'gating') expect(notes, name).toMatchObject({ lost: 0, overruns: 0, received: published })

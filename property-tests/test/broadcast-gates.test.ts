@@ -3,7 +3,7 @@ import { Segment } from '@isthmus/shm-posix'
 import { afterEach, describe, expect, it } from 'vitest'
 import { Agent, endAllAgents } from '../src/harness/agent.js'
 import { watchedBroadcast } from '../src/harness/broadcast-layout.js'
-import { type BroadcastNotes, faultsOfNotes, NoteTaker } from '../src/harness/broadcast-notes.js'
+import { type BroadcastNotes, beginningOf, faultsOfNotes, NoteTaker } from '../src/harness/broadcast-notes.js'
 import { StampedMessages } from '../src/harness/stamped-messages.js'
 import { removeTestSegments, uniqueName } from '../src/harness/test-segments.js'
 
@@ -123,11 +123,14 @@ describe('A gating subscriber that is stopped', { timeout: 120_000 }, () => {
       publisher.close()
       const [ofStopped, ofOther] = await Promise.all(notes)
       expect(lossy.tryReceive()).toBeNull()
-      expect(faultsOfNotes(taker.notes, published, 0)).toEqual([])
+      expect(faultsOfNotes(taker.notes, published)).toEqual([])
+      expect(beginningOf(taker.notes, published)).toBe(0)
       expect(taker.notes.lost).toBe(0)
-      expect(faultsOfNotes(ofOther, published, 0)).toEqual([])
+      expect(faultsOfNotes(ofOther, published)).toEqual([])
+      expect(beginningOf(ofOther, published)).toBe(0)
       expect(ofOther).toMatchObject({ lost: 0, overruns: 0, received: published })
-      expect(faultsOfNotes(ofStopped, published, 0)).toEqual([])
+      expect(faultsOfNotes(ofStopped, published)).toEqual([])
+      expect(beginningOf(ofStopped, published)).toBe(0)
       expect(ofStopped.lost).toBeGreaterThan(1000)
       expect(ofStopped.toldLost).toBe(ofStopped.lost)
       Segment.unlink(name)
@@ -159,7 +162,8 @@ describe('A gating subscriber that is stopped', { timeout: 120_000 }, () => {
     expect(await waiting).toBe(true)
     published++
     publisher.close()
-    expect(faultsOfNotes(await notes, published, 0)).toEqual([])
+    expect(faultsOfNotes(await notes, published)).toEqual([])
+    expect(beginningOf(await notes, published)).toBe(0)
     expect(await notes).toMatchObject({ lost: 0, received: published })
     Segment.unlink(name)
   })

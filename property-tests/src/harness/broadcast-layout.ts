@@ -1,4 +1,4 @@
-import { type BroadcastRingOptions, broadcastRing } from '@isthmus/ring'
+import { type BroadcastRingOptions, broadcastRing, mpmcQueue, spscRing } from '@isthmus/ring'
 import { array, struct, u32 } from '@isthmus/sync'
 
 export const WATCHED_SUBSCRIBERS_MAX = 8
@@ -15,3 +15,10 @@ export function watchedBroadcast(options: BroadcastRingOptions) {
     published: u32(),
   })
 }
+
+/** One of each kind from which a program can receive. */
+export const manyKindsLayout = struct({
+  broadcast: broadcastRing({ capacityBytes: 65_536 }),
+  queue: mpmcQueue({ blocks: 64, blockBytes: 256 }),
+  ring: spscRing({ capacityBytes: 65_536 }),
+})

@@ -191,15 +191,22 @@ export class NoteTaker {
   }
 }
 
-/** What is wrong if a subscriber that began before message `begun` was published notes this, after `published` messages. */
-export function faultsOfNotes(notes: BroadcastNotes, published: number, begun: number | undefined): string[] {
-  const { faults, first, next, received, missed, lost } = notes
+/** The message with which a subscriber began, as it counts, if so many were published until it ended. */
+export function beginningOf({ received, lost }: BroadcastNotes, published: number): number {
+  return published - received - lost
+}
+
+/** What is wrong if a subscriber notes this, after `published` messages. Where it began, is for the caller to judge. */
+export function faultsOfNotes(notes: BroadcastNotes, published: number): string[] {
+  const { faults, first, next, missed, lost } = notes
   const found = [...faults]
-  const from = begun ?? first ?? published
-  if (from + received + lost !== published) {
-    found.push(`It began with message ${from}, received ${received} and lost ${lost}, and ${published} were published`)
+  const begun = beginningOf(notes, published)
+  const missedFirst = (first ?? published) - begun
+  const missedLast = first === undefined ? 0 : published - next
+  if (missedFirst < 0)
+    found.push(`It began with message ${begun}, as it counts, and has received message ${first} first`)
+  if (missedFirst + missed + missedLast !== lost) {
+    found.push(`It has missed ${missedFirst} + ${missed} + ${missedLast} messages, and counts ${lost} lost`)
   }
-  const unseen = (first ?? from) - from + missed + published - (first === undefined ? from : next)
-  if (unseen !== lost) found.push(`It has missed ${unseen} messages, and counts ${lost} lost`)
   return found
 }

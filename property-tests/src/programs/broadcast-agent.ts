@@ -1,6 +1,7 @@
 import type { BroadcastRingOptions, Publisher, SubscriberOptions } from '@isthmus/ring'
-import { watchedBroadcast } from '../harness/broadcast-layout.js'
+import { manyKindsLayout, watchedBroadcast } from '../harness/broadcast-layout.js'
 import { type BroadcastNotes, NoteTaker, type Way } from '../harness/broadcast-notes.js'
+import { scrambled } from '../harness/messages.js'
 import { attachTo, type RegionReference } from '../harness/regions.js'
 import { serve } from '../harness/serve.js'
 import { StampedMessages } from '../harness/stamped-messages.js'
@@ -57,6 +58,26 @@ serve({
     })
     begun[index].value = 1
     return taker.receive(way)
+  },
+
+  /** Sends so many messages, each to one of the kinds, with pauses now and then. Returns how many each has got. */
+  async sendToAll({ region, count }: { region: RegionReference; count: number }): Promise<number[]> {
+    const attached = attachTo(region, manyKindsLayout)
+    const { broadcast, queue, ring } = attached.root
+    const [publisher, sender, producer] = [broadcast.publisher(), queue.sender(), ring.producer()]
+    const messages = new StampedMessages()
+    const sent = [0, 0, 0]
+    for (let at = 0; at < count; at++) {
+      const which = scrambled(at) % 3
+      const message = messages.at(sent[which]++, 100)
+      if (which === 0) await publisher.publish(message)
+      else if (which === 1) await sender.send(message)
+      else await producer.send(message)
+      if (at % 20 === 0) await new Promise((resolve) => setTimeout(resolve, 2))
+    }
+    // The ends of these handles are not what the receiver waits for.
+    kept.push(attached, publisher, sender, producer)
+    return sent
   },
 
   /** Publishes until the ring is full, and then one message more. Returns when that was published. */
