@@ -1,4 +1,6 @@
 import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
+import type { XPublisher } from 'zeromq'
 import { zeromq } from '../messengers/zeromq.js'
 import { Batches } from './batches.js'
 import type { BroadcastSubject } from './broadcast-subject.js'
@@ -26,8 +28,10 @@ export const zeromqBroadcast: BroadcastSubject = {
       },
       async transfer(messages) {
         for (const batch of batches.of(messages)) {
-          // The library may keep the bytes, so it gets copies.
-          for (const message of batch) await socket.send(Buffer.from(message))
+          for (const message of batch) {
+            // It throws at once if a subscriber has no room.
+            while (!(await hasSent(socket, message))) await setImmediate()
+          }
         }
       },
       close: () => socket.close(),
@@ -51,6 +55,17 @@ export const zeromqBroadcast: BroadcastSubject = {
       close: () => socket.close(),
     }
   },
+}
+
+async function hasSent(socket: XPublisher, message: Uint8Array): Promise<boolean> {
+  try {
+    // The library may keep the bytes, so it gets a copy.
+    await socket.send(Buffer.from(message))
+    return true
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'EAGAIN') return false
+    throw error
+  }
 }
 
 function addressIn(directory: string): string {
