@@ -100,7 +100,7 @@ import { MESSAGE_NUMBER_BYTES } from '../record/message-number.js'
  *   with the new intent, and a number changes only after the publication of the other one.
  * - A subscriber that has copied bytes, and validates them by the intent, needs its reads in order before the load of the
  *   intent. Atomic loads do not keep earlier plain reads before them on arm64; an atomic store to a word of its own, and then
- *   the atomic load, do.
+ *   the atomic load, do (record/order-reads.ts). x64 keeps the order of loads by itself.
  *
  * The number of the next message, at a position W: load the write position, W; the number whose position is W's low word; then
  * the write position again. If it is still W, that number was whole: the publisher writes it again only after it has published

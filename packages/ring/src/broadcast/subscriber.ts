@@ -33,6 +33,7 @@ import {
 } from '../record/layout.js'
 import { type Fragment, isLastOf } from '../record/message-assembly.js'
 import { MESSAGE_NUMBER_BYTES, MessageNumber } from '../record/message-number.js'
+import { orderReads } from '../record/order-reads.js'
 import { isWorthRun, PrivateRun } from '../record/private-run.js'
 import { Counterpart } from '../role/counterpart.js'
 import type { BroadcastSide } from './broadcast-side.js'
@@ -72,9 +73,6 @@ const NOWHERE = 1
 const NOTHING = 0
 const READY = 1
 const OVERRUN = 2
-
-/** A word of this thread's own: see `#isIntact`. */
-const fence = new Int32Array(1)
 
 const WORDS: ReaderWords = {
   sender: 'publisher',
@@ -875,8 +873,7 @@ export class Subscriber<T = Uint8Array> extends RecordReader<T> {
    * from it, or by the intent, which says how far the publisher may have come round.
    */
   #isIntact(position: number): boolean {
-    // An atomic load alone does not keep plain reads before it on arm64; a store and then a load do.
-    Atomics.store(fence, 0, 0)
+    orderReads()
     if (this.#isProtected) {
       if (this.#gate?.isActive) return true
       this.#dropGate()

@@ -1,10 +1,10 @@
 import { IsthmusError, IsthmusRangeError } from '@isthmus/sync'
 import { corruptError } from '../errors.js'
+import { orderReads } from '../record/order-reads.js'
 import { privateBytes } from '../record/private-bytes.js'
 import { privateCopyOf } from '../record/private-run.js'
 import type { LatestMemory } from './latest-memory.js'
 import { LENGTH_WORD, SLOT_HEADER_BYTES, slotOfVersion } from './layout.js'
-import { orderReads } from './order-reads.js'
 
 /** A value, and which write it comes from. */
 export interface LatestValue<T> {

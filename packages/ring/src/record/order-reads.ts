@@ -11,7 +11,7 @@ const mustOrder = !KEEP_ORDER.includes((globalThis as Runtime).process?.arch)
 const own = new Int32Array(typeof SharedArrayBuffer === 'undefined' ? new ArrayBuffer(4) : new SharedArrayBuffer(4))
 
 /**
- * Plain loads before this call come before Atomics loads after it, also on machines that reorder loads: see layout.ts. The
+ * Plain loads before this call come before Atomics loads after it, also on machines that reorder loads (arm64). The
  * store waits for the loads before it, and an Atomics load after it cannot pass it.
  */
 export function orderReads(): void {
