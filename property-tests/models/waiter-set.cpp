@@ -355,7 +355,7 @@ class WaiterSet {
 
   Step afterBits() const { return mutant == NO_REGISTRATION || mutant == REGISTERS_AFTER_LAST_POLL ? POLL : REGISTER; }
 
-  // --- notifyOne, notifyAll, #wakeOne, #isAwaited, #wakeLoops. A sleeper that hands off always uses notifyOne.
+  // --- notifyOne, notifyAll, #wakeOne, #wakeAll, #isAwaited, #wakeLoops. A sleeper that hands off always uses notifyOne.
 
   bool stepNotify(State& s, int i) {
     Agent& a = s.agents[i];
@@ -385,7 +385,7 @@ class WaiterSet {
         return true;
       case WAKE_THREADS: {
         if (isAll) {
-          for (int t = 0; t < size.threads; t++) if (isBitSet(s.asleep, t)) wakeThread(s, t);
+          for (int t = 0; t < size.threads; t++) if (isBitSet(s.asleep, t)) wakeThread(s, t), a.hasWoken = 1;
           a.step = LOOPS_REGISTRATIONS;
           return true;
         }
@@ -435,7 +435,7 @@ class WaiterSet {
         return true;
       }
       case ALL_WOKEN:
-        if (!isAll && !a.isAnyLeft && (!a.hasWoken || mutant == ALL_WOKEN_AFTER_A_WAKE_UP)) {
+        if (!a.isAnyLeft && (!a.hasWoken || mutant == ALL_WOKEN_AFTER_A_WAKE_UP)) {
           a.areAllWoken = a.isWordSame || mutant == ALL_WOKEN_OF_A_LATER_WORD;
         }
         return endNotify(s, i);

@@ -131,12 +131,7 @@ export class WaiterSet extends WaitPoint {
   notifyAll(): void {
     // SYNC sleeper visible to notifier
     const registrations = Atomics.load(this.#words, this.#registrationsIndex)
-    if ((registrations & MAY_SLEEP) === 0 || registrations === this.#allWokenAt) return
-    if (!this.#isAwaited(registrations)) return
-    // SYNC notification ends the sleep
-    Atomics.add(this.#words, this.#sequenceIndex, 1)
-    this.region.waiter.wakeThreads(this.#sequenceIndex, MAX_PEERS)
-    this.#wakeLoops(MAX_PEERS, false)
+    if ((registrations & MAY_SLEEP) !== 0 && registrations !== this.#allWokenAt) this.#wakeAll(registrations)
   }
 
   /**
@@ -228,7 +223,7 @@ export class WaiterSet extends WaitPoint {
     if ((before & MAY_SLEEP) === 0) Atomics.or(this.#words, this.#registrationsIndex, MAY_SLEEP)
   }
 
-  /** Apart from notifyOne, so that this is short enough to be compiled into the functions that notify. */
+  /** Apart from notifyOne, as #wakeAll from notifyAll: those are short enough to be compiled into the functions that notify. */
   #wakeOne(registrations: number): void {
     if (!this.#isAwaited(registrations)) return
     this.#watchNotification()
@@ -236,6 +231,15 @@ export class WaiterSet extends WaitPoint {
     const sequence = Atomics.add(this.#words, this.#sequenceIndex, 1)
     const woken = this.region.waiter.wakeThreads(this.#sequenceIndex, 1)
     const isAnyLoopLeft = (woken === 0 || sequence % BOTH_EVERY === 0) && this.#wakeLoops(LOOPS_TO_WAKE, false)
+    if (woken === 0 && !isAnyLoopLeft) this.#allWokenAt = registrations
+  }
+
+  #wakeAll(registrations: number): void {
+    if (!this.#isAwaited(registrations)) return
+    // SYNC notification ends the sleep
+    Atomics.add(this.#words, this.#sequenceIndex, 1)
+    const woken = this.region.waiter.wakeThreads(this.#sequenceIndex, MAX_PEERS)
+    const isAnyLoopLeft = this.#wakeLoops(MAX_PEERS, false)
     if (woken === 0 && !isAnyLoopLeft) this.#allWokenAt = registrations
   }
 

@@ -94,6 +94,26 @@ describe('WaiterSet and event loops whose wake-up is under way', () => {
     expect(system.calls).toBe(6)
   })
 
+  test('WaiterSet.notifyAll that has found no more sleeper to wake calls the system again when one has registered', () => {
+    const { loop, notifier, other, rings, system } = setUp()
+    loop.set.enterSync()
+    other.set.arm()
+    system.sleepingThreads = 1
+    for (let time = 0; time < 5; time++) notifier.set.notifyAll()
+    // The first one woke both, the second one found that no other sleeps. They have not run yet.
+    expect([system.calls, rings]).toEqual([2, [other.self]])
+
+    loop.set.enterSync()
+    system.sleepingThreads = 1
+    for (let time = 0; time < 5; time++) notifier.set.notifyAll()
+    expect([system.calls, system.sleepingThreads]).toEqual([4, 0])
+
+    other.set.renew()
+    notifier.set.notifyAll()
+    expect(rings).toHaveLength(3)
+    expect(rings.at(-1)).toBe(other.self)
+  })
+
   test('WaiterSet: a loop that could not be woken is woken by the next notification', () => {
     fallbackPolling.handOffMs = Number.POSITIVE_INFINITY
     const { loop, notifier, rings } = setUp()

@@ -18,7 +18,10 @@ export const waiterSet: ModelPlan = {
       'a notifier looks at the bits before it loads S',
     ]),
     brief('waiter set, two threads', 'threads=2 loops=0', []),
-    brief('waiter set, all woken', 'items=2 notifiers=1 takes=2 notifiesAll=1', []),
+    brief('waiter set, all woken', 'items=2 notifiers=1 takes=2 notifiesAll=1', [
+      'a registration is not counted',
+      'all sleepers count as woken for a word that is loaded at the end',
+    ]),
     brief('waiter set, a death', 'items=2 notifiers=1 kills=1', []),
     full('waiter set, two loops', 'threads=0 loops=2', []),
     full('waiter set, two notifiers', '', []),
