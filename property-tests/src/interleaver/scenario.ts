@@ -110,6 +110,8 @@ export interface Scenario<T = unknown> {
   readonly hasTimeouts?: boolean
   /** How many timers of an event loop, such as its ticks, may go off in one schedule while it sleeps; none if not given. */
   readonly timersMax?: number
+  /** How long each of its searches may take with `--brief`, if it is one of many that have too many schedules to run them all. */
+  readonly briefSeconds?: number
   /** Called after every step; says what is wrong. */
   invariant?(region: RegionWords, step: Step): string | undefined
   /** Called at the end of every schedule; says what is wrong. */

@@ -1,6 +1,26 @@
 import type { PeerId } from '@isthmus/sync'
 import { MAX_PEERS, slotOf } from '@isthmus/sync/internal'
 import {
+  ACTIVE,
+  WRITE_POSITION_OFFSET as BROADCAST_WRITE_OFFSET,
+  CHECKPOINTS,
+  CHECKPOINTS_OFFSET,
+  DATA_OFFSET,
+  DEMOTED,
+  GATE_BYTES,
+  GATE_CURSOR_OFFSET,
+  GATES_OFFSET,
+  INTENT_OFFSET,
+  JOINING,
+  NUMBER_BYTES,
+  NUMBERS_OFFSET,
+  PUBLISHER_ROLE_OFFSET,
+  peerOfGate,
+  recordsOffsetOf,
+  SPACE_EVENTS_OFFSET,
+  stateOfGate,
+} from '../../../packages/ring/src/broadcast/layout.js'
+import {
   CURRENT_OFFSET,
   LENGTH_WORD,
   READERS_OFFSET,
@@ -355,6 +375,42 @@ export function latestNames(name: string, byteOffset: number, byteLength: number
     },
     waiterSetNames(`${name}.readers`, byteOffset + READERS_OFFSET),
   )
+}
+
+/** The words of a broadcast ring in a layout. */
+export function broadcastNames(name: string, byteOffset: number, capacityBytes: number, gates: number): Names {
+  const word = (offset: number, word: string): WordName => ({
+    byteOffset: byteOffset + offset,
+    name: `${name}.${word}`,
+  })
+  const position = (offset: number, name: string) => [word(offset, name), word(offset + 4, `${name}.era`)]
+  const wordNames = [
+    { ...word(PUBLISHER_ROLE_OFFSET, 'publisherRole'), show: showRole },
+    ...position(BROADCAST_WRITE_OFFSET, 'writePosition'),
+    ...position(INTENT_OFFSET, 'intent'),
+    ...[0, 1].flatMap((place) =>
+      ['position', 'low', 'high', 'inside'].map((part, at) =>
+        word(NUMBERS_OFFSET + place * NUMBER_BYTES + at * 4, `number[${place}].${part}`),
+      ),
+    ),
+    ...Array.from({ length: CHECKPOINTS }, (_, at) => word(CHECKPOINTS_OFFSET + at * 4, `checkpoint[${at}]`)),
+    ...eventCountNames(`${name}.space`, byteOffset + SPACE_EVENTS_OFFSET),
+    ...Array.from({ length: gates }, (_, gate) => [
+      { ...word(GATES_OFFSET + gate * GATE_BYTES, `gate[${gate}]`), show: showGate },
+      ...position(GATES_OFFSET + gate * GATE_BYTES + GATE_CURSOR_OFFSET, `cursor[${gate}]`),
+    ]).flat(),
+    ...Array.from({ length: capacityBytes / 4 }, (_, at) =>
+      word(recordsOffsetOf(gates) + at * 4, `records[${at * 4}]`),
+    ),
+  ]
+  return allOf({ wordNames, quietBytes: [] }, waiterSetNames(`${name}.data`, byteOffset + DATA_OFFSET))
+}
+
+const GATE_STATES = { [JOINING]: 'JOINING', [ACTIVE]: 'ACTIVE', [DEMOTED]: 'DEMOTED' }
+
+function showGate(word: number): string {
+  const state = stateOfGate(word)
+  return word === 0 ? 'FREE' : `${state === 0 ? 'no state' : GATE_STATES[state]}, ${showPeer(peerOfGate(word))}`
 }
 
 function showVersion(word: number): string {

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { Crew } from '../interleaver/crew.js'
+import type { Scenario } from '../interleaver/scenario.js'
 import { scenarioNamed, scenarios } from '../interleaver/scenarios/index.js'
 import { choicesOf, splitScheduleText } from '../interleaver/schedule-text.js'
 import { traceOf } from '../interleaver/trace.js'
@@ -27,14 +28,14 @@ const { values: options } = parseArgs({
   },
 })
 
-function effort(): Effort {
+function effortFor({ briefSeconds = 1.2 }: Scenario): Effort {
   const bound = {
     preemptions: Number(options.preemptions ?? (options.brief ? 2 : 3)),
     seed: Number(options.seed),
     isPlain: options.plain,
     countsHistories: options.histories,
   }
-  const secondsMax = Number(options.seconds ?? (options.brief ? 1.2 : 120))
+  const secondsMax = Number(options.seconds ?? (options.brief ? briefSeconds : 120))
   return { ...bound, secondsMax, randomSchedules: options.brief ? 300 : 20_000 }
 }
 
@@ -73,7 +74,7 @@ async function verify(): Promise<boolean> {
   const chosen = matching.filter((_, index) => index % shares === share - 1)
   const verdicts: Verdict[] = []
   for (const scenario of chosen) {
-    const verdict = await Verification.of(scenario, effort())
+    const verdict = await Verification.of(scenario, effortFor(scenario))
     verdicts.push(verdict)
     console.log(line(verdict))
     const { failure } = verdict

@@ -11,6 +11,7 @@ import {
   barrierThree,
   barrierTwo,
 } from './barrier.js'
+import { broadcastScenarios } from './broadcast.js'
 import { condvarCrash, condvarOne, condvarTimeout, condvarTwoWaiters } from './condvar.js'
 import { consumerTakeover, consumerTakeoverFull } from './consumer-takeover.js'
 import { eventCount } from './event-count.js'
@@ -139,6 +140,7 @@ export const scenarios = [
   consumerTakeoverFull,
   ...mpmcScenarios,
   ...latestScenarios,
+  ...broadcastScenarios,
 ] as unknown as readonly Scenario[]
 
 export function scenarioNamed(name: string): Scenario {
