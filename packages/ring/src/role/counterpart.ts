@@ -75,10 +75,10 @@ export class Counterpart {
     this.#inheritedEpoch = Atomics.load(this.#region.words, this.#reportedEpochWord)
   }
 
-  /** An epoch that has ended before this handle began is not told. */
+  /** An epoch that has ended before this handle began is not told, nor one whose holder is found dead now. */
   passOverEnded(): void {
-    const { word } = this.#role
-    if (hasEnded(stateOfRole(word))) this.#inheritedEpoch = epochOfRole(word)
+    const { state, epoch } = this.#role.observe()
+    if (hasEnded(state)) this.#inheritedEpoch = epoch
   }
 
   /** The peer that has the role, dead or alive: none, or one. */

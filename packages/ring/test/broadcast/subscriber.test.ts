@@ -441,6 +441,17 @@ describe('Subscribing', () => {
     expect(ring.describe().freeGates).toBe(1)
   })
 
+  it('after a death that no peer has noticed, waits for the next publisher', () => {
+    const setup = createBroadcast({ capacityBytes: 1024 })
+    const dying = setup.attach()
+    dying.root.publisher().tryPublish(messageOf(1))
+    endHold(setup.region, dying.peers.self)
+    const subscriber = setup.ring.subscriber()
+    expect(subscriber.receiveSync({ timeoutMs: 0 })).toBeUndefined()
+    setup.ring.publisher().tryPublish(messageOf(2))
+    expect(numberOf(subscriber.tryReceive() as Uint8Array)).toBe(2)
+  })
+
   it('a death of the publisher is told once, after everything that it had published', async () => {
     const setup = createBroadcast({ capacityBytes: 1024 })
     const dying = setup.attach()
