@@ -12,6 +12,10 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const cache = join(root, 'node_modules', '.cache', 'nodes')
 const NEWEST = '26'
 const SLOW = [
+  'broadcast-deaths',
+  'broadcast-delivery',
+  'broadcast-gates',
+  'broadcast-overrun',
   'event-loop',
   'hostile',
   'interleaver',

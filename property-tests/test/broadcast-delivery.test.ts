@@ -9,8 +9,8 @@ import { scrambled } from '../src/harness/messages.js'
 import { numberOfStamped, STAMPED_BYTES_MIN, StampedMessages } from '../src/harness/stamped-messages.js'
 import { removeTestSegments, uniqueName } from '../src/harness/test-segments.js'
 
-const OPTIONS = { capacityBytes: 65_536, gates: 2, maxMessageBytes: 200_000 }
-const MESSAGES = Number(process.env.ISTHMUS_MESSAGES ?? 6_000)
+const OPTIONS = { capacityBytes: 16_384, gates: 2, maxMessageBytes: 50_000 }
+const MESSAGES = Number(process.env.ISTHMUS_MESSAGES ?? 4_000)
 const WATCHDOG_MS = 60_000
 const watchdog = { interval: 1, timeout: WATCHDOG_MS }
 
@@ -32,10 +32,10 @@ const PLAN: readonly Planned[] = [
   { kind: 'process', way: 'chunks', subscription: { gate: true } },
   { kind: 'process', way: 'for-each', subscription: {} },
   { kind: 'thread', way: 'chunks', subscription: { onOverrun: 'throw' } },
-  { kind: 'thread', way: 'async', subscription: { gate: true }, joinsAt: 1000 },
-  { kind: 'process', way: 'into', subscription: { from: 'oldest' }, joinsAt: 2000 },
-  { kind: 'process', way: 'drain', subscription: {}, joinsAt: 2500 },
-  { kind: 'thread', way: 'batch', subscription: { from: 'oldest', onOverrun: 'throw' }, joinsAt: 3000 },
+  { kind: 'thread', way: 'poll', subscription: { gate: true }, joinsAt: 500 },
+  { kind: 'process', way: 'into', subscription: { from: 'oldest' }, joinsAt: 1000 },
+  { kind: 'process', way: 'drain', subscription: {}, joinsAt: 1500 },
+  { kind: 'thread', way: 'batch', subscription: { from: 'oldest', onOverrun: 'throw' }, joinsAt: 2000 },
 ]
 
 describe('A broadcast ring with subscribers in threads and processes', () => {
