@@ -58,7 +58,8 @@ const subjects: readonly (BroadcastSubject | SelfTimedBroadcastSubject)[] = [
 /** A brief run of these works has those subjects alone: each of its sides is a process. */
 const inBrief: Readonly<Record<string, readonly string[]>> = {
   '1x1 64 B': subjects.map(({ name }) => name),
-  '1x8 64 B': [isthmusBroadcast.name, isthmusBroadcastLossy.name],
+  '1x8 64 B': [isthmusBroadcast.name],
+  '64 B, publishing one by one': ['isthmus', 'isthmus, 8 asleep'],
 }
 
 /** What a publisher pays for subscribers that do not receive. They have no gates. */
@@ -194,7 +195,7 @@ function publishingContest(work: string): Contest {
     const task = { scenario: SCENARIO, work, subject, arrangement: 'processes', crowd } as const
     return { subject, run: async (context) => ({ value: (await runCrowd<number>(task, context)).first[0] }) }
   })
-  return { scenario: SCENARIO, work, unit: 'msg/s', messageBytes: 64, contestants }
+  return { scenario: SCENARIO, work, unit: 'msg/s', messageBytes: 64, contestants, inBrief: inBrief[work] ?? [] }
 }
 
 /** The publisher's side reports messages per second, the others nothing. */
