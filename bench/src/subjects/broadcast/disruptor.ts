@@ -6,6 +6,8 @@ import { stampBytes } from '../stamp.js'
 import { type BroadcastSeat, type BroadcastSubject, batchMessagesFor } from './broadcast-subject.js'
 
 const NO_CONSUMER = -1
+/** Longer messages are made elsewhere, and copied in. */
+const WRITTEN_BYTES_MAX = 64
 
 interface Disruptor {
   /** Empty if there is no room. */
@@ -20,8 +22,7 @@ interface Disruptor {
 const require = createRequire(import.meta.url)
 
 /**
- * Each consumer has a cursor, which holds the producer back. Slots of one message each, 64 claimed at once, written and read in
- * place. Its calls return at once, and a side that finds nothing yields its core: with its own spinning, more sides than cores hardly
+ * Each consumer has a cursor, which holds the producer back. Slots of one message each, 64 claimed at once, read in place. Its calls return at once, and a side that finds nothing yields its core: with its own spinning, more sides than cores hardly
  * get on.
  */
 export const disruptorBroadcast: BroadcastSubject = {
@@ -33,6 +34,7 @@ export const disruptorBroadcast: BroadcastSubject = {
     const { messageBytes } = seat
     const ring = openRing(seat, NO_CONSUMER)
     const batchMessages = batchMessagesFor(messageBytes)
+    const message = new Uint8Array(messageBytes)
     let sequence = 0
     return {
       transfer(messages) {
@@ -45,6 +47,7 @@ export const disruptorBroadcast: BroadcastSubject = {
           }
           for (const stretch of stretches) {
             for (let start = 0; start < stretch.length; start += messageBytes) {
+              if (messageBytes > WRITTEN_BYTES_MAX) stretch.set(message, start)
               stampBytes(stretch, start, messageBytes, sequence++)
             }
           }
