@@ -22,8 +22,8 @@ interface Disruptor {
 const require = createRequire(import.meta.url)
 
 /**
- * Each consumer has a cursor, which holds the producer back. Slots of one message each, 64 claimed at once, read in place. Its calls return at once, and a side that finds nothing yields its core: with its own spinning, more sides than cores hardly
- * get on.
+ * Each consumer has a cursor, which holds the producer back. Slots of one message each, 64 claimed at once, read in place. Its
+ * calls return at once, and a side that finds nothing yields its core: with its own spinning, more sides than cores hardly get on.
  */
 export const disruptorBroadcast: BroadcastSubject = {
   name: disruptor.name,
