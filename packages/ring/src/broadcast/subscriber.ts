@@ -67,6 +67,9 @@ const EMPTY_RECORDS_MAX = 1024
 /** So often a subscriber looks for a place to go on at while the publisher comes round to it. Then it goes on with the newest. */
 const RESTARTS_MAX = 8
 
+/** Until it gives back a gate that was taken away, which asks for room, too. */
+const SKIPPING_FRAMES = 16
+
 /** Where a run stands that is not validated: whatever is thrown until it is, no later call takes it. Positions are multiples of 8. */
 const NOWHERE = 1
 
@@ -586,7 +589,7 @@ export class Subscriber<T = Uint8Array> extends RecordReader<T> {
    */
   #skipLost(mustTell: boolean): void {
     // The count, and the place to go on at, are noted both or not at all.
-    assertRoomToCompile()
+    assertRoomToCompile(SKIPPING_FRAMES)
     const isBroken = mustTell || this.isInsideChunks
     const known = this.#isNumberKnown ? new MessageNumber() : undefined
     known?.set(this.#number.low, this.#number.high)
