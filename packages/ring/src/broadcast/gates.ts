@@ -80,7 +80,11 @@ export class Gates {
           // SYNC gate visible to publisher: from here on, it is held back
           Atomics.compareExchange(this.#words, word, joining, active) // J2
           writePosition.read() // J3
-          if (gate.tryMoveUp(writePosition)) return gate // J4
+          if (gate.tryMoveUp(writePosition)) {
+            // J4. The publisher may have found the old cursor, and wait.
+            this.#space.notify()
+            return gate
+          }
           // Stopped while more than a GiB went by: the cursor cannot move so far at once, so it begins anew, unless it was demoted.
           if (Atomics.compareExchange(this.#words, word, active, joining) !== active) return gate
         }

@@ -120,10 +120,11 @@ import { MESSAGE_NUMBER_BYTES } from '../record/message-number.js'
  * | J1   | CAS owner: FREE to JOINING; store cursor = write position   | swept: FREE                      | one gate fewer           |
  * | J2   | CAS owner: to ACTIVE                                        | swept or proven: FREE            | the publisher is held    |
  * | J3   | load the write position again: the subscriber begins there  | the same                         | back by the old cursor   |
- * | J4   | store cursor = that position                                | the same                         | as any subscriber        |
+ * | J4   | store cursor = that position; notify the publisher          | the same                         | as any subscriber        |
  *
  * J3: the publisher may have made its limit just before J2, from a position P. J3 finds P or a later one, so nothing from
- * there on is overwritten. Between J2 and J4 the cursor may be more than a ring behind: the ring is full until then. J4 moves the
+ * there on is overwritten. Between J2 and J4 the cursor may be more than a ring behind: the ring is full until then, and the publisher may
+ * wait for J4. J4 moves the
  * cursor as any subscriber does: the publisher finds a position there at every moment, wherever the subscriber is stopped. If
  * J3 finds a position more than 2 ** 30 bytes ahead, the gate goes back to JOINING, and J1 to J3 are repeated.
  */
