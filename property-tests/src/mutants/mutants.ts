@@ -1,3 +1,4 @@
+import { broadcastMutants } from './broadcast-mutants.js'
 import { latestMutants } from './latest-mutants.js'
 import { mpmcMutants } from './mpmc-mutants.js'
 import type { Mutant } from './mutant.js'
@@ -462,5 +463,6 @@ export const mutants: readonly Mutant[] = [
     isBrief: true,
   },
   ...latestMutants,
+  ...broadcastMutants,
   ...mpmcMutants,
 ]
