@@ -1,5 +1,6 @@
 import type { Scenario } from '../scenario.js'
 import { barrierScenarios } from './barrier.js'
+import { broadcastScenarios } from './broadcast.js'
 import { condvarScenarios } from './condvar.js'
 import { futexScenarios } from './futex.js'
 import { latestScenarios } from './latest.js'
@@ -26,6 +27,7 @@ export const killScenarios: readonly Scenario<unknown>[] = [
   ...queueRecoveryScenarios,
   ...queuePipeScenarios,
   ...latestScenarios,
+  ...broadcastScenarios,
   ...mutexScenarios,
   ...condvarScenarios,
   ...semaphoreScenarios,
