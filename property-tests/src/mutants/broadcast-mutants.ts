@@ -242,8 +242,8 @@ export const broadcastMutants: readonly Mutant[] = [
   {
     name: 'a newcomer asks whether the publisher has ended after it has read where it begins',
     file: `${BROADCAST}/subscriber.ts`,
-    from: '        this.#publisher.passOverEnded()\n        const isInsideNow = nextNumber.read(this.#writePosition, this.#number)\n',
-    to: '        const isInsideNow = nextNumber.read(this.#writePosition, this.#number)\n        this.#publisher.passOverEnded()\n',
+    from: '        this.sender.passOverEnded()\n        const isInsideNow = nextNumber.read(this.#writePosition, this.#number)\n',
+    to: '        const isInsideNow = nextNumber.read(this.#writePosition, this.#number)\n        this.sender.passOverEnded()\n',
     rung: tests(STEPS, 'is told the end of a publisher'),
   },
 ]
