@@ -32,7 +32,7 @@ describe('The interleaver', { timeout: 120_000 }, () => {
     expect(verdict.schedules).toBeGreaterThan(100)
   })
 
-  it.each(['event-count-crash', 'event-count-timeout', 'futex-crash'])(
+  it.each(['event-count-crash', 'event-count-timeout'])(
     'loses no history of the agents to its reduction: %s',
     (name) => {
       const folder = copyWith()
