@@ -8,8 +8,8 @@ import type { Target } from './target.js'
 
 const KINDS: readonly RegionKind[] = ['heap', 'segment']
 /** Recovery is done by one agent alone. */
-const NEVER_SCRIBBLED = ['recovery', 'queue-recovery', 'latest-recovery']
-const ONLY_SCRIBBLED = ['flooded-ring']
+const NEVER_SCRIBBLED = ['recovery', 'queue-recovery', 'latest-recovery', 'broadcast-recovery']
+const ONLY_SCRIBBLED = ['flooded-ring', 'broadcast-subscriber', 'broadcast-no-gates']
 
 interface TargetPlan {
   readonly name: string

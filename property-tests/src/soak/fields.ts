@@ -1,5 +1,6 @@
 import type { Field } from './field.js'
 import { barrierField } from './fields/barrier.js'
+import { broadcastField } from './fields/broadcast.js'
 import { condvarField } from './fields/condvar.js'
 import { latestField } from './fields/latest.js'
 import { loopsField } from './fields/loops.js'
@@ -19,6 +20,7 @@ export const fields: readonly Field[] = [
   condvarField,
   barrierField,
   latestField,
+  broadcastField,
   segmentsField,
   loopsField,
 ]

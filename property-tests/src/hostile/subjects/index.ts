@@ -1,4 +1,5 @@
 import type { Subject } from '../subject.js'
+import { broadcastRecovery, broadcastSubject, hostileSubscriber, hostileSubscriberWithoutGates } from './broadcast.js'
 import { floodedRing } from './flooded-ring.js'
 import { latestRecovery, latestSubject } from './latest.js'
 import {
@@ -25,6 +26,10 @@ export const subjects: readonly Subject[] = [
   queueRecovery,
   latestSubject,
   latestRecovery,
+  broadcastSubject,
+  broadcastRecovery,
+  hostileSubscriber,
+  hostileSubscriberWithoutGates,
   peers,
   mutexSubject,
   condvarSubject,

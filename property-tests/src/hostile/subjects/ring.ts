@@ -249,11 +249,11 @@ class RingUsers implements Users {
   }
 }
 
-function message(random: Random, byteLengthMax: number): Uint8Array {
+export function message(random: Random, byteLengthMax: number): Uint8Array {
   return new Uint8Array(random.below(byteLengthMax + 1)).fill(random.below(120))
 }
 
-function check(bytes: Uint8Array | undefined | null): void {
+export function check(bytes: Uint8Array | undefined | null): void {
   if (!bytes) return
   if (bytes.byteLength > MAX_MESSAGE_BYTES) throw new Breach(`a message of ${bytes.byteLength} bytes was received`)
   if (Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).includes(CANARY_BYTES)) {
@@ -261,11 +261,11 @@ function check(bytes: Uint8Array | undefined | null): void {
   }
 }
 
-function checkAll(batch: readonly Uint8Array[] | undefined | null): void {
+export function checkAll(batch: readonly Uint8Array[] | undefined | null): void {
   for (const bytes of batch ?? []) check(bytes)
 }
 
-function checkInto(bytes: Uint8Array | undefined | null, into: Uint8Array): void {
+export function checkInto(bytes: Uint8Array | undefined | null, into: Uint8Array): void {
   check(bytes)
   if (bytes && (bytes.buffer !== into.buffer || bytes.byteOffset !== 0)) throw new Breach('it was received elsewhere')
 }
@@ -283,7 +283,7 @@ export async function untilAborted(timeoutMs: number, run: (signal: AbortSignal)
   }
 }
 
-function checkChunk(chunk: MessageChunk | undefined | null): void {
+export function checkChunk(chunk: MessageChunk | undefined | null): void {
   if (!chunk) return
   check(chunk.bytes)
   const end = chunk.messageOffset + chunk.bytes.byteLength
