@@ -22,6 +22,9 @@ import { broadcastNames } from '../word-names.js'
 /** The number of the first message: the low word of the numbers wraps with the second one. */
 const FIRST_NUMBER = 2n ** 32n - 1n
 
+/** A message whose record takes half of a ring of 64 bytes: the next but one overwrites all of it. */
+const WORDS_BYTES = 12
+
 /** A message that a subscriber was given, and how many it had lost by then. */
 type Seen = readonly [value: number, lost: number]
 
@@ -153,7 +156,7 @@ class BroadcastCase {
   }
 
   /** Publishes these messages, each with a call that waits for space, and closes. */
-  publishes(count: number, { byteLength = 4, before = 0, batch = false } = {}) {
+  publishes(count: number, { byteLength = WORDS_BYTES, before = 0, batch = false } = {}) {
     return agent(this.layout, {
       prepare(tools) {
         const publisher = tools.attach().root.publisher()
@@ -192,7 +195,7 @@ class BroadcastCase {
       prepare: (tools) => tools.attach().root.publisher(),
       run(publisher) {
         for (let value = 0; value < count; value++) {
-          while (!publisher.tryPublish(messageOf(value, 4))) demoteAll(publisher)
+          while (!publisher.tryPublish(messageOf(value, WORDS_BYTES))) demoteAll(publisher)
         }
         publisher.close()
       },
@@ -381,13 +384,14 @@ function wrongReceived(
   return undefined
 }
 
-/** Less than three records fit, and the low word becomes negative with the second one. */
-const small = new BroadcastCase(64, 0, 2n ** 31n - 24n)
+/** Two records fit, and the low word becomes negative with the second one. */
+const small = new BroadcastCase(64, 0, 2n ** 31n - 32n)
 const corked = new BroadcastCase(128, 0, 2n ** 30n - 24n)
-const taken = new BroadcastCase(64, 0, 2n ** 32n - 24n)
-const gated = new BroadcastCase(64, 1, 2n ** 62n - 24n)
-const demoted = new BroadcastCase(64, 1, 2n ** 30n - 24n)
-const large = new BroadcastCase(128, 1, 2n ** 32n - 64n)
+const taken = new BroadcastCase(64, 0, 2n ** 32n - 32n)
+const gated = new BroadcastCase(64, 1, 2n ** 62n - 32n)
+const demoted = new BroadcastCase(64, 1, 2n ** 30n - 32n)
+/** A message of 20 bytes has two fragments, which fill the ring. */
+const large = new BroadcastCase(64, 1, 2n ** 32n - 64n)
 
 export const broadcastScenarios = [
   small.scenario({
@@ -416,15 +420,15 @@ export const broadcastScenarios = [
   large.scenario({
     name: 'broadcast-overrun-fragments',
     about:
-      'A publisher publishes two messages in fragments, which together are larger than the ring, while a subscriber receives: each is whole, or counted as lost.',
-    agents: { publisher: large.publishes(2, { byteLength: 50 }), subscriber: large.receives({}) },
+      'A publisher publishes two messages in fragments, each of which fills the ring, while a subscriber receives: each is whole, or counted as lost.',
+    agents: { publisher: large.publishes(2, { byteLength: 20 }), subscriber: large.receives({}) },
     readers: { subscriber: {} },
     published: 2,
   }),
   large.scenario({
     name: 'broadcast-overrun-chunks',
     about: 'The same with a subscriber that receives chunks.',
-    agents: { publisher: large.publishes(2, { byteLength: 50 }), subscriber: large.receives({}, 'chunks') },
+    agents: { publisher: large.publishes(2, { byteLength: 20 }), subscriber: large.receives({}, 'chunks') },
     readers: { subscriber: {} },
     published: 2,
   }),
@@ -442,7 +446,7 @@ export const broadcastScenarios = [
     about:
       'A publisher of a message in fragments may be killed anywhere, and its successor publishes one more. A subscriber is told of a message that stays incomplete, and goes on.',
     agents: {
-      publisher: large.publishes(1, { byteLength: 50 }),
+      publisher: large.publishes(1, { byteLength: 20 }),
       subscriber: large.receives({}),
       successor: large.succeeds(),
     },
