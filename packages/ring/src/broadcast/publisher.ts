@@ -8,6 +8,7 @@ import { RecordWriter, type WriterWords } from '../messages/record-writer.js'
 import {
   ABORT,
   advance,
+  DATA,
   distance,
   FIRST,
   KIND_MASK,
@@ -279,6 +280,8 @@ export class Publisher<T = Uint8Array> extends RecordWriter<T> {
     const writePosition = this.#writePosition
     if (position === writePosition.low) return
     const capacityBytes = this.#capacityBytes
+    const indexMask = capacityBytes - 1
+    const recordsWord = this.#recordsWord
     let { low, high } = this.#number
     let { isInside } = this.#subscribers
     for (
@@ -286,14 +289,21 @@ export class Publisher<T = Uint8Array> extends RecordWriter<T> {
       leftBytes > 0;
       leftBytes = distance(position, at)
     ) {
-      const index = at & (capacityBytes - 1)
-      const word = this.#recordsWord + (index >> 2)
+      const index = at & indexMask
+      const word = recordsWord + (index >> 2)
       const byteLength = words[word]
       const kind = words[word + 1] & KIND_MASK
       // As fitsRecord and kindOf, without a call that the stack might have no room to compile.
       const recordBytes = recordBytesOf(byteLength)
       if (byteLength >>> 0 > leftBytes - RECORD_HEADER_BYTES || recordBytes > capacityBytes - index) break
-      if (kind === ABORT) {
+      // Nearly every record is DATA: it comes first.
+      if (kind === DATA && byteLength >= MESSAGE_NUMBER_BYTES) {
+        words[word + 2] = low
+        words[word + 3] = high
+        isInside = false
+        low = (low + 1) | 0
+        if (low === 0) high = (high + 1) | 0
+      } else if (kind === ABORT) {
         isInside = false
       } else if (kind !== PADDING && byteLength >= MESSAGE_NUMBER_BYTES) {
         words[word + 2] = low
