@@ -906,7 +906,7 @@ export class Subscriber<T = Uint8Array> extends RecordReader<T> {
   /** R1, R2: reads the write position. */
   #refill(): typeof NOTHING | typeof READY | typeof OVERRUN {
     const writePosition = this.#writePosition
-    // SYNC records visible to subscribers: everything before this position, with all its bytes
+    // Everything before this position is visible, with all its bytes: see SharedPosition.
     writePosition.read()
     const { low, era } = writePosition
     this.#era = eraAt(this.#position, this.#era)
@@ -944,7 +944,7 @@ export class Subscriber<T = Uint8Array> extends RecordReader<T> {
     // It may have come so far since the last refill, and the publisher waits: then there is no other refill.
     if (!this.#isProtected) this.#noteProtection()
     if (!this.#isProtected || this.#returnedPosition === this.#position) return
-    // SYNC space visible to publisher: this subscriber no longer reads anything before this position
+    // From here on this subscriber reads nothing before this position: see SharedPosition.
     gate.moveCursor(this.#position)
     this.#space.notify()
     // Last: if waking the publisher failed, the next call tries again.

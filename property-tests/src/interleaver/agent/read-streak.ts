@@ -2,9 +2,10 @@ import { MAX_PARK_WORDS } from '../control.js'
 
 /**
  * The same reads with the same values, repeated this many times, are a loop that waits for a write. Fewer repetitions
- * happen without a loop: a barrier loads its phase four times between a broken wait and a reset.
+ * happen without a loop: a barrier loads its phase four times between a broken wait and a reset, and a subscriber that learns of the
+ * end of its publisher, and then of an overrun, loads both words of the write position five times.
  */
-const REPETITIONS = 4
+const REPETITIONS = 6
 
 /**
  * The reads of one agent since its last write. If they repeat themselves, and the agent is about to begin the same
