@@ -1,5 +1,5 @@
 import type { Mutant } from './mutant.js'
-import { interleaver, tests } from './rung.js'
+import { hostile, interleaver, killPoints, tests } from './rung.js'
 
 const BROADCAST = 'packages/ring/src/broadcast'
 const STEPS = 'packages/ring/test/broadcast/subscriber-steps.test.ts'
@@ -97,8 +97,8 @@ export const broadcastMutants: readonly Mutant[] = [
   {
     name: 'G4: a high word of the number does not follow its low word',
     file: `${BROADCAST}/publisher.ts`,
-    from: '          if (low === 0) high = (high + 1) | 0\n',
-    to: '',
+    from: '        if (low === 0) high = (high + 1) | 0\n      } else if (kind === ABORT) {\n',
+    to: '      } else if (kind === ABORT) {\n',
     rung: interleaver('broadcast-overrun'),
   },
   {
@@ -190,6 +190,27 @@ export const broadcastMutants: readonly Mutant[] = [
     from: 'if (owner !== FREE && this.#geometry.region.peers.isDead(peerOfGate(owner))) this.free(gate, owner)',
     to: 'if (owner !== FREE) this.free(gate, owner)',
     rung: interleaver('broadcast-join-gate'),
+  },
+  {
+    name: 'a publisher frees no gate of a dead subscriber',
+    file: `${BROADCAST}/gates.ts`,
+    from: 'if (owner !== FREE && this.#geometry.region.peers.isDead(peerOfGate(owner))) this.free(gate, owner)',
+    to: 'if (owner === FREE && this.#geometry.region.peers.isDead(peerOfGate(owner))) this.free(gate, owner)',
+    rung: killPoints('broadcast subscriber: receives'),
+  },
+  {
+    name: 'a sweep frees no gate',
+    file: `${BROADCAST}/gates.ts`,
+    from: 'if (owner !== FREE && peerOfGate(owner) === deadPeer) this.free(gate, owner)',
+    to: 'if (owner === FREE && peerOfGate(owner) === deadPeer) this.free(gate, owner)',
+    rung: killPoints('broadcast subscriber: joins'),
+  },
+  {
+    name: 'the length of a record that is shown in place is trusted',
+    file: `${BROADCAST}/subscriber.ts`,
+    from: 'fitsRecord(byteLength, distance(this.#writeLow, this.#position), this.#capacityBytes - index) &&',
+    to: 'byteLength >= 0 &&',
+    rung: hostile('broadcast/heap/between'),
   },
   {
     name: 'a demotion wakes no publisher',
