@@ -40,20 +40,6 @@ export const broadcastMutants: readonly Mutant[] = [
     rung: tests(STEPS, 'overwritten while its callback threw'),
   },
   {
-    name: 'R5 is left out after a fragment was copied',
-    file: `${BROADCAST}/subscriber.ts`,
-    from: '    if (!this.#isIntactOrSkips()) return undefined\n    const isLast = isLastOf(fragment)\n',
-    to: '    const isLast = isLastOf(fragment)\n',
-    rung: interleaver('broadcast-overrun-fragments'),
-  },
-  {
-    name: 'R5 is left out after a chunk was copied',
-    file: `${BROADCAST}/subscriber.ts`,
-    from: '    if (!this.#isIntactOrSkips()) return undefined\n    this.#step(recordBytesOf(byteLength), chunk.isLast)\n',
-    to: '    this.#step(recordBytesOf(byteLength), chunk.isLast)\n',
-    rung: interleaver('broadcast-overrun-chunks'),
-  },
-  {
     name: 'R5 by a gate that is not looked at',
     file: `${BROADCAST}/subscriber.ts`,
     from: '      if (this.#gate?.isActive) return true\n      this.#dropGate()\n',
