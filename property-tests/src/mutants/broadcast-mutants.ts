@@ -40,6 +40,20 @@ export const broadcastMutants: readonly Mutant[] = [
     rung: tests(STEPS, 'overwritten while its callback threw'),
   },
   {
+    name: 'R5 is left out after a fragment was copied',
+    file: `${BROADCAST}/subscriber.ts`,
+    from: '    if (!this.#isIntactOrSkips()) return undefined\n    const isLast = isLastOf(fragment)\n',
+    to: '    const isLast = isLastOf(fragment)\n',
+    rung: tests(STEPS, 'gives out no fragment that was overwritten'),
+  },
+  {
+    name: 'R5 is left out after a chunk was copied',
+    file: `${BROADCAST}/subscriber.ts`,
+    from: '    if (!this.#isIntactOrSkips()) return undefined\n    this.#step(recordBytesOf(byteLength), chunk.isLast)\n',
+    to: '    this.#step(recordBytesOf(byteLength), chunk.isLast)\n',
+    rung: tests(STEPS, 'gives out no fragment that was overwritten'),
+  },
+  {
     name: 'R5 by a gate that is not looked at',
     file: `${BROADCAST}/subscriber.ts`,
     from: '      if (this.#gate?.isActive) return true\n      this.#dropGate()\n',

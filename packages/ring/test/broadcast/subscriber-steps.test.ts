@@ -108,6 +108,34 @@ describe('A subscriber without a gate', () => {
     receiveAll(subscriber, 41)
   })
 
+  it.each(['message', 'chunks'] as const)(
+    'gives out no fragment that was overwritten while it was copied: %s',
+    (way) => {
+      let lost = 0
+      // Each fragment is validated before it is copied, and after that: the publisher comes round between any two of these steps.
+      for (let step = 1; step <= 10; step++) {
+        const { memory, ring, publisher } = ringOf({ capacityBytes: 4096 })
+        const subscriber = ring.subscriber()
+        publisher.publishSync(messageOf(1, 2040))
+        afterLoad(memory.words, memory.wordOf(INTENT_OFFSET), step, () => {
+          for (let number = 2; number < 12; number++) publisher.tryPublish(messageOf(number, 1000))
+        })
+        const seen: Uint8Array[] = []
+        try {
+          if (way === 'message') seen.push(subscriber.tryReceive() as Uint8Array)
+          else
+            for (let chunk = subscriber.tryReceiveChunk(); chunk; chunk = subscriber.tryReceiveChunk())
+              seen.push(chunk.bytes)
+        } catch (error) {
+          expect(error).toBeInstanceOf(OverrunError)
+        }
+        for (const bytes of seen) expect(bytes).toEqual(messageOf(bytes[0], bytes.length))
+        lost += subscriber.lost
+      }
+      expect(lost).toBeGreaterThan(5)
+    },
+  )
+
   it.each(['drain', 'forEachInPlace'] as const)(
     '%s: a message that was overwritten while its callback threw is lost, and told',
     async (way) => {
