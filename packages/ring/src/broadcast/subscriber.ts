@@ -131,8 +131,6 @@ export class Subscriber<T = Uint8Array> extends RecordReader<T> {
   #writeLow = 0
   /** The number of the next message. */
   readonly #number = new MessageNumber()
-  /** Whether a message, or the place where the subscriber began, has told the number. */
-  #isNumberKnown = false
   #lost = 0
   /** To be told by the next call that receives. */
   #untold: OverrunError | undefined
@@ -562,15 +560,11 @@ export class Subscriber<T = Uint8Array> extends RecordReader<T> {
         const isInsideNow = nextNumber.read(this.#writePosition, this.#number)
         this.#writeLow = this.#writePosition.low
         this.#startAt(this.#writePosition.low, this.#writePosition.era, isInsideNow)
-        this.#isNumberKnown = true
         return
       }
       const position = (low - behind) | 0
       this.#startAt(position, eraBefore(position, era), false)
-      if (this.#readNumber(position, low, this.#number)) {
-        this.#isNumberKnown = true
-        return
-      }
+      if (this.#readNumber(position, low, this.#number)) return
     }
   }
 
@@ -591,18 +585,15 @@ export class Subscriber<T = Uint8Array> extends RecordReader<T> {
     // The count, and the place to go on at, are noted both or not at all.
     assertRoomToCompile(SKIPPING_FRAMES)
     const isBroken = mustTell || this.isInsideChunks
-    const known = this.#isNumberKnown ? new MessageNumber() : undefined
-    known?.set(this.#number.low, this.#number.high)
     this.#run.drop()
     this.large.drop()
     const next = new MessageNumber()
     const writeLow = this.#goOn(next)
-    const lost = known === undefined ? 0 : known.distanceTo(next.low, next.high)
-    if (lost < 0) throw corruptError(this.subject, `its message ${next.low} comes after message ${known?.low}`)
+    const lost = this.#number.distanceTo(next.low, next.high)
+    if (lost < 0) throw corruptError(this.subject, `its message ${next.low} comes after message ${this.#number.low}`)
     this.#writeLow = writeLow
     this.#isSkippingLost = this.assembly.isSkipping
     this.#number.set(next.low, next.high)
-    this.#isNumberKnown = true
     this.#noteLost(lost, isBroken)
   }
 
