@@ -243,8 +243,8 @@ export const broadcastMutants: readonly Mutant[] = [
   {
     name: 'what was lost is counted from where the subscriber goes on',
     file: `${BROADCAST}/subscriber.ts`,
-    from: '    const known = this.#isNumberKnown ? new MessageNumber() : undefined\n    known?.set(this.#number.low, this.#number.high)\n    this.#run.drop()\n',
-    to: '    const known = this.#isNumberKnown ? new MessageNumber() : undefined\n    known?.set((this.#number.low + 1) | 0, this.#number.high)\n    this.#run.drop()\n',
+    from: '    const lost = this.#number.distanceTo(next.low, next.high)\n',
+    to: '    const lost = Math.max(0, this.#number.distanceTo(next.low, next.high) - 1)\n',
     rung: interleaver('broadcast-overrun'),
   },
   {
