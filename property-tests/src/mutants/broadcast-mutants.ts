@@ -241,7 +241,7 @@ export const broadcastMutants: readonly Mutant[] = [
     rung: tests('packages/ring/test/broadcast/subscriber.test.ts'),
   },
   {
-    name: 'what was lost is counted from where the subscriber goes on',
+    name: 'one message of an overrun is not counted',
     file: `${BROADCAST}/subscriber.ts`,
     from: '    const lost = this.#number.distanceTo(next.low, next.high)\n',
     to: '    const lost = Math.max(0, this.#number.distanceTo(next.low, next.high) - 1)\n',
