@@ -6,7 +6,7 @@ import { lockLayout } from '../src/harness/lock-layout.js'
 import { removeTestSegments, uniqueName } from '../src/harness/test-segments.js'
 
 const RUNS = Number(process.env.ISTHMUS_LOCK_RUNS ?? 12)
-const KILLS = Number(process.env.ISTHMUS_LOCK_KILLS ?? 40)
+const KILLS = Number(process.env.ISTHMUS_LOCK_KILLS ?? 25)
 
 afterEach(async () => {
   await endAllAgents()

@@ -10,7 +10,7 @@ import { isWhole, type Outcome, type RaceAction, subject, track } from '../src/h
 import { removeTestSegments, uniqueName } from '../src/harness/test-segments.js'
 
 const RACES = Number(process.env.ISTHMUS_RACES ?? 200)
-const CREATOR_KILLS = Number(process.env.ISTHMUS_CREATOR_KILLS ?? 50)
+const CREATOR_KILLS = Number(process.env.ISTHMUS_CREATOR_KILLS ?? 30)
 const CYCLES = Number(process.env.ISTHMUS_CYCLES ?? 5_000)
 const TERMINATIONS = Number(process.env.ISTHMUS_TERMINATIONS ?? 50)
 const TEST_TIMEOUT = { timeout: 300_000 }

@@ -11,7 +11,7 @@ const CAPACITY_BYTES = 4096
 const layout = mortalLayout(CAPACITY_BYTES)
 const TASK = { capacityBytes: CAPACITY_BYTES, seed: 7 }
 const WATCHDOG_MS = 30_000
-const KILLS = Number(process.env.ISTHMUS_KILLS ?? 100)
+const KILLS = Number(process.env.ISTHMUS_KILLS ?? 60)
 
 afterEach(async () => {
   await endAllAgents()
