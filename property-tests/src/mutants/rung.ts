@@ -12,7 +12,7 @@ export interface Rung {
 export function interleaver(scenario: string): Rung {
   const program = 'property-tests/dist/verify-interleave.js'
   // More than `--brief` takes by itself: a slow machine has to come as far as the step that is broken.
-  const parameters = [program, '--brief', '--seconds', '6', '--only', `^${scenario}$`]
+  const parameters = [program, '--brief', '--seconds', '5', '--only', `^${scenario}$`]
   return { name: `interleaver ${scenario}`, parameters, isSeeded: true, finding: /FAILS/ }
 }
 
