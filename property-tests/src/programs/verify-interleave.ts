@@ -28,7 +28,7 @@ const { values: options } = parseArgs({
   },
 })
 
-function effortFor({ briefSeconds = 1.2 }: Scenario): Effort {
+function effortFor({ briefSeconds = 1 }: Scenario): Effort {
   const bound = {
     preemptions: Number(options.preemptions ?? (options.brief ? 2 : 3)),
     seed: Number(options.seed),
