@@ -3,7 +3,7 @@
 // Each access to shared memory is a step of its own, and after each step of a write its writer may be killed. Two words stand for
 // the bytes of a value. Left out: the length, wake-ups, and 2^32 writes during one copy.
 #include <map>
-#include "explorer.hpp"
+#include "command.hpp"
 
 namespace models {
 
@@ -228,36 +228,14 @@ class Latest {
 
 int run(int count, char** words) {
   Size size;
-  Mutant mutant = NOTHING;
-  size_t statesMax = 20'000'000;
-  bool runsSolo = false, printsTrace = false;
-  std::map<std::string, int*> numbers = {{"slots", &size.slots}, {"writes", &size.writes}, {"readers", &size.readers}, {"reads", &size.reads},
-                                         {"kills", &size.kills}, {"last", &size.last},     {"start", &size.start}};
-  for (int at = 1; at < count; at++) {
-    const std::string word = words[at];
-    const size_t equals = word.find('=');
-    if (word == "--solo") runsSolo = true;
-    else if (word == "--trace") printsTrace = true;
-    else if (word == "--states" && at + 1 < count) statesMax = size_t(atoll(words[++at]));
-    else if (word == "--mutant" && at + 1 < count) {
-      const std::string name = words[++at];
-      for (int k = 0; k < MUTANTS; k++) if (name == mutantNames[k]) mutant = Mutant(k);
-      if (mutant == NOTHING) return fprintf(stderr, "There is no mutant \"%s\".\n", name.c_str()), 2;
-    } else if (word == "--mutants") {
-      for (int k = 1; k < MUTANTS; k++) puts(mutantNames[k]);
-      return 0;
-    } else if (equals != std::string::npos && numbers.count(word.substr(0, equals))) *numbers[word.substr(0, equals)] = atoi(word.c_str() + equals + 1);
-    else return fprintf(stderr, "What is \"%s\"?\n", word.c_str()), 2;
-  }
+  const Assign toNumber = toNumbers({{"slots", &size.slots}, {"writes", &size.writes}, {"readers", &size.readers}, {"reads", &size.reads},
+                                         {"kills", &size.kills}, {"last", &size.last},     {"start", &size.start}});
+  Command command;
+  const int code = readCommand(count, words, mutantNames, MUTANTS, toNumber, command);
+  if (code >= 0) return code;
   if (size.slots > SLOTS_MAX || size.readers > READERS_MAX) return fprintf(stderr, "That is larger than the model.\n"), 2;
-  Latest model(size, mutant);
-  Explorer<Latest> explorer(model, statesMax);
-  const Result result = explorer.explore(runsSolo);
-  if (printsTrace && !result.violation.empty()) fputs(explorer.trace.c_str(), stdout);
-  printf("{\"states\":%llu,\"transitions\":%llu,\"rests\":%llu,\"soloRuns\":%llu,\"longestSolo\":%d,\"isComplete\":%s,\"violation\":\"%s\"}\n",
-         (unsigned long long)result.states, (unsigned long long)result.transitions, (unsigned long long)result.rests,
-         (unsigned long long)result.soloRuns, result.longestSolo, result.isComplete ? "true" : "false", result.violation.c_str());
-  return 0;
+  Latest model(size, Mutant(command.mutant));
+  return exploreModel(model, command);
 }
 
 }  // namespace models

@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <functional>
 #include <map>
-#include "explorer.hpp"
+#include "command.hpp"
 
 namespace models {
 
@@ -1444,40 +1444,22 @@ class MpmcQueue {
 
 int run(int count, char** words) {
   Size size;
-  Mutant mutant = NOTHING;
-  size_t statesMax = 20'000'000;
-  bool runsSolo = false, printsTrace = false;
-  std::map<std::string, int*> numbers = {
+  const Assign toNumber = toNumbers({
       {"senders", &size.senders}, {"messages", &size.messages}, {"receivers", &size.receivers}, {"deadLetterReceivers", &size.deadLetterReceivers},
       {"lookers", &size.lookers}, {"provers", &size.provers}, {"sweepers", &size.sweepers}, {"slots", &size.slots}, {"blocks", &size.blocks},
       {"lanes", &size.lanes}, {"deadLane", &size.deadLane}, {"parts", &size.parts}, {"atLeastOnce", &size.atLeastOnce},
-      {"maxDeliveries", &size.maxDeliveries}, {"kills", &size.kills}, {"requeues", &size.requeues}, {"copies", &size.copies}, {"restarts", &size.restarts}, {"leaves", &size.leaves}};
-  for (int at = 1; at < count; at++) {
-    const std::string word = words[at];
-    const size_t equals = word.find('=');
-    if (word == "--solo") runsSolo = true;
-    else if (word == "--trace") printsTrace = true;
-    else if (word == "--states" && at + 1 < count) statesMax = size_t(atoll(words[++at]));
-    else if (word == "--mutant" && at + 1 < count) {
-      const std::string name = words[++at];
-      for (int k = 0; k < MUTANTS; k++) if (name == mutantNames[k]) mutant = Mutant(k);
-      if (mutant == NOTHING) return fprintf(stderr, "There is no mutant \"%s\".\n", name.c_str()), 2;
-    } else if (word == "--mutants") {
-      for (int k = 1; k < MUTANTS; k++) puts(mutantNames[k]);
-      return 0;
-    } else if (equals != std::string::npos && word.substr(0, equals) == "ender") size.ender = word.substr(equals + 1);
-    else if (equals != std::string::npos && word.substr(0, equals) == "restartRole") size.restartRole = word.substr(equals + 1) == "receiver" ? RECEIVER : SENDER;
-    else if (equals != std::string::npos && numbers.count(word.substr(0, equals))) *numbers[word.substr(0, equals)] = atoi(word.c_str() + equals + 1);
-    else return fprintf(stderr, "What is \"%s\"?\n", word.c_str()), 2;
-  }
-  MpmcQueue model(size, mutant);
-  Explorer<MpmcQueue> explorer(model, statesMax);
-  const Result result = explorer.explore(runsSolo);
-  if (printsTrace && !result.violation.empty()) fputs(explorer.trace.c_str(), stdout);
-  printf("{\"states\":%llu,\"transitions\":%llu,\"rests\":%llu,\"soloRuns\":%llu,\"longestSolo\":%d,\"isComplete\":%s,\"violation\":\"%s\"}\n",
-         (unsigned long long)result.states, (unsigned long long)result.transitions, (unsigned long long)result.rests,
-         (unsigned long long)result.soloRuns, result.longestSolo, result.isComplete ? "true" : "false", result.violation.c_str());
-  return 0;
+      {"maxDeliveries", &size.maxDeliveries}, {"kills", &size.kills}, {"requeues", &size.requeues}, {"copies", &size.copies}, {"restarts", &size.restarts}, {"leaves", &size.leaves}});
+  const Assign assign = [&](const std::string& name, const std::string& value) {
+    if (name == "ender") size.ender = value;
+    else if (name == "restartRole") size.restartRole = value == "receiver" ? RECEIVER : SENDER;
+    else return toNumber(name, value);
+    return true;
+  };
+  Command command;
+  const int code = readCommand(count, words, mutantNames, MUTANTS, assign, command);
+  if (code >= 0) return code;
+  MpmcQueue model(size, Mutant(command.mutant));
+  return exploreModel(model, command);
 }
 
 }  // namespace models

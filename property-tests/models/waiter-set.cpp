@@ -7,7 +7,7 @@
 // and the end of a wait by its deadline.
 #include <functional>
 #include <map>
-#include "explorer.hpp"
+#include "command.hpp"
 
 namespace models {
 
@@ -466,36 +466,14 @@ class WaiterSet {
 
 int run(int count, char** words) {
   Size size;
-  Mutant mutant = NOTHING;
-  size_t statesMax = 20'000'000;
-  bool runsSolo = false, printsTrace = false;
-  std::map<std::string, int*> numbers = {
+  const Assign toNumber = toNumbers({
       {"threads", &size.threads}, {"loops", &size.loops}, {"notifiers", &size.notifiers}, {"items", &size.items}, {"takes", &size.takes},
-      {"kills", &size.kills}, {"loopsToWake", &size.loopsToWake}, {"notifiesAll", &size.notifiesAll}};
-  for (int at = 1; at < count; at++) {
-    const std::string word = words[at];
-    const size_t equals = word.find('=');
-    if (word == "--solo") runsSolo = true;
-    else if (word == "--trace") printsTrace = true;
-    else if (word == "--states" && at + 1 < count) statesMax = size_t(atoll(words[++at]));
-    else if (word == "--mutant" && at + 1 < count) {
-      const std::string name = words[++at];
-      for (int k = 0; k < MUTANTS; k++) if (name == mutantNames[k]) mutant = Mutant(k);
-      if (mutant == NOTHING) return fprintf(stderr, "There is no mutant \"%s\".\n", name.c_str()), 2;
-    } else if (word == "--mutants") {
-      for (int k = 1; k < MUTANTS; k++) puts(mutantNames[k]);
-      return 0;
-    } else if (equals != std::string::npos && numbers.count(word.substr(0, equals))) *numbers[word.substr(0, equals)] = atoi(word.c_str() + equals + 1);
-    else return fprintf(stderr, "What is \"%s\"?\n", word.c_str()), 2;
-  }
-  WaiterSet model(size, mutant);
-  Explorer<WaiterSet> explorer(model, statesMax);
-  const Result result = explorer.explore(runsSolo);
-  if (printsTrace && !result.violation.empty()) fputs(explorer.trace.c_str(), stdout);
-  printf("{\"states\":%llu,\"transitions\":%llu,\"rests\":%llu,\"soloRuns\":%llu,\"longestSolo\":%d,\"isComplete\":%s,\"violation\":\"%s\"}\n",
-         (unsigned long long)result.states, (unsigned long long)result.transitions, (unsigned long long)result.rests,
-         (unsigned long long)result.soloRuns, result.longestSolo, result.isComplete ? "true" : "false", result.violation.c_str());
-  return 0;
+      {"kills", &size.kills}, {"loopsToWake", &size.loopsToWake}, {"notifiesAll", &size.notifiesAll}});
+  Command command;
+  const int code = readCommand(count, words, mutantNames, MUTANTS, toNumber, command);
+  if (code >= 0) return code;
+  WaiterSet model(size, Mutant(command.mutant));
+  return exploreModel(model, command);
 }
 
 }  // namespace models

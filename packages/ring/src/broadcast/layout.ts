@@ -69,7 +69,7 @@ import { MESSAGE_NUMBER_BYTES } from '../record/message-number.js'
  * |                | subscriber                | tools      |                          | the publisher that has proven the death, frees|
  * |                | ACTIVE to DEMOTED: the    |            | DEMOTED: no longer; the  | it, and notifies the publisher.               |
  * |                | publisher                 |            | subscriber is lossy      | DEMOTED: the publisher goes on                |
- * |                | to FREE: whoever has      |            |                          | FREE, not notified: the publisher looks after |
+ * |                | to FREE: any peer that has|            |                          | FREE, not notified: the publisher looks after |
  * |                | proven the owner's death  |            |                          | a slice                                       |
  * |                | (all by CAS from the      |            |                          |                                               |
  * |                | exact word)               |            |                          |                                               |

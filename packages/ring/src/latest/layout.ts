@@ -53,7 +53,8 @@ import { WAITER_SET_BYTES } from '@isthmus/sync/internal'
  *
  * A reader writes nothing but its bit in the waiter set, and never waits for the writer: between two writes, wherever the
  * writer stops, `current` names a whole slot that is not the one being written. If a reader finds another stamp, `slots` - 1
- * writes or more have been made since it loaded `current`. R4 alone decides; R2 saves a copy that would be in vain. If `current` is still the same then, the memory is corrupt.
+ * writes or more have been made since it loaded `current`. R4 alone decides; R2 saves a copy that would be in vain. If
+ * `current` is still the same then, the memory is corrupt.
  * With 2 slots, the next write may overtake it; that is why there are 4 unless the program says otherwise.
  *
  * A reader that is stopped in the midst of a copy while 2 ** 32 writes go by, and goes on in the very moment in which its
