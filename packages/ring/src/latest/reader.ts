@@ -1,7 +1,7 @@
 import { IsthmusError, IsthmusRangeError } from '@isthmus/sync'
 import { corruptError } from '../errors.js'
 import { orderReads } from '../record/order-reads.js'
-import { privateBytes } from '../record/private-bytes.js'
+import { privateBytes, UNZEROED_BYTES_MIN } from '../record/private-bytes.js'
 import { privateCopyOf } from '../record/private-run.js'
 import type { LatestMemory } from './latest-memory.js'
 import { LENGTH_WORD, SLOT_HEADER_BYTES, slotOfVersion } from './layout.js'
@@ -34,9 +34,6 @@ export type LatestCallback<R> = (bytes: Uint8Array, byteOffset: number, byteLeng
 const COPIED_BYTES_MAX = 2 ** 26
 const COPIES_MAX = 100_000
 const COPIES_MIN = 100
-
-/** From here on, memory that is not filled with zeros first saves more than it costs to ask for it. */
-const UNZEROED_BYTES_MIN = 8192
 
 /**
  * Takes the latest value out of shared memory: the reading half of the steps in layout.ts. It has no state but what it knows of

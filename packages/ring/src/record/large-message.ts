@@ -1,7 +1,7 @@
 import { IsthmusError, IsthmusRangeError } from '@isthmus/sync'
 import type { IncompleteMessageError } from '../errors.js'
 import type { Fragment, MessageAssembly } from './message-assembly.js'
-import { privateBytes } from './private-bytes.js'
+import { privateBytes, UNZEROED_BYTES_MIN } from './private-bytes.js'
 
 /**
  * The large message that a reader receives whole: the array to which it copies one fragment after the other. The reader stores
@@ -74,9 +74,6 @@ export function partOf(into: Uint8Array, byteLength: number, attempt: string): U
     `${attempt}: the message has ${byteLength} bytes, and the array to copy it into has ${into.byteLength}. It was not received; give a longer array, or receive it in chunks (receiveChunk).`,
   )
 }
-
-/** From here on, memory that is not filled with zeros first saves more than it costs to ask for it. */
-const UNZEROED_BYTES_MIN = 8192
 
 /** A private copy with memory of its own. */
 export function ownCopyOf(bytes: Uint8Array, start: number, byteLength: number, attempt: string): Uint8Array {

@@ -1,3 +1,6 @@
+/** From here on, memory that is not filled with zeros first saves more than it costs to ask for it. */
+export const UNZEROED_BYTES_MIN = 8192
+
 /** The part of Node.js that is used here, if the program runs there. */
 interface Host {
   readonly Buffer?: { allocUnsafeSlow?(byteLength: number): { readonly buffer: ArrayBufferLike } }
